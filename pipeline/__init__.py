@@ -1,0 +1,1 @@
+"""Build, verify, version and publish the software images of a cluster."""

@@ -34,7 +34,13 @@ def rpmbuild(
     """
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="lab-rpmbuild-") as top:
-        macros = {**MACROS, "_topdir": top, "_sourcedir": str(sources), "_dbpath": f"{top}/db", **(defines or {})}
+        macros = {
+            **MACROS,
+            "_topdir": top,
+            "_sourcedir": str(sources),
+            "_dbpath": f"{top}/db",
+            **(defines or {}),
+        }
         argv = ["rpmbuild", "-bb", "--target", macros.pop("target", "x86_64"), "--nodeps"]
         for name, value in macros.items():
             argv += ["--define", f"{name} {value}"]

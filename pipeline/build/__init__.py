@@ -1,0 +1,1 @@
+"""From a recipe to a version: keys, plan, run."""

@@ -1,0 +1,1 @@
+"""Where it is done: a root made of layers, in namespaces that die with their process."""

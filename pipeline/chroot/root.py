@@ -1,0 +1,111 @@
+"""A running root as those see it who work in it: stages, tests and shells."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from pipeline.errors import PipelineError
+
+INPUTS = "/run/pipeline/inputs"
+"""Where in the chroot the inputs of a stage are mounted, read-only."""
+
+OUT = "/run/pipeline/out"
+"""Where in the chroot a directory of the host is mounted that outlives it; only where one was asked for."""
+
+LAST_LINES = 20
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ended. ``stdout`` also holds stderr, in the order of writing, unless kept separate."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """What was printed on stdout, decoded."""
+        return self.stdout.decode(errors="replace")
+
+
+class CommandError(PipelineError):
+    """A program in the chroot ended with an exit code that was not among the expected ones."""
+
+    def __init__(self, finished: Finished, expected: Collection[int]) -> None:
+        how = (
+            f"was killed by signal {-finished.exit_code}"
+            if finished.exit_code < 0
+            else f"ended with exit code {finished.exit_code}"
+        )
+        tail = (finished.stdout + finished.stderr).decode(errors="replace").splitlines()[-LAST_LINES:]
+        expects = "" if set(expected) == {0} else f" (expected {', '.join(map(str, sorted(expected)))})"
+        super().__init__(
+            f"{shlex.join(finished.argv)} {how}{expects}" + "".join(f"\n  | {line}" for line in tail)
+        )
+        self.finished = finished
+
+
+class Root(Protocol):
+    """A root made of layers, in private namespaces, without network unless it was asked for."""
+
+    @property
+    def kernel(self) -> str | None:
+        """The release of the image's kernel (``2.6.32-431.el6.x86_64``); None when it has none."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = "/",
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        exit_codes: Collection[int] = (0,),
+        separate: bool = False,
+    ) -> Finished:
+        """Run a program of the image. ``env`` is added to a clean environment (PATH, HOME, LANG=C, …).
+
+        Raises ``CommandError`` when it ends otherwise than with one of ``exit_codes`` (empty: any will do;
+        negative: the signal that killed it). ``separate`` keeps stderr apart.
+        """
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function of this program inside the chroot, where every path is a path of the image.
+
+        No link can lead out, however it points. ``function`` is found by module and name and that module
+        has to be imported already (inside, nothing can be imported); arguments and result are pickled.
+        A ``PipelineError`` that it raises is raised here.
+        """
+
+    def note(self, text: str) -> None:
+        """Say something that is no error; it is shown and kept with the layer."""
+
+
+@dataclass(frozen=True)
+class RootSpec:
+    """What a root is made of.
+
+    ``layers`` are directories, lowest first. ``upper`` is an overlayfs upper directory with ``work`` beside
+    it on the same filesystem, both existing; without them changes go to a tmpfs and are gone at the end.
+    ``binds`` maps a path below ``INPUTS`` to the file or directory of the host that is seen there,
+    read-only. ``out`` is seen at ``OUT``, writable. ``epoch`` (seconds) is told to programs that can fix
+    their times (SOURCE_DATE_EPOCH).
+    """
+
+    layers: tuple[Path, ...]
+    upper: Path | None = None
+    work: Path | None = None
+    network: bool = False
+    kernel: str | None = None
+    binds: Mapping[str, Path] | None = None
+    out: Path | None = None
+    epoch: int | None = None
+    hostname: str = "image"

@@ -1,0 +1,119 @@
+"""The few system calls that Python 3.11 does not have, with errors that name what was asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 0x2
+
+PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203}
+
+CAPABILITY_VERSION_3 = 0x20080522
+LAST_CAPABILITY_FILE = "/proc/sys/kernel/cap_last_cap"
+
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 0x1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    """Give this process namespaces of its own (unshare(2))."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(
+    source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None
+) -> None:
+    """mount(2). ``options`` is at most one page (4,095 bytes)."""
+    _check(
+        _libc.mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            kind.encode() if kind else None,
+            flags,
+            os.fsencode(options) if options else None,
+        ),
+        f"mount {kind or source} on {target}",
+    )
+
+
+def bind(source: str, target: str, *, read_only: bool = False, flags: int = MS_NODEV) -> None:
+    """Show ``source`` at ``target``; read-only needs a second call, the kernel ignores it in the first."""
+    mount(source, target, flags=MS_BIND | MS_REC)
+    if read_only:
+        mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | flags)
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
+
+
+def pivot_here() -> None:
+    """Make the current directory (a mount point) the root, and let go of the old one altogether."""
+    number = SYS_PIVOT_ROOT[os.uname().machine]
+    _check(_libc.syscall(number, b".", b"."), "pivot_root")
+    unmount(".", MNT_DETACH)
+    os.chdir("/")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process ``signal_number`` when its parent ends, however it ends."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl")
+
+
+def keep_capabilities(kept: frozenset[int]) -> None:
+    """Drop every capability but ``kept``, for this process and for all that it will run."""
+    with open(LAST_CAPABILITY_FILE) as file:
+        last = int(file.read())
+    for number in range(last + 1):
+        if number not in kept:
+            _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
+    mask = sum(1 << number for number in kept if number <= last)
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = struct.pack("=6I", low, low, low, high, high, high)
+    _check(_libc.capset(header, data), "capset")
+
+
+def loopback_up() -> None:
+    """Bring ``lo`` up in a fresh network namespace: some programs talk to themselves."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh22x", b"lo", 0)
+        flags = struct.unpack("16sh22x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))

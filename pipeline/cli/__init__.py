@@ -1,0 +1,1 @@
+"""The command: a module for each verb that parses, calls and prints."""

@@ -1,0 +1,100 @@
+"""The closure of Debian packages that the lab's images are made of, fetched with this machine's own apt.
+
+apt's sources and keys are the machine's; its state, cache and lists lie in the lab's home, so that nothing
+of the machine's own package state is read or changed, and the closure is that of an empty system.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import programs
+from pipeline.errors import PipelineError
+
+WANTED = (
+    "bash bsdutils bzip2 coreutils debianutils diffutils dnf findutils gawk gpg grep gzip hostname iproute2"
+    " iputils-ping kmod libc-bin login mount ncurses-base netbase openssh-client openssh-server passwd pciutils"
+    " perl procps psmisc python3 rpm rsync sed sudo sysvinit-utils tar util-linux wget xz-utils"
+).split()
+"""What scripts in the images call, and what rpm, dnf, sshd and rsync need; apt adds the dependencies."""
+
+LEFT_OUT = frozenset(
+    "adduser base-files dash debconf dpkg gcc-12-base init-system-helpers libpython3.11 media-types python3-lib2to3"
+    " sensible-utils sqlite3 tzdata ucf".split()
+)
+"""Dependencies that only Debian's own maintainer scripts need, or whose files the EL6 packages bring."""
+
+APT_CONF = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+Dir::State "{apt}/state";
+Dir::State::status "{apt}/state/status";
+Dir::Cache "{apt}/cache";
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Debug::NoLocking "true";
+"""
+
+URI_LINE = re.compile(r"^'(?P<url>[^']+)' (?P<file>(?P<name>[^_ ]+)_\S+\.deb) (?P<size>\d+) (?P<digest>\S+:\S+)$")
+
+
+@dataclass(frozen=True)
+class Deb:
+    """One package of the closure: its name, the name of its file, its size in bytes, ``SHA256:…`` as apt gives it."""
+
+    name: str
+    file: str
+    size: int
+    digest: str
+
+
+class Apt:
+    """apt over a state of its own under ``folder``, which is made when missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.archives = folder / "cache" / "archives"
+        self._conf = folder / "apt.conf"
+        for needed in (self.archives / "partial", folder / "state" / "lists" / "partial"):
+            needed.mkdir(parents=True, exist_ok=True)
+        (folder / "state" / "status").write_text("")
+        self._conf.write_text(APT_CONF.format(apt=folder.resolve()))
+
+    def closure(self) -> tuple[Deb, ...]:
+        """The packages to convert, sorted by name, from the newest lists that the machine's sources offer."""
+        self._get("update")
+        output = self._get("install", "--print-uris", "--yes", "-o", f"Dir::Cache::archives={self._nowhere()}", *WANTED)
+        found = [match for line in output.splitlines() if (match := URI_LINE.match(line))]
+        if not found:
+            raise PipelineError(
+                "apt names no packages for the lab's images",
+                hint="are this machine's Debian sources complete (main) and reachable?",
+                command="apt-get update",
+            )
+        return tuple(
+            Deb(match["name"], match["file"], int(match["size"]), match["digest"])
+            for match in sorted(found, key=lambda match: match["name"])
+            if match["name"] not in LEFT_OUT
+        )
+
+    def download(self, note: Callable[[str], None]) -> None:
+        """Fetch what the closure lacks; apt checks sizes and digests and resumes what was cut off."""
+        note("lab: fetching Debian packages")
+        self._get("install", "--download-only", "--yes", *WANTED)
+
+    def _get(self, *arguments: str) -> str:
+        return programs.run(
+            ["apt-get", "--quiet=2", "-c", str(self._conf), *arguments], env={"DEBIAN_FRONTEND": "noninteractive"}
+        )
+
+    def _nowhere(self) -> Path:
+        """An archive directory that stays empty: apt prints no URI for what it has already."""
+        empty = self.archives.parent / "empty"
+        (empty / "partial").mkdir(parents=True, exist_ok=True)
+        return empty

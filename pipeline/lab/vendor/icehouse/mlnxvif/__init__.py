@@ -1,0 +1,1 @@
+"""Mellanox VIF driver for Nova (the lab's stand-in)."""

@@ -1,0 +1,3 @@
+"""How the driver calls eswitchd."""
+
+EBRCTL = ("sudo", "eswitch-rootwrap", "/etc/eswitchd/rootwrap.conf", "ebrctl")

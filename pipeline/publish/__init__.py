@@ -1,0 +1,1 @@
+"""A version as a directory from which nodes are installed."""

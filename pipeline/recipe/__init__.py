@@ -1,0 +1,1 @@
+"""What the user wrote: recipes, fragments and the site file, loaded with every error at once."""

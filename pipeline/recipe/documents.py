@@ -1,0 +1,58 @@
+"""TOML files as they are on disk, with a reason for each that cannot be read."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.recipe.findings import Findings
+
+
+@dataclass(frozen=True)
+class Document:
+    """A TOML file that could be read."""
+
+    file: Path
+    data: dict[str, Any]
+
+
+def read_document(file: Path, findings: Findings) -> Document | None:
+    """Read ``file``; when that fails say why in ``findings`` and return None."""
+    text = read_text(file, findings)
+    if text is None:
+        return None
+    try:
+        return Document(file, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        line, message = _syntax_error(str(error), text)
+        findings.add(file, line, message)
+        return None
+
+
+def read_text(file: Path, findings: Findings) -> str | None:
+    """The UTF-8 text of ``file``; when there is none say why in ``findings`` and return None."""
+    try:
+        content = file.read_bytes()
+    except IsADirectoryError:
+        findings.add(file, None, "is a directory, not a file")
+        return None
+    except OSError as error:
+        findings.add(file, None, f"cannot be read: {error.strerror}")
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        findings.add(file, line, f"is not UTF-8 text: byte 0x{content[error.start]:02x}")
+        return None
+
+
+def _syntax_error(error: str, text: str) -> tuple[int, str]:
+    """tomllib tells the position only in its words: ``… (at line 3, column 5)``, ``… (at end of document)``."""
+    position = re.search(r" \(at line (\d+), column (\d+)\)$", error)
+    if position:
+        return int(position[1]), f"not valid TOML: {error[: position.start()]} (column {position[2]})"
+    return text.count("\n", 0, len(text.rstrip())) + 1, f"not valid TOML: {error}"

@@ -1,0 +1,1 @@
+"""What comes from outside: downloads, mirrors, package repositories, and the lock that pins them."""

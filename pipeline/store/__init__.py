@@ -1,0 +1,1 @@
+"""What is kept: layers, versions and downloads; every change of it is one rename after a sync."""

@@ -1,0 +1,109 @@
+"""What the store writes down about layers and versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage changed over its parent; the file ``layer.json`` beside ``tree`` and ``manifest.gz``.
+
+    ``key`` is the digest of everything the result depends on, ``digest`` the one of the manifest (sha256,
+    64 hex digits). ``bytes`` counts the content of regular files once, ``files`` every entry. ``added`` and
+    ``removed`` are NEVRAs. ``kernel`` is the kernel release of the image up to this layer.
+    """
+
+    key: str
+    digest: str
+    image: str
+    stage: str
+    type: str
+    parent: str | None
+    created: float
+    seconds: float
+    bytes: int
+    files: int
+    notes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kernel: str | None = None
+    basis: dict[str, Any] = {}
+    """What the key was made of, by name, so that a miss can be explained."""
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """An imported base tree. ``fingerprint`` says whether the directory changed since (stat data only).
+
+    ``digest`` is the digest of its manifest; ``epoch`` its newest modification time in seconds.
+    """
+
+    name: str
+    path: str
+    fingerprint: str
+    digest: str
+    layer: str
+    epoch: int
+    bytes: int
+    files: int
+
+
+class StageOfVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage as it stands in a version; the layer of the same key holds its tree and its log."""
+
+    name: str
+    type: str
+    key: str
+    layer: str
+    digest: str
+    seconds: float
+    bytes: int
+    files: int
+    place: str
+    notes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """``NAME@N``: never changes once made.
+
+    ``identity`` is equal for equal locks and recipes; ``layers`` are layer names, lowest first, the base
+    included; ``tree`` is the digest of their digests; ``packages`` every NEVRA in it, sorted.
+    """
+
+    image: str
+    number: int
+    identity: str
+    created: float
+    base: str
+    base_digest: str
+    layers: tuple[str, ...]
+    stages: tuple[StageOfVersion, ...]
+    tree: str
+    kernel: str | None
+    kernel_parameters: tuple[str, ...]
+    parameters: dict[str, Any]
+    recipe_digest: str
+    lock_digest: str
+    packages: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """``NAME@N``."""
+        return f"{self.image}@{self.number}"
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version's tests ended. ``tests_digest`` covers the test files and the code that runs them.
+
+    ``results`` are (test, outcome, seconds, message) with outcome ``passed``, ``failed``, ``error`` or
+    ``skipped``; a version without tests has none and is not verified.
+    """
+
+    passed: bool
+    tests_digest: str
+    when: float
+    seconds: float
+    results: tuple[tuple[str, str, float, str], ...]

@@ -1,0 +1,172 @@
+"""Parameters in texts: ``{{ name }}`` in recipes, and templates (``*.j2``) in overlay trees.
+
+A text whose only constructs are plain ``{{ name }}`` is read and rendered with one regular expression, since
+importing jinja2 takes longer than everything else that a build with nothing to do has to do. Any other template
+is Jinja's, with the same result for what both can read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SUFFIX = ".j2"
+"""The end of the name of a file that is a template."""
+
+TOKEN = re.compile(r"""\{\{\s*(?:([A-Za-z_][A-Za-z0-9_]*)|'\{\{'|"\{\{")\s*\}\}|\{\{""")
+"""``{{ name }}`` (group 1), a literal ``{{ '{{' }}``, or the beginning of something else."""
+
+WHOLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+"""A text that is one parameter and nothing more keeps that parameter's type."""
+
+LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
+"""Names that are values in Jinja, so that no parameter can have them."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One ``{{ … }}`` of a text: a parameter, or (``name`` None) something that only Jinja can read."""
+
+    name: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a template, and in which of its lines (from 1)."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a template needs: every name with the line of its first use, and what is wrong with it."""
+
+    names: Mapping[str, int]
+    faults: tuple[Fault, ...] = ()
+
+
+def marks(text: str) -> tuple[Mark, ...]:
+    """Every ``{{`` of ``text`` in order; literal ones are left out."""
+    found = []
+    for match in TOKEN.finditer(text):
+        if match[1] or match[0] == "{{":
+            found.append(Mark(match[1], text.count("\n", 0, match.start()) + 1))
+    return tuple(found)
+
+
+def spelled(value: object) -> str:
+    """A parameter's value inside a text: truth values as TOML and most configuration files write them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        raise UsageError(
+            "a list cannot stand inside a text", hint='in a template say how: {{ name | join(",") }}'
+        )
+    return str(value)
+
+
+def put_in(text: str, parameters: Mapping[str, Any]) -> str:
+    """``text`` with its plain ``{{ name }}`` replaced. Every name has to be there (see ``marks``)."""
+    return TOKEN.sub(lambda match: spelled(parameters[match[1]]) if match[1] else "{{", text)
+
+
+def read(text: str) -> Reading:
+    """What the template ``text`` needs, without rendering it."""
+    if _is_plain(text):
+        names: dict[str, int] = {}
+        for mark in marks(text):
+            if mark.name is not None:
+                names.setdefault(mark.name, mark.line)
+        return Reading(names)
+    return _read_with_jinja(text)
+
+
+def render(text: str, parameters: Mapping[str, Any]) -> str:
+    """The template ``text`` with ``parameters`` put in; its last newline is kept.
+
+    Raises ``UsageError`` with the template's line when it is wrong or needs a parameter that is not given.
+    """
+    reading = read(text)
+    problems = [Problem(f"line {fault.line}: {fault.message}") for fault in reading.faults]
+    problems += [
+        Problem(f'line {line}: undefined parameter "{name}"{nearest(name, parameters)}')
+        for name, line in reading.names.items()
+        if name not in parameters
+    ]
+    if problems:
+        raise UsageError(problems)
+    if _is_plain(text):
+        return put_in(text, parameters)
+    from jinja2 import TemplateError
+
+    try:
+        return _environment(text).from_string(text).render(parameters)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"the template cannot be rendered: {error}") from error
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """`` (did you mean "x"?)`` when something in ``known`` looks like ``name``, otherwise nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def _is_plain(text: str) -> bool:
+    if "{%" in text or "{#" in text:
+        return False
+    return all(mark.name is not None and mark.name not in LITERALS for mark in marks(text))
+
+
+def _environment(text: str) -> Environment:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        newline_sequence="\r\n" if "\r\n" in text else "\n",
+        finalize=_finalize,
+    )
+    # The same inputs have to give the same file.
+    del environment.filters["random"], environment.globals["lipsum"]
+    return environment
+
+
+def _finalize(value: object) -> object:
+    from jinja2 import Undefined
+
+    return value if isinstance(value, Undefined) else spelled(value)
+
+
+def _read_with_jinja(text: str) -> Reading:
+    from jinja2 import TemplateSyntaxError, meta, nodes
+
+    environment = _environment(text)
+    try:
+        tree = environment.parse(text)
+        environment.compile(tree, raw=True)
+    except TemplateSyntaxError as error:
+        return Reading({}, (Fault(error.lineno, error.message or "not a Jinja template"),))
+    undeclared = meta.find_undeclared_variables(tree) - environment.globals.keys()
+    names: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.name in undeclared and node.ctx == "load":
+            names[node.name] = min(node.lineno, names.get(node.name, node.lineno))
+    others = tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends))
+    faults = tuple(
+        Fault(node.lineno, "a template stands alone: it cannot include, import or extend others")
+        for node in others
+    )
+    return Reading(dict(sorted(names.items(), key=lambda item: item[1])), faults)

@@ -1,0 +1,1 @@
+"""Testing a version in its own chroot before any node sees it."""

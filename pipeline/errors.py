@@ -72,3 +72,10 @@ class UnverifiedError(PipelineError):
     """A version has not passed its tests."""
 
     exit_code = 5
+
+
+def retold(error: PipelineError, problems: Iterable[Problem]) -> PipelineError:
+    """An error of the same exit code as ``error``, with its problems put otherwise."""
+    told = PipelineError(problems)
+    told.exit_code = error.exit_code
+    return told

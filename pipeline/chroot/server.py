@@ -27,7 +27,15 @@ def serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _forbid_imports()
     children = _Children()
-    while (request := wire.receive(connection)) is not None:
+    while True:
+        try:
+            request = wire.receive(connection)
+        except ImportError as error:
+            # What is to be called has to be imported before the root is entered.
+            wire.send(connection, ("crash", f"{error}: not imported before the root was entered"))
+            continue
+        if request is None:
+            return
         kind, *rest = request
         if kind == "run":
             wire.send(connection, _run(children, connection, environment, *rest))

@@ -1,1 +1,98 @@
 """The command: a module for each verb that parses, calls and prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pipeline.errors import PipelineError
+
+VERBS = {
+    "build": "build images, test them and publish them",
+    "lock": "resolve packages and sources anew and write recipe.lock",
+    "plan": "say which stages would run, and touch nothing",
+    "explain": "say why a stage would run again",
+    "verify": "run a version's tests",
+    "versions": "list the versions of images",
+    "show": "all about one version",
+    "diff": "what differs between two versions",
+    "shell": "enter a version, or the stage that failed",
+    "publish": "make a version appear as a directory, or mount all again after a reboot",
+    "unpublish": "take a version's directory away",
+    "rollback": "publish the previous version again",
+    "fsck": "check every layer, version and download against its digests",
+    "gc": "remove layers and downloads that nothing needs",
+    "doctor": "say what this machine lacks, and the fix",
+    "stages": "the manual of the stage types",
+    "schema": "the JSON Schema of recipes, fragments and the site file",
+    "lab": "the cluster in a box: build it, or say where it is",
+}
+"""Each is a module of this package, imported only when it is asked for."""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; an error is printed, never raised."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in words if not word.startswith("-")), None)
+    try:
+        if verb not in VERBS:
+            return _help(words)
+        module = import_module(f"pipeline.cli.{verb}")
+        parser = argparse.ArgumentParser(prog="pipeline", allow_abbrev=False)
+        _common(parser)
+        options = parser.add_subparsers(dest="verb", required=True).add_parser(
+            verb, help=VERBS[verb], description=module.__doc__, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        _common(options, suppress=True)
+        module.arguments(options)
+        code: int = module.run(parser.parse_args(words))
+        sys.stdout.flush()
+    except PipelineError as error:
+        return _tell(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished stages are kept and the next run goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    return code
+
+
+def _common(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:
+    """Options of every verb, accepted before and after it."""
+    default = argparse.SUPPRESS if suppress else None
+    parser.add_argument(
+        "--site",
+        metavar="FILE",
+        default=default,
+        help="the site file (default: pipeline.toml, here or above)",
+    )
+
+
+def _help(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="pipeline",
+        allow_abbrev=False,
+        description="Build, test, version and publish the software images of a cluster.",
+        epilog="pipeline VERB --help tells more. Exit codes: 0 done, 1 the work failed, 2 wrong input, "
+        "3 this machine lacks something, 4 the lock is stale, 5 not verified, 130 interrupted.",
+    )
+    _common(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verbs.add_parser(name, help=summary)
+    parser.parse_args(list(words))
+    return 0
+
+
+def _tell(error: PipelineError) -> int:
+    for problem in error.problems:
+        print(f"pipeline: {problem}", file=sys.stderr)
+    return error.exit_code

@@ -106,6 +106,9 @@ class Stage(
         """Kernel parameters that the version records, in addition to the recipe's."""
         return ()
 
+    def prepare(self) -> None:
+        """Import what ``run`` will have called inside the chroot, where nothing can be imported."""
+
     def run(self, root: Root, inputs: Inputs) -> None:
         """Do it. Raises ``PipelineError`` with what failed; whatever was done before is then thrown away."""
         raise NotImplementedError

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Installs what this machine lacks, saying what, and puts the command at .venv/bin/pipeline.
+# Debian, Ubuntu and EL. With --dev also what the tests and the linters need. A second run takes a moment.
+set -eu
+cd "$(dirname "$0")/.."
+dev=0
+[ "${1:-}" = --dev ] && dev=1
+
+if [ "$(id -u)" != 0 ]; then
+    echo "setup: building images takes root: it makes chroots, device nodes and mounts" >&2
+    echo "  run: sudo make ${MAKECMDGOALS:-image}" >&2
+    exit 3
+fi
+
+if command -v apt-get >/dev/null; then
+    manager=apt
+elif command -v dnf >/dev/null; then
+    manager=dnf
+else
+    echo "setup: neither apt-get nor dnf is here; Debian, Ubuntu and EL 8 or newer are what this runs on" >&2
+    exit 3
+fi
+
+python=
+for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
+    if command -v "$candidate" >/dev/null &&
+        "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+
+# program, its package on Debian and Ubuntu, its package on EL
+lacking=
+need() {
+    command -v "$1" >/dev/null && return
+    case $manager in apt) lacking="$lacking $2" ;; dnf) lacking="$lacking $3" ;; esac
+}
+need rpm rpm rpm
+need rpmbuild rpm rpm-build
+need createrepo_c createrepo-c createrepo_c
+need mmdebstrap mmdebstrap mmdebstrap
+need depmod kmod kmod
+[ -n "$python" ] || case $manager in apt) lacking="$lacking python3 python3-venv" ;; dnf) lacking="$lacking python3.11" ;; esac
+if [ $dev = 1 ]; then
+    need buildah buildah buildah
+    need rsync rsync rsync
+fi
+
+if [ -n "$lacking" ]; then
+    lacking=$(printf '%s\n' $lacking | sort -u | tr '\n' ' ')
+    echo "setup: installing $lacking"
+    log=$(mktemp)
+    case $manager in
+        apt) { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $lacking; } >"$log" 2>&1 ;;
+        dnf) dnf install -y $lacking >"$log" 2>&1 ;;
+    esac || { tail -20 "$log" >&2; echo "setup: the packages above could not be installed" >&2; exit 3; }
+    rm -f "$log"
+    [ -n "$python" ] || python=$(command -v python3.11 || command -v python3)
+fi
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: Python 3.11 or newer is needed; this machine's newest is $("$python" --version)" >&2
+    exit 3
+}
+
+# The stamp holds what was installed: another pyproject.toml or another interpreter installs again.
+extra=; [ $dev = 1 ] && extra='[dev]'
+want=$(cat pyproject.toml; "$python" --version; pwd)
+stamp=.venv/installed$extra
+if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+    echo "setup: installing the command into .venv"
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --editable ".$extra"
+    printf '%s' "$want" >"$stamp"
+    [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
+fi

@@ -1,0 +1,38 @@
+"""The root that ``pipeline shell`` enters: a version, also as it was after a stage, or a failed stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.chroot.root import RootSpec
+from pipeline.errors import UsageError
+from pipeline.store.store import Store
+
+
+@contextmanager
+def root_of(store: Store, label: str, stage: str | None, *, network: bool = False) -> Iterator[RootSpec]:
+    """What to enter for ``label`` (``IMAGE[@N]``) and ``stage``.
+
+    A failed stage is entered as it was left, and keeps what is done there; the rest is thrown away. Raises
+    ``UsageError`` when there is no such version or stage.
+    """
+    failed = store.failed(label, stage) if stage is not None and "@" not in label else None
+    if failed is not None:
+        layers = tuple(map(store.layer_tree, failed.failure.layers))
+        yield RootSpec(layers=layers, upper=failed.upper, work=failed.work, network=network, hostname=label)
+        return
+    version = store.versions.resolve(label)
+    names = version.layers
+    if stage is not None:
+        found = [each.layer for each in version.stages if each.name == stage]
+        if not found:
+            known = ", ".join(each.name for each in version.stages)
+            raise UsageError(
+                f"{version.label} has no stage {stage!r}, and none of that name has failed",
+                hint=f"its stages are {known}",
+                command=f"pipeline show {version.label}",
+            )
+        names = names[: names.index(found[0]) + 1]
+    layers = tuple(map(store.layer_tree, names))
+    yield RootSpec(layers=layers, network=network, hostname=version.image)

@@ -1,0 +1,338 @@
+"""Building one image: from a recipe and its lock to a version, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from pipeline.build import locking
+from pipeline.build.foundation import Foundation, foundation
+from pipeline.build.outcome import ImageOutcome, StageOutcome, Trouble, failure
+from pipeline.build.outside import Outside
+from pipeline.build.plan import Pins, PlannedStage, asked_sources, plan, plan_stage, rpm_files, where_of
+from pipeline.build.stage import StageRun, run_stage
+from pipeline.build.verification import verify_once
+from pipeline.build.version import make_version
+from pipeline.errors import PipelineError, Problem, StaleLockError, UnverifiedError, retold
+from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
+from pipeline.recipe.model import PlacedStage, Recipe, Site
+from pipeline.sources import lock as locks
+from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage
+from pipeline.stages.base import PackageAnswer, Stage
+from pipeline.store.records import Layer, Verification, Version
+from pipeline.store.store import Store, layer_name
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is wanted of a build. ``locked`` refuses a lock that is not what the recipe asks for, ``relock``
+    resolves everything anew."""
+
+    locked: bool = False
+    relock: bool = False
+    verify: bool = True
+    publish: bool = True
+    unverified: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be built; can be sent to another process. ``base_version`` is the number of the version to
+    stand on when the base is another recipe, ``events`` the descriptor of a socket for events."""
+
+    site: Site
+    recipe: Recipe
+    options: BuildOptions
+    base_version: int | None = None
+    events: int | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build came to, before tests."""
+
+    version: Version
+    stages: tuple[StageOutcome, ...]
+    lock: str
+
+
+class ImageBuild:
+    """One run through the stages of an image. ``stages`` grows as they are done."""
+
+    def __init__(self, job: Job, store: Store, outside: Outside, observer: Observer) -> None:
+        self._job = job
+        self._recipe = job.recipe
+        self._site = job.site
+        self._store = store
+        self._outside = outside
+        self._observer = observer
+        self._sources: dict[str, LockedSource] = {}
+        self._answers: dict[str, PackageAnswer] = {}
+        self._packages: tuple[str, ...] | None = None
+        self.stages: list[StageOutcome] = []
+
+    def run(self) -> Built:
+        """Build it; what was locked on the way is kept in recipe.lock even when a stage fails."""
+        recipe = self._recipe
+        names = tuple(placed.stage.name for placed in recipe.stages)
+        self._observer(ImagePlanned(image=recipe.name, stages=names))
+        found = foundation(recipe, self._site, self._store, self._job.base_version, self._observer)
+        old = locks.read(recipe.lock_file)
+        self._take_pins(found, old)
+        try:
+            planned = self._through_stages(found)
+        finally:
+            new = self._lock(found)
+            if new != old and (new.sources or new.stages or old is None):
+                locks.write(recipe.lock_file, new)
+        version = make_version(self._store, recipe, found, planned, new)
+        self._store.forget_failure(recipe.name)
+        changed = "kept" if new == old else "made" if old is None else "renewed"
+        return Built(version, tuple(self.stages), changed)
+
+    def _take_pins(self, found: Foundation, old: Lock | None) -> None:
+        options, recipe = self._job.options, self._recipe
+        if options.relock:
+            return
+        planned = plan(recipe, self._site, self._store, found, old)
+        if options.locked and old is None:
+            raise StaleLockError(
+                f"{recipe.name} has no recipe.lock",
+                where=str(recipe.file),
+                command=f"pipeline lock {recipe.name}",
+            )
+        if options.locked and planned.differences:
+            raise StaleLockError(planned.differences)
+        for problem in planned.differences:
+            self._note("", f"recipe.lock is renewed: {problem.where}: {problem.message}")
+        self._sources = dict(planned.pins.sources)
+        self._answers = dict(planned.pins.answers)
+
+    def _through_stages(self, found: Foundation) -> list[tuple[PlannedStage, Layer]]:
+        layers = list(found.layers)
+        parent = found.key
+        done: list[tuple[PlannedStage, Layer]] = []
+        for placed in self._recipe.stages:
+            with _placed(placed):
+                self._pin_sources(placed.stage)
+                self._pin_packages(placed, tuple(layers), found)
+                pins = Pins(self._sources, self._answers)
+                stage = plan_stage(placed, parent, pins, self._site, self._store)
+            layer = stage.layer or self._run(stage, tuple(layers), found)
+            self._tell(stage, layer)
+            done.append((stage, layer))
+            layers.append(layer_name(layer.key))
+            parent = stage.key
+        return done
+
+    def _pin_sources(self, stage: Stage) -> None:
+        for request in asked_sources(stage):
+            if request.location not in self._sources:
+                file = self._outside.fetcher.fetch(
+                    request.location, sha256=request.sha256, project=self._site.project
+                )
+                self._sources[request.location] = LockedSource(request.location, file.sha256, file.size)
+                self._answers.pop(stage.name, None)
+
+    def _pin_packages(self, placed: PlacedStage, layers: tuple[str, ...], found: Foundation) -> None:
+        stage = placed.stage
+        request = stage.packages()
+        if request is None or stage.name in self._answers:
+            return
+        names = rpm_files(request)
+        run = StageRun(
+            image=self._recipe.name,
+            stage=stage,
+            key="",
+            basis={},
+            parents=layers,
+            epoch=found.epoch,
+            files={name: self._path(name) for name in names},
+            trees={},
+            parameters=placed.parameters,
+            answer=None,
+            place=partial(where_of, placed),
+        )
+        self._answers[stage.name] = locking.answer(
+            request, run, self._site, self._store, self._outside, self._observer
+        )
+
+    def _run(self, stage: PlannedStage, layers: tuple[str, ...], found: Foundation) -> Layer:
+        """Make the layer, unless another run is just making it: then wait, and share its work."""
+        name = stage.placed.stage.name
+        with self._store.lock(f"layer-{layer_name(stage.key)}", partial(self._wait, name)):
+            made = self._store.layer(stage.key)
+            if made is not None:
+                return made
+            with _placed(stage.placed):
+                files = self._files(stage)
+            run = StageRun(
+                image=self._recipe.name,
+                stage=stage.placed.stage,
+                key=stage.key,
+                basis=stage.basis,
+                parents=layers,
+                epoch=found.epoch,
+                files=files,
+                trees=stage.trees,
+                parameters=stage.placed.parameters,
+                answer=stage.answer,
+                place=partial(where_of, stage.placed),
+            )
+            layer, self._packages = run_stage(self._store, run, self._packages, self._observer)
+            return layer
+
+    def _files(self, stage: PlannedStage) -> dict[str, Path]:
+        """Location → file of this machine, for every source and RPM of the stage, each checked."""
+        from pipeline.sources.downloads import Request
+
+        wanted = [self._sources[request.location] for request in stage.placed.stage.sources()]
+        requests = [Request(source.location, source.sha256, source.size) for source in wanted]
+        requests += [
+            Request(package.location, package.sha256, package.size)
+            for package in (stage.answer.install if stage.answer else ())
+        ]
+        files = self._outside.fetcher.fetch_all(requests, project=self._site.project)
+        return {request.location: file.path for request, file in zip(requests, files, strict=True)}
+
+    def _path(self, location: str) -> Path:
+        pinned = self._sources[location]
+        return self._outside.fetcher.fetch(
+            location, sha256=pinned.sha256, size=pinned.size, project=self._site.project
+        ).path
+
+    def _tell(self, stage: PlannedStage, layer: Layer) -> None:
+        cached = stage.layer is not None
+        if cached and self._packages is not None:
+            kept = set(self._packages) - set(layer.removed)
+            self._packages = tuple(sorted(kept | set(layer.added)))
+        outcome = stage_outcome(stage, layer, cached=cached)
+        self.stages.append(outcome)
+        self._observer(
+            StageFinished(
+                image=self._recipe.name,
+                stage=outcome.name,
+                cached=cached,
+                seconds=outcome.seconds,
+                bytes=outcome.bytes,
+            )
+        )
+
+    def _lock(self, found: Foundation) -> Lock:
+        """The lock of what is pinned now, in the order of the recipe."""
+        stages = [placed.stage for placed in self._recipe.stages]
+        locations = dict.fromkeys(request.location for stage in stages for request in asked_sources(stage))
+        return Lock(
+            base=LockedBase(found.name, found.digest, found.epoch),
+            sources=tuple(self._sources[name] for name in locations if name in self._sources),
+            stages=tuple(
+                LockedStage(stage.name, request, self._answers[stage.name])
+                for stage in stages
+                if (request := stage.packages()) is not None and stage.name in self._answers
+            ),
+        )
+
+    def _wait(self, stage: str) -> None:
+        self._note(stage, "another run is at it; waiting")
+
+    def _note(self, stage: str, text: str) -> None:
+        self._observer(Note(image=self._recipe.name, stage=stage, text=text))
+
+
+class _placed:  # noqa: N801 - a context manager, used like a function
+    """Says of errors of a stage's inputs which stage it was, and where that is written."""
+
+    def __init__(self, placed: PlacedStage) -> None:
+        self._placed = placed
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, PipelineError):
+            return
+        name, place = self._placed.stage.name, where_of(self._placed)
+        raise retold(
+            error,
+            [
+                Problem(
+                    f'stage "{name}": ' + (f"{problem.where}: " if problem.where else "") + problem.message,
+                    place,
+                    problem.hint,
+                    problem.command,
+                )
+                for problem in error.problems
+            ],
+        ) from None
+
+
+def stage_outcome(stage: PlannedStage, layer: Layer, *, cached: bool) -> StageOutcome:
+    """How a stage with this layer is told."""
+    return StageOutcome(
+        name=stage.placed.stage.name,
+        type=str(stage.basis["type"]),
+        key=stage.key,
+        cached=cached,
+        seconds=layer.seconds,
+        bytes=layer.bytes,
+        packages=len(layer.added) + len(layer.removed),
+        notes=layer.notes,
+    )
+
+
+def build_image(job: Job) -> ImageOutcome:
+    """Build, and test, one image. Never raises ``PipelineError``: problems are in the outcome."""
+    from pipeline.build.sending import sender
+
+    begun = time.monotonic()
+    observer = sender(job.events)
+    name = job.recipe.name
+    stages: list[StageOutcome] = []
+    try:
+        store = Store.open(job.site.store)
+        with closing(Outside(job.site, store.path / "downloads", observer)) as outside:
+            build = ImageBuild(job, store, outside, observer)
+            stages = build.stages
+            built = build.run()
+        observer(ImageFinished(image=name, number=built.version.number))
+        outcome = ImageOutcome(
+            image=name,
+            version=built.version.number,
+            tree=built.version.tree,
+            lock=built.lock,
+            stages=tuple(stages),
+        )
+        if job.options.verify:
+            outcome = with_tests(outcome, verify_once(store, job.recipe, built.version, observer))
+    except PipelineError as error:
+        observer(ImageFinished(image=name, number=None))
+        outcome = failure(name, error, tuple(stages))
+    return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
+
+
+def with_tests(outcome: ImageOutcome, verification: Verification) -> ImageOutcome:
+    """The outcome, with how the version's tests ended; exit code 5 when they did not pass."""
+    passed = sum(result[1] == "passed" for result in verification.results)
+    bad = [result for result in verification.results if result[1] in ("failed", "error")]
+    problems = tuple(Trouble(message=f"{test} {how}: {message}") for test, how, _, message in bad)
+    if not verification.passed:
+        label = f"{outcome.image}@{outcome.version}"
+        problems += (
+            Trouble(
+                message=f"{label} has not passed its tests, and is not published",
+                hint="mend the recipe or the tests and build again; the version can be entered",
+                command=f"pipeline shell {label}",
+            ),
+        )
+    return msgspec.structs.replace(
+        outcome,
+        exit_code=0 if verification.passed else UnverifiedError.exit_code,
+        verified=verification.passed,
+        tests=(passed, len(verification.results)),
+        problems=outcome.problems + problems,
+    )

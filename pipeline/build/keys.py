@@ -1,0 +1,68 @@
+"""Keys: the digest of everything that a stage's result depends on. Pure arithmetic over plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.stages.base import PackageAnswer, Stage
+
+FORMAT = 1
+"""Counts up when layers are made in another way, so that all of them are made anew."""
+
+
+def basis(
+    stage: Stage,
+    *,
+    parent: str,
+    code: str,
+    sources: Mapping[str, str],
+    trees: Mapping[str, str],
+    packages: PackageAnswer | None,
+    parameters: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the key of ``stage`` is made of, by name.
+
+    ``parent`` is the key of the stage before (or of the base); ``sources`` and ``trees`` map to content
+    digests. Options keep their order. The stage's name is left out: it changes nothing in the image.
+    ``parameters`` only hold those that the templates of ``trees`` may see.
+    """
+    options = msgspec.to_builtins(stage)
+    del options["name"]
+    return {
+        "format": FORMAT,
+        "parent": parent,
+        "type": options.pop("type"),
+        "options": options,
+        "code": code,
+        "sources": dict(sources),
+        "trees": dict(trees),
+        "packages": None if packages is None else _pinned(packages),
+        "parameters": dict(parameters),
+    }
+
+
+def key(of: Mapping[str, Any]) -> str:
+    """The sha256 of a basis: 64 hex digits, equal on every machine."""
+    return hashlib.sha256(_canonical(of)).hexdigest()
+
+
+def identity(image: str, keys: tuple[str, ...], kernel_parameters: tuple[str, ...]) -> str:
+    """What makes two builds the same version: the base and stages by their keys, and what nodes boot with."""
+    return hashlib.sha256(_canonical([image, keys, kernel_parameters])).hexdigest()
+
+
+def _pinned(packages: PackageAnswer) -> dict[str, Any]:
+    return {
+        "install": [[package.nevra, package.sha256] for package in packages.install],
+        "remove": list(packages.remove),
+    }
+
+
+def _canonical(value: Any) -> bytes:
+    """JSON without white space. Not sorted: the order in which somebody wrote options may matter."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode()

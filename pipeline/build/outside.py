@@ -1,0 +1,55 @@
+"""The way to the outside, opened only when something from there is needed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.events import Observer
+from pipeline.recipe.model import Site
+
+if TYPE_CHECKING:
+    from pipeline.sources.downloads import Fetcher
+    from pipeline.sources.mirrors import Mirrors
+
+
+class Outside:
+    """Mirrors and downloads of ``site``; ``downloads`` is the folder of the store for them."""
+
+    def __init__(self, site: Site, downloads: Path, observer: Observer) -> None:
+        self._site = site
+        self._downloads = downloads
+        self._observer = observer
+        self._closing = ExitStack()
+
+    @cached_property
+    def url_prefixes(self) -> dict[str, str]:
+        """What answers for which URLs. In the lab that is its own HTTP server, which is started here."""
+        prefixes = dict(self._site.mirrors)
+        if self._site.lab is not None:
+            from pipeline.lab.mirror import Mirror
+            from pipeline.lab.vendor import PREFIXES
+
+            server = self._closing.enter_context(Mirror(self._site.lab / "mirror"))
+            prefixes = {prefix: server.map(prefix) for prefix in PREFIXES} | prefixes
+        return prefixes
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """The same, for looking up."""
+        from pipeline.sources.mirrors import Mirrors
+
+        return Mirrors(self.url_prefixes)
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """What brings files into the store."""
+        from pipeline.sources.downloads import Fetcher
+
+        return Fetcher(self._downloads, self.mirrors, self._site.downloads, self._observer)
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._closing.close()

@@ -1,0 +1,186 @@
+"""What would be built: every stage with its key, from the recipe, its lock and what the store has.
+
+Nothing is mounted, fetched or written here; a build with nothing to do ends with this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.build import keys
+from pipeline.build.code import code_digest
+from pipeline.build.foundation import Foundation
+from pipeline.errors import Problem, StaleLockError
+from pipeline.packaging.nevra import is_file
+from pipeline.recipe.model import PlacedStage, Recipe, Site
+from pipeline.sources.differences import (
+    Renewable,
+    Wanted,
+    WantedPackages,
+    WantedSource,
+    differences,
+    renewable,
+)
+from pipeline.sources.digests import FileDigests, tree_digest
+from pipeline.sources.lock import Lock, LockedSource
+from pipeline.sources.mirrors import is_url
+from pipeline.stages.base import PackageAnswer, PackageRequest, SourceRequest, Stage
+from pipeline.store.records import Layer
+from pipeline.store.store import Store
+from pipeline.templates import SUFFIX
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage whose inputs are all pinned. ``layer`` is None when it has to run."""
+
+    placed: PlacedStage
+    key: str
+    basis: Mapping[str, Any]
+    answer: PackageAnswer | None
+    trees: Mapping[str, Path]
+    layer: Layer | None
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What is pinned: sources by location, answers of the package manager by stage."""
+
+    sources: Mapping[str, LockedSource]
+    answers: Mapping[str, PackageAnswer]
+
+    @classmethod
+    def of(cls, holding: Renewable) -> Pins:
+        return cls(
+            {source.location: source for source in holding.sources},
+            {stage.name: stage.answer for stage in holding.stages},
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``stages`` ends where something is not pinned yet; ``differences`` says what differs from ``lock``."""
+
+    recipe: Recipe
+    foundation: Foundation
+    lock: Lock | None
+    differences: tuple[Problem, ...]
+    pins: Pins
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is pinned and has its layer, by a lock that is what the recipe asks for."""
+        return (
+            self.lock is not None
+            and not self.differences
+            and len(self.stages) == len(self.recipe.stages)
+            and all(stage.layer is not None for stage in self.stages)
+        )
+
+
+def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock | None) -> Plan:
+    """Plan ``recipe`` on ``found`` as far as ``lock`` pins it.
+
+    Raises ``StaleLockError`` when the base is not the one of the lock any more.
+    """
+    asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest)
+    differs = differences(lock, asked) if lock is not None else ()
+    if lock is not None and asked.base_digest not in (None, lock.base.digest):
+        raise StaleLockError(differs)
+    pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
+    stages: list[PlannedStage] = []
+    parent = found.key
+    for placed in recipe.stages:
+        if not pinned(placed, pins):
+            break
+        stages.append(plan_stage(placed, parent, pins, site, store))
+        parent = stages[-1].key
+    return Plan(recipe, found, lock, differs, pins, tuple(stages))
+
+
+def pinned(placed: PlacedStage, pins: Pins) -> bool:
+    """Whether everything from outside that the stage needs is pinned."""
+    stage = placed.stage
+    return all(request.location in pins.sources for request in asked_sources(stage)) and (
+        stage.packages() is None or stage.name in pins.answers
+    )
+
+
+def asked_sources(stage: Stage) -> tuple[SourceRequest, ...]:
+    """The files from outside that a stage names, RPMs among them: each is pinned by its digest."""
+    request = stage.packages()
+    return stage.sources() + tuple(map(SourceRequest, rpm_files(request) if request else ()))
+
+
+def rpm_files(request: PackageRequest) -> tuple[str, ...]:
+    """The URLs and paths of RPMs in a request, each once."""
+    return tuple(dict.fromkeys(name for name in (*request.install, *request.upgrade) if is_file(name)))
+
+
+def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: Store) -> PlannedStage:
+    """One stage that is pinned, on the layer of the key ``parent``."""
+    stage = placed.stage
+    trees = {name: site.overlays / name for name in stage.trees()}
+    answer = pins.answers.get(stage.name) if stage.packages() is not None else None
+    basis = keys.basis(
+        stage,
+        parent=parent,
+        code=code_digest(str(stage.__struct_config__.tag)),
+        sources={request.location: pins.sources[request.location].sha256 for request in stage.sources()},
+        trees={name: tree_digest(path) for name, path in trees.items()},
+        packages=answer,
+        parameters=placed.parameters if any(map(_has_templates, trees.values())) else {},
+    )
+    key = keys.key(basis)
+    return PlannedStage(placed, key, basis, answer, trees, store.layer(key))
+
+
+def wanted(recipe: Recipe, site: Site, store: Store, base_digest: str | None) -> Wanted:
+    """What the recipe asks of its lock. Files below the project are looked at: they may have changed.
+
+    ``base_digest`` is what the base has now; None when that is not known or not pinned.
+    """
+    local = FileDigests(store.path / "downloads" / "seen")
+    return Wanted(
+        image=recipe.name,
+        lock_file=os.path.relpath(recipe.lock_file),
+        base=recipe.base,
+        base_digest=base_digest,
+        where=partial(_where_base, recipe),
+        sources=tuple(_sources(recipe, site, local)),
+        stages=tuple(
+            WantedPackages(placed.stage.name, request, partial(where_of, placed))
+            for placed in recipe.stages
+            if (request := placed.stage.packages()) is not None
+        ),
+    )
+
+
+def _sources(recipe: Recipe, site: Site, local: FileDigests) -> Iterator[WantedSource]:
+    for placed in recipe.stages:
+        for request in asked_sources(placed.stage):
+            path = site.project / request.location
+            found = local.of(path).sha256 if not is_url(request.location) and path.is_file() else None
+            yield WantedSource(request, partial(where_of, placed), found)
+
+
+def where_of(placed: PlacedStage) -> str:
+    from pipeline.recipe.findings import where
+
+    return where(placed.place)
+
+
+def _where_base(recipe: Recipe) -> str:
+    from pipeline.recipe.findings import position
+
+    return position(recipe.file, ("image", "base"))
+
+
+def _has_templates(tree: Path) -> bool:
+    return any(name.endswith(SUFFIX) for _, _, names in os.walk(tree) for name in names)

@@ -1,0 +1,188 @@
+"""One ``pipeline build``: all images that were asked for, each to a version, tested, published."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pipeline.build.foundation import known_foundation
+from pipeline.build.image import BuildOptions, Job, stage_outcome, with_tests
+from pipeline.build.outcome import ImageOutcome, failure
+from pipeline.build.plan import plan, wanted
+from pipeline.build.verification import kept_verification
+from pipeline.build.version import identity
+from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError
+from pipeline.events import ImageFinished, ImagePlanned, Observer, StageFinished
+from pipeline.recipe.load import load_recipes, recipe_names
+from pipeline.recipe.model import Recipe, Site
+from pipeline.sources import lock as locks
+from pipeline.sources.differences import differences
+from pipeline.store.store import Store
+
+__all__ = ["BuildOptions", "build", "check_locks", "prepare", "recipes_of", "require_root"]
+
+
+def build(
+    site: Site,
+    images: Sequence[str],
+    options: BuildOptions,
+    observer: Observer,
+    tick: Callable[[], None],
+) -> tuple[ImageOutcome, ...]:
+    """Build ``images`` (none: all of the site), and what they are based on; publish what passed its tests.
+
+    Raises ``UsageError`` when a recipe is wrong, before anything runs; whatever goes wrong later is in the
+    outcomes.
+    """
+    recipes = recipes_of(site, images)
+    require_root()
+    prepare(site, observer)
+    store = Store.open(site.store)
+    outcomes: dict[str, ImageOutcome] = {}
+    for recipe in recipes:
+        known = _nothing_to_do(Job(site, recipe, options), store, outcomes, observer)
+        if known is not None:
+            outcomes[recipe.name] = known
+    left = [recipe for recipe in recipes if recipe.name not in outcomes]
+    if left:
+        outcomes |= _in_workers(site, left, options, outcomes, observer, tick)
+    if options.publish:
+        outcomes = {name: _published(site, store, outcome, options) for name, outcome in outcomes.items()}
+    return tuple(outcomes[recipe.name] for recipe in recipes)
+
+
+def recipes_of(site: Site, images: Sequence[str]) -> tuple[Recipe, ...]:
+    """The recipes of ``images`` and of their bases, bases first. Raises ``UsageError`` with all mistakes."""
+    from pipeline.build.images import in_order
+
+    wanted = tuple(dict.fromkeys(images)) or recipe_names(site)
+    loaded = {recipe.name: recipe for recipe in load_recipes(wanted, site)}
+    missing = [recipe.base for recipe in loaded.values() if recipe.base_recipe]
+    while missing:
+        name = missing.pop()
+        if name not in loaded:
+            loaded |= {recipe.name: recipe for recipe in load_recipes([name], site)}
+            missing += [loaded[name].base] if loaded[name].base_recipe else []
+    return in_order(tuple(loaded.values()))
+
+
+def check_locks(site: Site, images: Sequence[str]) -> None:
+    """Raise ``StaleLockError`` when a lock is not what its recipe asks for; nothing is changed.
+
+    A base is compared as it was imported last: importing it would change the store.
+    """
+    store = Store.open(site.store)
+    problems: list[Problem] = []
+    for recipe in recipes_of(site, images):
+        lock = locks.read(recipe.lock_file)
+        if lock is None:
+            message = f"{recipe.name} has no recipe.lock"
+            problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
+        else:
+            base = None if recipe.base_recipe else store.base(recipe.base)
+            problems += differences(lock, wanted(recipe, site, store, base.digest if base else None))
+    if problems:
+        raise StaleLockError(problems)
+
+
+def prepare(site: Site, observer: Observer) -> None:
+    """Build the lab when it is this site's and is not there yet."""
+    if site.lab is None:
+        return
+    from pipeline.lab.home import ensure
+
+    ensure(site.lab, observer)
+
+
+def require_root() -> None:
+    """Raise ``MachineError`` unless this process is root."""
+    if os.geteuid() != 0:
+        raise MachineError(
+            "building images takes root: it makes chroots, device nodes and mounts",
+            hint="nothing outside the store and the images directory is written",
+            command="sudo pipeline build",
+        )
+
+
+def _nothing_to_do(
+    job: Job, store: Store, done: dict[str, ImageOutcome], observer: Observer
+) -> ImageOutcome | None:
+    """The outcome of an image whose version is there and tested; None when something is to be done."""
+    begun = time.monotonic()
+    recipe = job.recipe
+    if job.options.relock or (recipe.base_recipe and recipe.base not in done):
+        return None
+    base = done[recipe.base].version if recipe.base_recipe else None
+    try:
+        found = known_foundation(recipe, job.site, store, base)
+        if found is None:
+            return None
+        planned = plan(recipe, job.site, store, found, locks.read(recipe.lock_file))
+    except PipelineError as error:
+        return failure(recipe.name, error)
+    if not planned.complete:
+        return None
+    version = store.versions.find(recipe.name, identity(recipe, found, planned.stages))
+    if version is None:
+        return None
+    stages = tuple(stage_outcome(stage, stage.layer, cached=True) for stage in planned.stages if stage.layer)
+    outcome = ImageOutcome(image=recipe.name, version=version.number, tree=version.tree, stages=stages)
+    if job.options.verify:
+        verification = kept_verification(store, recipe, version)
+        if verification is None:
+            return None
+        outcome = with_tests(outcome, verification)
+    _tell(outcome, observer)
+    return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
+
+
+def _tell(outcome: ImageOutcome, observer: Observer) -> None:
+    name = outcome.image
+    observer(ImagePlanned(image=name, stages=tuple(stage.name for stage in outcome.stages)))
+    for stage in outcome.stages:
+        observer(
+            StageFinished(image=name, stage=stage.name, cached=True, seconds=stage.seconds, bytes=stage.bytes)
+        )
+    observer(ImageFinished(image=name, number=outcome.version))
+
+
+def _in_workers(
+    site: Site,
+    recipes: Sequence[Recipe],
+    options: BuildOptions,
+    done: dict[str, ImageOutcome],
+    observer: Observer,
+    tick: Callable[[], None],
+) -> dict[str, ImageOutcome]:
+    from pipeline.build.images import build_all, forked
+
+    count = min(len(recipes), os.cpu_count() or 1)
+    with forked(count) as (executor, events, number):
+        jobs = [Job(site, recipe, options, _version(done, recipe), events=number) for recipe in recipes]
+        outcomes = build_all(jobs, observer, executor, events, tick)
+    return {outcome.image: outcome for outcome in outcomes}
+
+
+def _version(done: dict[str, ImageOutcome], recipe: Recipe) -> int | None:
+    return done[recipe.base].version if recipe.base_recipe and recipe.base in done else None
+
+
+def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOptions) -> ImageOutcome:
+    """Publish what may be; an image that failed keeps what is published of it."""
+    if outcome.version is None or (outcome.exit_code and not (options.unverified and outcome.exit_code == 5)):
+        return outcome
+    from pipeline.publish.publication import publish
+
+    try:
+        version = store.versions.get(outcome.image, outcome.version)
+        assert version is not None
+        path = publish(site, store, version, unverified=options.unverified)
+    except PipelineError as error:
+        failed = failure(outcome.image, error)
+        return msgspec.structs.replace(
+            outcome, exit_code=failed.exit_code, problems=outcome.problems + failed.problems
+        )
+    return msgspec.structs.replace(outcome, published=str(path))

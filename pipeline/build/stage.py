@@ -1,0 +1,184 @@
+"""Running one stage: an upper directory over its parents, a chroot, and a commit or a kept failure."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline.chroot.enter import EnteredRoot, enter
+from pipeline.chroot.root import INPUTS, RootSpec
+from pipeline.errors import PipelineError, Problem, retold
+from pipeline.events import Line, Note, Observer, StageStarted
+from pipeline.packaging.rpmdb import installed
+from pipeline.stages.base import Inputs, PackageAnswer, Stage, Tree
+from pipeline.store.filesystem import remove_tree
+from pipeline.store.records import Draft, Failure, Layer
+from pipeline.store.store import Store
+from pipeline.store.work import Work
+
+RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What one run of a stage needs. ``files`` maps each source's location to where it lies on this machine,
+    ``place`` is the recipe's ``file:line``."""
+
+    image: str
+    stage: Stage
+    key: str
+    basis: Mapping[str, Any]
+    parents: tuple[str, ...]
+    epoch: int
+    files: Mapping[str, Path]
+    trees: Mapping[str, Path]
+    parameters: Mapping[str, Any]
+    answer: PackageAnswer | None
+    place: Callable[[], str]
+
+    def binds(self) -> dict[str, Path]:
+        """Path below INPUTS → file of this machine. Numbered: two sources may have the same name."""
+        found = {f"{number}/{path.name}": path for number, path in enumerate(self._sources().values())}
+        return found | {f"trees/{name}": path for name, path in self.trees.items()}
+
+    def inputs(self) -> Inputs:
+        """What the stage is handed."""
+        sources = {
+            location: f"{INPUTS}/{number}/{path.name}"
+            for number, (location, path) in enumerate(self._sources().items())
+        }
+        trees = {name: Tree(path, f"{INPUTS}/trees/{name}") for name, path in self.trees.items()}
+        return Inputs(self.parameters, sources, trees, self.answer)
+
+    def _sources(self) -> dict[str, Path]:
+        return dict(sorted(self.files.items()))
+
+
+def spec(store: Store, work: Work, run: StageRun, *, network: bool, out: Path | None = None) -> RootSpec:
+    """The root in which ``run`` happens, over ``work``."""
+    return RootSpec(
+        layers=tuple(store.layer_tree(name) for name in work.parents),
+        upper=work.upper,
+        work=work.work,
+        network=network,
+        binds=run.binds(),
+        epoch=run.epoch,
+        out=out,
+    )
+
+
+def run_stage(
+    store: Store, run: StageRun, packages: tuple[str, ...] | None, observer: Observer
+) -> tuple[Layer, tuple[str, ...] | None]:
+    """Run a stage and commit its layer. Returns it and the packages that are installed then.
+
+    ``packages`` are those installed before, None when nobody has looked yet. When it fails, all it left is
+    kept for ``pipeline shell``, and the error says where it was written and what to run.
+    """
+    observer(StageStarted(image=run.image, stage=run.stage.name))
+    notes: list[str] = []
+    run.stage.prepare()
+    with store.begin(run.parents) as work, open(work.log, "a", errors="replace") as log:
+        hear = _hearer(run, log, observer)
+        try:
+            with enter(
+                spec(store, work, run, network=run.stage.wants_network()),
+                on_line=hear,
+                on_note=lambda text: _noted(run, notes, log, observer, text),
+            ) as root:
+                before = _packages_before(root, run.stage, packages)
+                run.stage.run(root, run.inputs())
+                after = installed(root) if _touched(work.upper) else before
+                kernel, shims = root.kernel, root.shims
+            remove_tree(work.path / "shims")
+            draft = Draft(
+                key=run.key,
+                image=run.image,
+                stage=run.stage.name,
+                type=str(run.basis["type"]),
+                notes=tuple(notes),
+                added=_minus(after, before),
+                removed=_minus(before, after),
+                kernel=kernel,
+                basis=dict(run.basis),
+            )
+            log.flush()
+            return store.commit(work, draft, epoch=run.epoch, shims=shims), after
+        except PipelineError as error:
+            log.flush()
+            raise _kept(store, work, run, error) from None
+
+
+def _packages_before(
+    root: EnteredRoot, stage: Stage, packages: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Only types that run programs of the image can change its packages; for others it costs nothing."""
+    if packages is None and type(stage).__name__ in ("Packages", "Command"):
+        return installed(root)
+    return packages
+
+
+def _touched(upper: Path) -> bool:
+    return any(os.path.lexists(upper / folder) for folder in RPM_DATABASES)
+
+
+def _minus(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(sorted(set(one or ()) - set(other or ())))
+
+
+def _hearer(run: StageRun, log: TextIO, observer: Observer) -> Callable[[str], None]:
+    def hear(text: str) -> None:
+        print(text, file=log)
+        observer(Line(image=run.image, stage=run.stage.name, text=text))
+
+    return hear
+
+
+def _noted(run: StageRun, notes: list[str], log: TextIO, observer: Observer, text: str) -> None:
+    notes.append(text)
+    print(f"note: {text}", file=log)
+    observer(Note(image=run.image, stage=run.stage.name, text=text))
+
+
+def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> PipelineError:
+    """Put the failed stage aside and say where it stands in the recipe and how to get in."""
+    store.fail(
+        work,
+        Failure(
+            image=run.image,
+            stage=run.stage.name,
+            key=run.key,
+            layers=run.parents,
+            message=str(error),
+            when=time.time(),
+        ),
+    )
+    enter_it = f"pipeline shell {run.image} --stage {run.stage.name}"
+    place = run.place()
+    problems = [
+        Problem(f'stage "{run.stage.name}": {problem.message}', place, problem.hint, problem.command)
+        for problem in error.problems
+    ]
+    last = problems[-1]
+    problems[-1] = Problem(last.message, last.where, last.hint, last.command or enter_it)
+    return retold(error, problems)
+
+
+@contextmanager
+def throwaway(store: Store, run: StageRun, observer: Observer) -> Iterator[tuple[EnteredRoot, Path]]:
+    """A root with network on the parents of ``run``, of which nothing stays but what is put at OUT.
+
+    Yields the root and the directory of this machine that OUT is.
+    """
+    observer(StageStarted(image=run.image, stage=run.stage.name, what="locking"))
+    with store.begin(run.parents) as work, open(work.log, "a", errors="replace") as log:
+        out = work.path / "out"
+        out.mkdir()
+        hear = _hearer(run, log, observer)
+        with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
+            yield root, out

@@ -1,0 +1,56 @@
+"""Testing a version, once for each state of its tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.chroot.enter import enter
+from pipeline.chroot.root import RootSpec
+from pipeline.events import Line, Observer, StageStarted
+from pipeline.recipe.model import Recipe
+from pipeline.store.records import Verification, Version
+from pipeline.store.store import Store
+
+STAGE = "tests"
+"""How the tests are called where stages are shown."""
+
+
+def kept_verification(store: Store, recipe: Recipe, version: Version) -> Verification | None:
+    """How the tests of ``version`` ended, unless they or what runs them have changed since."""
+    from pipeline.verify.runner import tests_digest
+
+    kept = store.versions.verification(version)
+    return kept if kept is not None and kept.tests_digest == tests_digest(recipe.tests) else None
+
+
+def verify_once(store: Store, recipe: Recipe, version: Version, observer: Observer) -> Verification:
+    """How the tests of ``version`` end: as they did, or they are run now."""
+    kept = kept_verification(store, recipe, version)
+    return kept if kept is not None else verify(store, recipe, version, observer)
+
+
+def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -> Verification:
+    """Run the tests of ``recipe`` in the chroot of ``version`` and keep the results with it."""
+    from pipeline.verify.runner import ImageFacts, run_tests
+
+    observer(StageStarted(image=version.image, stage=STAGE, what="testing"))
+    facts = ImageFacts(
+        name=version.image,
+        number=version.number,
+        kernel=version.kernel,
+        kernel_parameters=version.kernel_parameters,
+        parameters=version.parameters,
+    )
+
+    def hear(text: str) -> None:
+        observer(Line(image=version.image, stage=STAGE, text=text))
+
+    spec = RootSpec(layers=tuple(map(store.layer_tree, version.layers)))
+    with TemporaryDirectory(prefix="pipeline-tests-") as folder:
+        out = Path(folder)
+        with enter(spec) as root:
+            verification = run_tests(recipe.tests, root, facts, out, hear)
+        files = {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
+        store.versions.set_verification(version, verification, files)
+    return verification

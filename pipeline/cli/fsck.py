@@ -1,0 +1,32 @@
+"""Check every layer, version and download against its digests. Exit 1 when something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from pipeline.cli.progress import PlainLog
+    from pipeline.recipe.site import load_site
+    from pipeline.store.fsck import check
+    from pipeline.store.store import Store
+
+    store = Store.open(load_site(options.site).store, create=False)
+    problems = check(store, PlainLog(sys.stderr, verbose=False))
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode({"problems": problems}), indent=2).decode())
+    else:
+        for problem in problems:
+            print(problem)
+        layers = len(store.layers())
+        print(
+            f"{layers} layers: " + (f"{len(problems)} problems" if problems else "all as they were committed")
+        )
+    return 1 if problems else 0

@@ -1,0 +1,33 @@
+"""The lab: base images and a vendor, built on this machine, to try everything without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", choices=("build", "status"), help="build what is missing, or say what is there"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.build.session import prepare, require_root
+    from pipeline.cli.progress import PlainLog
+    from pipeline.errors import UsageError
+    from pipeline.recipe.site import load_site
+
+    site = load_site(options.site)
+    if site.lab is None:
+        raise UsageError(
+            f"{site.file} is no lab", hint='a site is the lab when it has a table [lab] with home = "…"'
+        )
+    if options.what == "build":
+        require_root()
+        prepare(site, PlainLog(sys.stderr, verbose=False))
+    for name, path in sorted(site.bases.items()):
+        print(f"{name}: {path if path.is_dir() else 'not built'}")
+    mirror = site.lab / "mirror"
+    print(f"vendor: {mirror if mirror.is_dir() else 'not built'}")
+    return 0

@@ -1,0 +1,40 @@
+"""Enter a version, or the stage that failed: a shell in the same chroot in which stages run.
+
+Nothing that is done there stays, except in a failed stage: there it stays until the stage is built again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("version", metavar="IMAGE[@N]", help="without @N the newest one")
+    parser.add_argument(
+        "--stage",
+        metavar="NAME",
+        help="the failed stage as it was left, or the version as it was after this stage",
+    )
+    parser.add_argument("--network", action="store_true", help="with this machine's network")
+    parser.add_argument(
+        "command", nargs="*", metavar="COMMAND", help="run this instead of a shell (after --)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.build.entering import root_of
+    from pipeline.build.session import require_root
+    from pipeline.chroot.enter import run_interactively
+    from pipeline.recipe.site import load_site
+    from pipeline.store.store import Store
+
+    require_root()
+    store = Store.open(load_site(options.site).store, create=False)
+    with root_of(store, options.version, options.stage, network=options.network) as spec:
+        command = options.command or [
+            "/bin/sh",
+            "-c",
+            "[ -x /bin/bash ] && exec /bin/bash --norc -i; exec /bin/sh -i",
+        ]
+        return run_interactively(spec, command, os.environ.get("TERM", "dumb"))

@@ -1,0 +1,110 @@
+"""All about one version: stages, packages, kernel, tests, and what it was made of."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from pipeline.cli.text import seconds, size, table, when
+from pipeline.store.records import Verification, Version
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("version", metavar="IMAGE[@N]", help="without @N the newest one")
+    parser.add_argument("--packages", action="store_true", help="list every package")
+    parser.add_argument("--log", metavar="STAGE", help="print what the programs of a stage printed")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.errors import UsageError
+    from pipeline.publish.publication import directory, publication
+    from pipeline.recipe.site import load_site
+    from pipeline.store.store import Store
+
+    site = load_site(options.site)
+    store = Store.open(site.store, create=False)
+    version = store.versions.resolve(options.version)
+    if options.log is not None:
+        layer = next((stage.layer for stage in version.stages if stage.name == options.log), None)
+        if layer is None:
+            names = ", ".join(stage.name for stage in version.stages)
+            raise UsageError(f"{version.label} has no stage {options.log!r}", hint=f"its stages are {names}")
+        print(store.layer_log(layer).read_text(errors="replace"), end="")
+        return 0
+    verification = store.versions.verification(version)
+    published = publication(store, version.image)
+    place = (
+        directory(site, version.image, version.number) if version.number in published.directories else None
+    )
+    if options.json:
+        document = {
+            "version": version,
+            "verification": verification,
+            "published": str(place) if place else None,
+            "current": published.current == version.number,
+        }
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        return 0
+    current = published.current == version.number
+    print("\n".join(_lines(version, verification, place, current=current, packages=options.packages)))
+    return 0
+
+
+def _lines(
+    version: Version, verification: Verification | None, place: Path | None, *, current: bool, packages: bool
+) -> list[str]:
+    head = ("stage", "type", "seconds", "bytes", "files", "packages", "written at", "layer")
+    rows = [
+        (
+            stage.name,
+            stage.type,
+            seconds(stage.seconds),
+            size(stage.bytes),
+            str(stage.files),
+            f"+{len(stage.added)} -{len(stage.removed)}" if stage.added or stage.removed else "",
+            stage.place,
+            stage.layer,
+        )
+        for stage in version.stages
+    ]
+    facts = [
+        ("made", when(version.created)),
+        ("base", f"{version.base} {version.base_digest}"),
+        ("kernel", version.kernel or "none"),
+        ("kernel parameters", " ".join(version.kernel_parameters) or "none"),
+        (
+            "parameters",
+            ", ".join(f"{name} = {value}" for name, value in version.parameters.items()) or "none",
+        ),
+        ("packages", str(len(version.packages))),
+        ("recipe", version.recipe_digest),
+        ("lock", version.lock_digest),
+        ("tree", version.tree),
+        ("tests", _tests(verification)),
+        ("directory", f"{place}{' (published)' if current else ''}" if place else "none"),
+    ]
+    width = max(len(name) for name, _ in facts)
+    lines = [version.label, *(f"  {name.ljust(width)}  {value}" for name, value in facts), ""]
+    lines.append(table(head, rows, right=frozenset({2, 3, 4, 5})))
+    notes = [f"  {stage.name}: {note}" for stage in version.stages for note in stage.notes]
+    if notes:
+        lines += ["", "notes:", *notes]
+    if verification is not None:
+        bad = [
+            f"  {test} {how}: {message}" for test, how, _, message in verification.results if how != "passed"
+        ]
+        lines += ["", "tests that did not pass:", *bad] if bad else []
+    if packages:
+        lines += ["", "packages:", *(f"  {nevra}" for nevra in version.packages)]
+    return lines
+
+
+def _tests(verification: Verification | None) -> str:
+    if verification is None:
+        return "not run"
+    passed = sum(result[1] == "passed" for result in verification.results)
+    how = "passed" if verification.passed else "failed"
+    return f"{how}: {passed} of {len(verification.results)}, {when(verification.when)}"

@@ -14,20 +14,17 @@ from pipeline.store.store import Store
 
 @dataclass(frozen=True)
 class Foundation:
-    """``layers`` are layer names, lowest first, with their ``keys``. ``digest`` is what a lock pins (empty
-    for another recipe's version: that has a lock of its own), ``epoch`` (seconds) the time of files that
-    stages make."""
+    """``layers`` are layer names, lowest first, with the ``digests`` of their manifests; ``key`` is the one
+    of the uppermost. ``digest`` is what a lock pins (empty for another recipe's version: that has a lock of
+    its own), ``epoch`` (seconds) the time of files that stages make."""
 
     name: str
     layers: tuple[str, ...]
-    keys: tuple[str, ...]
+    digests: tuple[str, ...]
+    key: str
     digest: str
     epoch: int
     kernel_parameters: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        return self.keys[-1]
 
 
 def known_foundation(recipe: Recipe, site: Site, store: Store, base_version: int | None) -> Foundation | None:
@@ -73,7 +70,7 @@ def _of_base(store: Store, base: Base) -> Foundation | None:
     layer = store.layer_called(base.layer)
     if layer is None:
         return None
-    return Foundation(base.name, (base.layer,), (layer.key,), base.digest, base.epoch)
+    return Foundation(base.name, (base.layer,), (layer.digest,), layer.key, base.digest, base.epoch)
 
 
 def _of_version(store: Store, image: str, number: int | None) -> Foundation:
@@ -85,12 +82,14 @@ def _of_version(store: Store, image: str, number: int | None) -> Foundation:
     lock = read(store.versions.directory(version) / "recipe.lock")
     if lock is None:
         raise PipelineError(f"{version.label} has lost its recipe.lock", command="pipeline fsck")
-    keys = tuple(stage.key for stage in version.stages)
-    below = store.layer_called(version.layers[len(version.layers) - len(keys) - 1])
+    layers = [layer for name in version.layers if (layer := store.layer_called(name)) is not None]
+    if len(layers) < len(version.layers):
+        raise PipelineError(f"{version.label} has lost layers", command="pipeline fsck")
     return Foundation(
         image,
         version.layers,
-        (*((below.key,) if below else ()), *keys),
+        tuple(layer.digest for layer in layers),
+        layers[-1].key,
         "",
         lock.base.epoch,
         version.kernel_parameters,

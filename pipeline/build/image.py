@@ -12,44 +12,21 @@ import msgspec
 
 from pipeline.build import locking
 from pipeline.build.foundation import Foundation, foundation
-from pipeline.build.outcome import ImageOutcome, StageOutcome, Trouble, failure
+from pipeline.build.job import Job
+from pipeline.build.outcome import ImageOutcome, StageOutcome, failure, stage_outcome, with_tests
 from pipeline.build.outside import Outside
 from pipeline.build.plan import Pins, PlannedStage, asked_sources, plan, plan_stage, rpm_files, where_of
 from pipeline.build.stage import StageRun, run_stage
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
-from pipeline.errors import PipelineError, Problem, StaleLockError, UnverifiedError, retold
+from pipeline.errors import PipelineError, Problem, StaleLockError, retold
 from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
-from pipeline.recipe.model import PlacedStage, Recipe, Site
+from pipeline.recipe.model import PlacedStage
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage
 from pipeline.stages.base import PackageAnswer, Stage
-from pipeline.store.records import Layer, Verification, Version
+from pipeline.store.records import Layer, Version
 from pipeline.store.store import Store, layer_name
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What is wanted of a build. ``locked`` refuses a lock that is not what the recipe asks for, ``relock``
-    resolves everything anew."""
-
-    locked: bool = False
-    relock: bool = False
-    verify: bool = True
-    publish: bool = True
-    unverified: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to be built; can be sent to another process. ``base_version`` is the number of the version to
-    stand on when the base is another recipe, ``events`` the descriptor of a socket for events."""
-
-    site: Site
-    recipe: Recipe
-    options: BuildOptions
-    base_version: int | None = None
-    events: int | None = None
 
 
 @dataclass(frozen=True)
@@ -211,7 +188,7 @@ class ImageBuild:
         if cached and self._packages is not None:
             kept = set(self._packages) - set(layer.removed)
             self._packages = tuple(sorted(kept | set(layer.added)))
-        outcome = stage_outcome(stage, layer, cached=cached)
+        outcome = stage_outcome(stage.placed.stage.name, stage.basis, layer, cached=cached)
         self.stages.append(outcome)
         self._observer(
             StageFinished(
@@ -271,20 +248,6 @@ class _placed:  # noqa: N801 - a context manager, used like a function
         ) from None
 
 
-def stage_outcome(stage: PlannedStage, layer: Layer, *, cached: bool) -> StageOutcome:
-    """How a stage with this layer is told."""
-    return StageOutcome(
-        name=stage.placed.stage.name,
-        type=str(stage.basis["type"]),
-        key=stage.key,
-        cached=cached,
-        seconds=layer.seconds,
-        bytes=layer.bytes,
-        packages=len(layer.added) + len(layer.removed),
-        notes=layer.notes,
-    )
-
-
 def build_image(job: Job) -> ImageOutcome:
     """Build, and test, one image. Never raises ``PipelineError``: problems are in the outcome."""
     from pipeline.build.sending import sender
@@ -313,26 +276,3 @@ def build_image(job: Job) -> ImageOutcome:
         observer(ImageFinished(image=name, number=None))
         outcome = failure(name, error, tuple(stages))
     return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
-
-
-def with_tests(outcome: ImageOutcome, verification: Verification) -> ImageOutcome:
-    """The outcome, with how the version's tests ended; exit code 5 when they did not pass."""
-    passed = sum(result[1] == "passed" for result in verification.results)
-    bad = [result for result in verification.results if result[1] in ("failed", "error")]
-    problems = tuple(Trouble(message=f"{test} {how}: {message}") for test, how, _, message in bad)
-    if not verification.passed:
-        label = f"{outcome.image}@{outcome.version}"
-        problems += (
-            Trouble(
-                message=f"{label} has not passed its tests, and is not published",
-                hint="mend the recipe or the tests and build again; the version can be entered",
-                command=f"pipeline shell {label}",
-            ),
-        )
-    return msgspec.structs.replace(
-        outcome,
-        exit_code=0 if verification.passed else UnverifiedError.exit_code,
-        verified=verification.passed,
-        tests=(passed, len(verification.results)),
-        problems=outcome.problems + problems,
-    )

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.build.image import Job, build_image
+from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, Trouble, failure
 from pipeline.errors import PipelineError
 from pipeline.events import EVENTS, Observer
-from pipeline.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -25,21 +24,6 @@ if TYPE_CHECKING:
 LARGEST_EVENT = 1 << 17
 TICK = 0.1
 """Seconds between two looks at the clock of a live view."""
-
-
-def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """Each recipe after the one that is its base; otherwise as they came. There are no cycles any more."""
-    by_name = {recipe.name: recipe for recipe in recipes}
-    done: dict[str, Recipe] = {}
-
-    def add(recipe: Recipe) -> None:
-        if recipe.base_recipe and recipe.base in by_name and recipe.base not in done:
-            add(by_name[recipe.base])
-        done.setdefault(recipe.name, recipe)
-
-    for recipe in recipes:
-        add(recipe)
-    return tuple(done.values())
 
 
 def build_all(
@@ -54,6 +38,8 @@ def build_all(
     ``events`` is the receiving end of the socket that the jobs send to; ``tick`` is called about ten times a
     second. An image whose base failed is not tried.
     """
+    from pipeline.build.image import build_image
+
     waiting = {job.recipe.name: job for job in jobs}
     running: dict[str, Future[ImageOutcome]] = {}
     ended: dict[str, ImageOutcome] = {}

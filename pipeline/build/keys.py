@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -51,9 +51,14 @@ def key(of: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(of)).hexdigest()
 
 
-def identity(image: str, keys: tuple[str, ...], kernel_parameters: tuple[str, ...]) -> str:
-    """What makes two builds the same version: the base and stages by their keys, and what nodes boot with."""
-    return hashlib.sha256(_canonical([image, keys, kernel_parameters])).hexdigest()
+def tree(layers: Iterable[str]) -> str:
+    """The digest of an image: of the digests of its layers' manifests, lowest first."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in layers).encode()).hexdigest()
+
+
+def identity(image: str, tree: str, kernel_parameters: tuple[str, ...]) -> str:
+    """What makes two builds the same version: the same content, and nodes that boot with the same words."""
+    return hashlib.sha256(_canonical([image, tree, kernel_parameters])).hexdigest()
 
 
 def _pinned(packages: PackageAnswer) -> dict[str, Any]:

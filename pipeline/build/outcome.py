@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, UnverifiedError
+from pipeline.store.records import Layer, Verification
 
 
 class StageOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,3 +62,40 @@ def failure(image: str, error: PipelineError, stages: tuple[StageOutcome, ...] =
         for problem in error.problems
     )
     return ImageOutcome(image=image, exit_code=error.exit_code, stages=stages, problems=problems)
+
+
+def stage_outcome(name: str, basis: Mapping[str, Any], layer: Layer, *, cached: bool) -> StageOutcome:
+    """How a stage with this layer is told."""
+    return StageOutcome(
+        name=name,
+        type=str(basis["type"]),
+        key=layer.key,
+        cached=cached,
+        seconds=layer.seconds,
+        bytes=layer.bytes,
+        packages=len(layer.added) + len(layer.removed),
+        notes=layer.notes,
+    )
+
+
+def with_tests(outcome: ImageOutcome, verification: Verification) -> ImageOutcome:
+    """The outcome, with how the version's tests ended; exit code 5 when they did not pass."""
+    passed = sum(result[1] == "passed" for result in verification.results)
+    bad = [result for result in verification.results if result[1] in ("failed", "error")]
+    problems = tuple(Trouble(message=f"{test} {how}: {message}") for test, how, _, message in bad)
+    if not verification.passed:
+        label = f"{outcome.image}@{outcome.version}"
+        problems += (
+            Trouble(
+                message=f"{label} has not passed its tests, and is not published",
+                hint="mend the recipe or the tests and build again; the version can be entered",
+                command=f"pipeline shell {label}",
+            ),
+        )
+    return msgspec.structs.replace(
+        outcome,
+        exit_code=0 if verification.passed else UnverifiedError.exit_code,
+        verified=verification.passed,
+        tests=(passed, len(verification.results)),
+        problems=outcome.problems + problems,
+    )

@@ -6,7 +6,7 @@ Nothing is mounted, fetched or written here; a build with nothing to do ends wit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -139,6 +139,17 @@ def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: 
     )
     key = keys.key(basis)
     return PlannedStage(placed, key, basis, answer, trees, store.layer(key))
+
+
+def tree(found: Foundation, layers: Iterable[Layer]) -> str:
+    """The digest of the image that ``layers`` on ``found`` are."""
+    return keys.tree((*found.digests, *(layer.digest for layer in layers)))
+
+
+def kernel_parameters(recipe: Recipe, found: Foundation, stages: Iterable[PlannedStage]) -> tuple[str, ...]:
+    """What nodes of the image boot with in addition: of the base, the recipe and its stages, each once."""
+    of_stages = (word for stage in stages for word in stage.placed.stage.kernel_parameters())
+    return tuple(dict.fromkeys((*found.kernel_parameters, *recipe.kernel_parameters, *of_stages)))
 
 
 def wanted(recipe: Recipe, site: Site, store: Store, base_digest: str | None) -> Wanted:

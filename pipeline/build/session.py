@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from pipeline.build import keys
 from pipeline.build.foundation import known_foundation
-from pipeline.build.image import BuildOptions, Job, stage_outcome, with_tests
-from pipeline.build.outcome import ImageOutcome, failure
-from pipeline.build.plan import plan, wanted
+from pipeline.build.job import BuildOptions, Job
+from pipeline.build.outcome import ImageOutcome, failure, stage_outcome, with_tests
+from pipeline.build.plan import kernel_parameters, plan, tree, wanted
 from pipeline.build.verification import kept_verification
-from pipeline.build.version import identity
 from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError
 from pipeline.events import ImageFinished, ImagePlanned, Observer, StageFinished
 from pipeline.recipe.load import load_recipes, recipe_names
@@ -21,8 +21,6 @@ from pipeline.recipe.model import Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.differences import differences
 from pipeline.store.store import Store
-
-__all__ = ["BuildOptions", "build", "check_locks", "prepare", "recipes_of", "require_root"]
 
 
 def build(
@@ -56,8 +54,6 @@ def build(
 
 def recipes_of(site: Site, images: Sequence[str]) -> tuple[Recipe, ...]:
     """The recipes of ``images`` and of their bases, bases first. Raises ``UsageError`` with all mistakes."""
-    from pipeline.build.images import in_order
-
     wanted = tuple(dict.fromkeys(images)) or recipe_names(site)
     loaded = {recipe.name: recipe for recipe in load_recipes(wanted, site)}
     missing = [recipe.base for recipe in loaded.values() if recipe.base_recipe]
@@ -67,6 +63,21 @@ def recipes_of(site: Site, images: Sequence[str]) -> tuple[Recipe, ...]:
             loaded |= {recipe.name: recipe for recipe in load_recipes([name], site)}
             missing += [loaded[name].base] if loaded[name].base_recipe else []
     return in_order(tuple(loaded.values()))
+
+
+def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """Each recipe after the one that is its base; otherwise as they came. There are no cycles any more."""
+    by_name = {recipe.name: recipe for recipe in recipes}
+    done: dict[str, Recipe] = {}
+
+    def add(recipe: Recipe) -> None:
+        if recipe.base_recipe and recipe.base in by_name and recipe.base not in done:
+            add(by_name[recipe.base])
+        done.setdefault(recipe.name, recipe)
+
+    for recipe in recipes:
+        add(recipe)
+    return tuple(done.values())
 
 
 def check_locks(site: Site, images: Sequence[str]) -> None:
@@ -125,10 +136,15 @@ def _nothing_to_do(
         return failure(recipe.name, error)
     if not planned.complete:
         return None
-    version = store.versions.find(recipe.name, identity(recipe, found, planned.stages))
+    made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
+    content = tree(found, (layer for _, layer in made))
+    words = kernel_parameters(recipe, found, planned.stages)
+    version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words))
     if version is None:
         return None
-    stages = tuple(stage_outcome(stage, stage.layer, cached=True) for stage in planned.stages if stage.layer)
+    stages = tuple(
+        stage_outcome(stage.placed.stage.name, stage.basis, layer, cached=True) for stage, layer in made
+    )
     outcome = ImageOutcome(image=recipe.name, version=version.number, tree=version.tree, stages=stages)
     if job.options.verify:
         verification = kept_verification(store, recipe, version)

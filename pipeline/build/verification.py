@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from pipeline.chroot.enter import enter
-from pipeline.chroot.root import RootSpec
 from pipeline.events import Line, Observer, StageStarted
 from pipeline.recipe.model import Recipe
 from pipeline.store.records import Verification, Version
@@ -32,6 +29,10 @@ def verify_once(store: Store, recipe: Recipe, version: Version, observer: Observ
 
 def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -> Verification:
     """Run the tests of ``recipe`` in the chroot of ``version`` and keep the results with it."""
+    from tempfile import TemporaryDirectory
+
+    from pipeline.chroot.enter import enter
+    from pipeline.chroot.root import RootSpec
     from pipeline.verify.runner import ImageFacts, run_tests
 
     observer(StageStarted(image=version.image, stage=STAGE, what="testing"))

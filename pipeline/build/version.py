@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pipeline.build import keys
 from pipeline.build.foundation import Foundation
-from pipeline.build.plan import PlannedStage, where_of
+from pipeline.build.plan import PlannedStage, kernel_parameters, tree, where_of
 from pipeline.chroot.enter import enter
 from pipeline.chroot.root import RootSpec
-from pipeline.errors import PipelineError
 from pipeline.packaging.rpmdb import installed
 from pipeline.recipe.model import Recipe
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
 from pipeline.store.records import Layer, StageOfVersion, Version
 from pipeline.store.store import Store, layer_name
-
-
-def identity(recipe: Recipe, found: Foundation, stages: Iterable[PlannedStage]) -> str:
-    """What makes two builds of ``recipe`` the same version."""
-    stages = tuple(stages)
-    of_stages = tuple(stage.key for stage in stages)
-    parameters = kernel_parameters(recipe, found, stages)
-    return keys.identity(recipe.name, (*found.keys, *of_stages), parameters)
-
-
-def kernel_parameters(recipe: Recipe, found: Foundation, stages: Iterable[PlannedStage]) -> tuple[str, ...]:
-    """What nodes of the image boot with in addition: of the base, the recipe and its stages, each once."""
-    of_stages = (word for stage in stages for word in stage.placed.stage.kernel_parameters())
-    return tuple(dict.fromkeys((*found.kernel_parameters, *recipe.kernel_parameters, *of_stages)))
 
 
 def make_version(
@@ -44,7 +29,9 @@ def make_version(
     """The version that these stages are: the one that is there already, or a new one."""
     planned = [stage for stage, _ in done]
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
-    named = identity(recipe, found, planned)
+    content = tree(found, (layer for _, layer in done))
+    words = kernel_parameters(recipe, found, planned)
+    named = keys.identity(recipe.name, content, words)
     known = store.versions.find(recipe.name, named)
     if known is not None:
         return known
@@ -59,9 +46,9 @@ def make_version(
         base_digest=found.digest,
         layers=layers,
         stages=tuple(_stage(stage, layer) for stage, layer in done),
-        tree=_tree(store, layers),
+        tree=content,
         kernel=kernel,
-        kernel_parameters=kernel_parameters(recipe, found, planned),
+        kernel_parameters=words,
         parameters=dict(recipe.parameters),
         recipe_digest=_digest_of_files(recipe),
         lock_digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -91,17 +78,6 @@ def _contents(store: Store, layers: Sequence[str]) -> tuple[tuple[str, ...], str
     """The packages and the kernel of an image, as it stands."""
     with enter(RootSpec(layers=tuple(map(store.layer_tree, layers)))) as root:
         return installed(root), root.kernel
-
-
-def _tree(store: Store, layers: Sequence[str]) -> str:
-    """The digest of the digests of all layers."""
-    whole = hashlib.sha256()
-    for name in layers:
-        layer = store.layer_called(name)
-        if layer is None:
-            raise PipelineError(f"the layer {name} is gone", command="pipeline fsck")
-        whole.update(f"{layer.digest}\n".encode())
-    return whole.hexdigest()
 
 
 def _digest_of_files(recipe: Recipe) -> str:

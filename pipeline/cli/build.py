@@ -25,7 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.build.session import BuildOptions, build
+    from pipeline.build.job import BuildOptions
+    from pipeline.build.session import build
     from pipeline.cli.progress import watching
     from pipeline.recipe.site import load_site
 

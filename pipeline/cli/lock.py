@@ -22,7 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.build.session import BuildOptions, build, check_locks
+    from pipeline.build.job import BuildOptions
+    from pipeline.build.session import build, check_locks
     from pipeline.cli.build import tell
     from pipeline.cli.progress import watching
     from pipeline.recipe.site import load_site

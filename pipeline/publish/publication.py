@@ -99,6 +99,18 @@ def restore(site: Site, store: Store, told: Callable[[str], None]) -> int:
     return count
 
 
+def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
+    """The directories that were published by mounting and are not mounted now."""
+    found = []
+    for image in store.versions.images():
+        now = publication(store, image)
+        for number, mode in sorted(now.directories.items()):
+            target = directory(site, image, number)
+            if mode == "overlay" and _needs_mount(target, now, number):
+                found.append(target)
+    return tuple(found)
+
+
 def unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
     """Take away the directory of a version (None: of all, and the link). Hand edits in it are kept in the
     store. Raises ``PipelineError`` when it is in use, or is the one that ``IMAGES/NAME`` points to."""

@@ -1,0 +1,31 @@
+"""What is to be built, as plain data that can be sent to another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.recipe.model import Recipe, Site
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is wanted of a build. ``locked`` refuses a lock that is not what the recipe asks for, ``relock``
+    resolves everything anew."""
+
+    locked: bool = False
+    relock: bool = False
+    verify: bool = True
+    publish: bool = True
+    unverified: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be built; can be sent to another process. ``base_version`` is the number of the version to
+    stand on when the base is another recipe, ``events`` the descriptor of a socket for events."""
+
+    site: Site
+    recipe: Recipe
+    options: BuildOptions
+    base_version: int | None = None
+    events: int | None = None

@@ -1,0 +1,118 @@
+"""Say what this machine has and lacks for building images, with the fix. Exit 3 when something is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pipeline.errors import MachineError, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.chroot.machine import Check
+    from pipeline.recipe.model import Site
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.recipe.site import load_site
+
+    found = list(_checks(load_site(options.site)))
+    lacking = [check for check in found if check.needed and not check.good]
+    if options.json:
+        print(json.dumps({"good": not lacking, "checks": [asdict(check) for check in found]}, indent=2))
+        return MachineError.exit_code if lacking else 0
+    for check in found:
+        mark = "ok  " if check.good else "LACK" if check.needed else "note"
+        print(f"{mark}  {check.name}: {check.detail}")
+        if not check.good and check.hint:
+            print(f"      {check.hint}")
+        if not check.good and check.command:
+            print(f"      run: {check.command}")
+    print("this machine can build images" if not lacking else f"{len(lacking)} things are missing")
+    return MachineError.exit_code if lacking else 0
+
+
+def _checks(site: Site) -> Iterator[Check]:
+    from pipeline.chroot import machine
+
+    yield from machine.checks(site.bases.values())
+    yield _store(site)
+    yield _bases(site)
+    if site.lab is not None:
+        yield _lab_programs()
+    yield _published(site)
+
+
+def _store(site: Site) -> Check:
+    """Whether layers can be kept where the site says; the nearest folder that exists is looked at."""
+    import os
+
+    from pipeline.chroot.machine import Check
+    from pipeline.cli.text import size
+    from pipeline.store.filesystem import check_can_hold_layers
+
+    folder = site.store
+    while not folder.exists():
+        folder = folder.parent
+    room = os.statvfs(folder)
+    detail = f"{site.store}, {size(room.f_bavail * room.f_frsize)} free"
+    try:
+        check_can_hold_layers(folder)
+    except PipelineError as error:
+        problem = error.problems[0]
+        return Check("store", False, f"{detail}: {problem.message}", problem.hint, problem.command)
+    return Check("store", True, detail)
+
+
+def _bases(site: Site) -> Check:
+    from pipeline.chroot.machine import Check
+
+    missing = [f"{name} ({path})" for name, path in sorted(site.bases.items()) if not path.is_dir()]
+    if not missing:
+        return Check("bases", True, ", ".join(sorted(site.bases)) or "none")
+    if site.lab is not None:
+        return Check(
+            "bases", False, "the lab is not built yet", "the first build makes it", "pipeline lab build",
+            needed=False,
+        )  # fmt: skip
+    return Check("bases", False, f"missing: {', '.join(missing)}", f"{site.file} says where they are")
+
+
+def _lab_programs() -> Check:
+    import os
+    import shutil
+
+    from pipeline.chroot.machine import Check
+    from pipeline.lab.bases import PROGRAMS
+
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = sorted(name for name in PROGRAMS if shutil.which(name, path=path) is None)
+    return Check(
+        "programs of the lab",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else ", ".join(sorted(PROGRAMS)),
+        "make setup installs them",
+        "make setup",
+    )
+
+
+def _published(site: Site) -> Check:
+    from pipeline.chroot.machine import Check
+    from pipeline.publish.publication import not_mounted
+    from pipeline.store.store import Store
+
+    lost = not_mounted(site, Store.open(site.store, create=False)) if site.store.exists() else ()
+    return Check(
+        "published versions",
+        not lost,
+        f"not mounted: {', '.join(map(str, lost))}" if lost else "all mounted",
+        "after a reboot they are mounted by pipeline-publish.service, or by hand",
+        "pipeline publish --restore",
+        needed=False,
+    )

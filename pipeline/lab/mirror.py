@@ -34,8 +34,8 @@ class Faults:
     """What goes wrong on purpose. Sizes in bytes, ``rate`` in bytes per second.
 
     ``truncate``: each body ends after that many bytes and the connection is closed. ``stall``: each body
-    stops there and nothing more comes. ``drop``: so many first requests get no answer, only a closed connection.
-    ``status``: these paths (``/http/host/file``) answer with that status code.
+    stops there and nothing more comes. ``drop``: so many first requests get no answer, only a closed
+    connection. ``status``: these paths (``/http/host/file``) answer with that status code.
     """
 
     truncate: int | None = None
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, opened: BinaryIO, *, with_body: bool) -> None:
         stat = os.fstat(opened.fileno())
-        etag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
+        etag = f'"{stat.st_size:x}-{stat.st_ino:x}-{stat.st_ctime_ns:x}"'
         modified = formatdate(stat.st_mtime, usegmt=True)
         common = (("ETag", etag), ("Last-Modified", modified), ("Accept-Ranges", "bytes"))
         if self._is_fresh(etag, stat.st_mtime):

@@ -13,6 +13,7 @@ EPOCH = 1412812800
 
 MACROS = {
     "_buildhost": "lab",
+    "_buildshell": "/bin/bash",
     "_build_id_links": "none",
     "_binary_payload": "w1.gzdio",
     "_source_payload": "w1.gzdio",

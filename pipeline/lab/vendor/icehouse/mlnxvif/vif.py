@@ -2,15 +2,12 @@
 
 import subprocess
 
+from nova.virt.libvirt import vif as libvirt_vif
+
 from mlnxvif import config
 
-try:
-    from nova.virt.libvirt.vif import LibvirtGenericVIFDriver
-except ImportError:  # the lab's images have Nova's files, not its Python packages
-    LibvirtGenericVIFDriver = object
 
-
-class MlxEthVIFDriver(LibvirtGenericVIFDriver):
+class MlxEthVIFDriver(libvirt_vif.LibvirtGenericVIFDriver):
     """Nova calls plug before an instance's start, unplug after its end."""
 
     def plug(self, instance, vif):
@@ -23,4 +20,6 @@ class MlxEthVIFDriver(LibvirtGenericVIFDriver):
 
     def _ebrctl(self, action, vif):
         fabric = vif["network"]["meta"]["physical_network"]
-        subprocess.check_call(config.EBRCTL + (action, fabric, vif["address"]))
+        command = list(config.EBRCTL)
+        command.extend((action, fabric, vif["address"]))
+        subprocess.check_call(command)

@@ -59,7 +59,7 @@ if [ $check = yes ]; then
     needed=$( { rpm -q --provides $removed | awk '{ print $1 }'; rpm -ql $removed; } | sort -u)
     dependents=$(rpm -qa --qf '[%{=NAME} %{REQUIRENAME}\n]' | awk '
         FNR == NR { needed[$1] = 1; next }
-        FILENAME == "-" && ($2 in needed) { print $1 }' <(echo "$needed") - |
+        $2 in needed { print $1 }' <(echo "$needed") - |
         sort -u | grep -Fxv -f <(echo "$removed"))
     if [ -n "$dependents" ]; then
         {

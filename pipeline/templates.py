@@ -1,18 +1,19 @@
 """Parameters in texts: ``{{ name }}`` in recipes, and templates (``*.j2``) in overlay trees.
 
 A text whose only constructs are plain ``{{ name }}`` is read and rendered with one regular expression, since
-importing jinja2 takes longer than everything else that a build with nothing to do has to do. Any other template
-is Jinja's, with the same result for what both can read.
+importing jinja2 takes longer than all else that a build with nothing to do has to do. Any other template is
+Jinja's, with the same result for what both can read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Problem, UsageError
+from pipeline.nearest import nearest
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,10 +33,14 @@ LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 
 @dataclass(frozen=True)
 class Mark:
-    """One ``{{ … }}`` of a text: a parameter, or (``name`` None) something that only Jinja can read."""
+    """One ``{{ … }}`` of a text: a parameter, or (``name`` None) something that only Jinja can read.
+
+    ``text`` is how it is written, as far as that can be told.
+    """
 
     name: str | None
     line: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ def marks(text: str) -> tuple[Mark, ...]:
     found = []
     for match in TOKEN.finditer(text):
         if match[1] or match[0] == "{{":
-            found.append(Mark(match[1], text.count("\n", 0, match.start()) + 1))
+            end = match.end() if match[1] else text.find("}}", match.end()) + 2
+            written = text[match.start() : end if end > match.end() else None].splitlines()[0]
+            found.append(Mark(match[1], text.count("\n", 0, match.start()) + 1, written))
     return tuple(found)
 
 
@@ -112,14 +119,6 @@ def render(text: str, parameters: Mapping[str, Any]) -> str:
         return _environment(text).from_string(text).render(parameters)
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"the template cannot be rendered: {error}") from error
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """`` (did you mean "x"?)`` when something in ``known`` looks like ``name``, otherwise nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f' (did you mean "{close[0]}"?)' if close else ""
 
 
 def _is_plain(text: str) -> bool:

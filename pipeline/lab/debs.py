@@ -13,19 +13,7 @@ from pathlib import Path
 
 from pipeline import programs
 from pipeline.errors import PipelineError
-
-WANTED = (
-    "bash bsdutils bzip2 coreutils debianutils diffutils dnf findutils gawk gpg grep gzip hostname iproute2"
-    " iputils-ping kmod libc-bin login mount ncurses-base netbase openssh-client openssh-server passwd pciutils"
-    " perl procps psmisc python3 rpm rsync sed sudo sysvinit-utils tar util-linux wget xz-utils"
-).split()
-"""What scripts in the images call, and what rpm, dnf, sshd and rsync need; apt adds the dependencies."""
-
-LEFT_OUT = frozenset(
-    "adduser base-files dash debconf dpkg gcc-12-base init-system-helpers libpython3.11 media-types python3-lib2to3"
-    " sensible-utils sqlite3 tzdata ucf".split()
-)
-"""Dependencies that only Debian's own maintainer scripts need, or whose files the EL6 packages bring."""
+from pipeline.lab.debian import tables
 
 APT_CONF = """\
 #clear APT::Update::Pre-Invoke;
@@ -42,23 +30,24 @@ Acquire::Retries "3";
 Debug::NoLocking "true";
 """
 
-URI_LINE = re.compile(r"^'(?P<url>[^']+)' (?P<file>(?P<name>[^_ ]+)_\S+\.deb) (?P<size>\d+) (?P<digest>\S+:\S+)$")
+URI_LINE = re.compile(r"^'(?P<url>[^']+)' (?P<file>(?P<name>[^_ ]+)_\S+\.deb) \d+\b")
+"""A line of --print-uris. Its digest is not always there, and apt itself checks what it downloads."""
 
 
 @dataclass(frozen=True)
 class Deb:
-    """One package of the closure: its name, the name of its file, its size in bytes, ``SHA256:…`` as apt gives it."""
+    """One package of the closure: its name and that of its file, which holds the version."""
 
     name: str
     file: str
-    size: int
-    digest: str
 
 
 class Apt:
     """apt over a state of its own under ``folder``, which is made when missing."""
 
     def __init__(self, folder: Path) -> None:
+        self._wanted = tables().wanted.split()
+        self._left_out = frozenset(tables().left_out.split())
         self.archives = folder / "cache" / "archives"
         self._conf = folder / "apt.conf"
         for needed in (self.archives / "partial", folder / "state" / "lists" / "partial"):
@@ -69,7 +58,9 @@ class Apt:
     def closure(self) -> tuple[Deb, ...]:
         """The packages to convert, sorted by name, from the newest lists that the machine's sources offer."""
         self._get("update")
-        output = self._get("install", "--print-uris", "--yes", "-o", f"Dir::Cache::archives={self._nowhere()}", *WANTED)
+        output = self._get(
+            "install", "--print-uris", "--yes", "-o", f"Dir::Cache::archives={self._nowhere()}", *self._wanted
+        )
         found = [match for line in output.splitlines() if (match := URI_LINE.match(line))]
         if not found:
             raise PipelineError(
@@ -78,19 +69,20 @@ class Apt:
                 command="apt-get update",
             )
         return tuple(
-            Deb(match["name"], match["file"], int(match["size"]), match["digest"])
+            Deb(match["name"], match["file"])
             for match in sorted(found, key=lambda match: match["name"])
-            if match["name"] not in LEFT_OUT
+            if match["name"] not in self._left_out
         )
 
     def download(self, note: Callable[[str], None]) -> None:
         """Fetch what the closure lacks; apt checks sizes and digests and resumes what was cut off."""
         note("lab: fetching Debian packages")
-        self._get("install", "--download-only", "--yes", *WANTED)
+        self._get("install", "--download-only", "--yes", *self._wanted)
 
     def _get(self, *arguments: str) -> str:
         return programs.run(
-            ["apt-get", "--quiet=2", "-c", str(self._conf), *arguments], env={"DEBIAN_FRONTEND": "noninteractive"}
+            ["apt-get", "--quiet=2", "-c", str(self._conf), *arguments],
+            env={"DEBIAN_FRONTEND": "noninteractive"},
         )
 
     def _nowhere(self) -> Path:

@@ -29,7 +29,9 @@ def read_document(file: Path, findings: Findings) -> Document | None:
     except tomllib.TOMLDecodeError as error:
         line, message = _syntax_error(str(error), text)
         findings.add(file, line, message)
-        return None
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, arrays in arrays in …
+        findings.add(file, None, f"not TOML that can be read: {error}")
+    return None
 
 
 def read_text(file: Path, findings: Findings) -> str | None:
@@ -51,7 +53,7 @@ def read_text(file: Path, findings: Findings) -> str | None:
 
 
 def _syntax_error(error: str, text: str) -> tuple[int, str]:
-    """tomllib tells the position only in its words: ``… (at line 3, column 5)``, ``… (at end of document)``."""
+    """tomllib has the position in its words only: ``… (at line 3, column 5)``, ``… (at end of document)``."""
     position = re.search(r" \(at line (\d+), column (\d+)\)$", error)
     if position:
         return int(position[1]), f"not valid TOML: {error[: position.start()]} (column {position[2]})"

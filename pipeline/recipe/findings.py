@@ -17,16 +17,14 @@ def shown(file: Path) -> str:
 
 
 def where(place: Place) -> str:
-    """``recipes/x/recipe.toml:31``: the line of the stage; only the file when it cannot be told any more."""
-    return position(place.file, ("stage", place.number - 1))
+    """``recipes/x/recipe.toml:31``: the line of the stage; only the file when it is not there any more."""
+    line = _lines(place.file).get(("stage", place.number - 1))
+    return shown(place.file) if line is None else f"{shown(place.file)}:{line}"
 
 
-def position(file: Path, path: KeyPath) -> str:
-    """``file:line`` of a key; only the file when there is no such line or the file cannot be read."""
-    try:
-        line = line_of(lines_of(file.read_bytes()), path)
-    except OSError:
-        line = None
+def position(file: Path, at: KeyPath) -> str:
+    """``file:line`` of a key; only the file when it is not there."""
+    line = line_of(_lines(file), at)
     return shown(file) if line is None else f"{shown(file)}:{line}"
 
 
@@ -35,12 +33,12 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Path, KeyPath | int | None, str], str | None] = {}
-
-    def __len__(self) -> int:
-        return len(self._found)
+        self.told = 0
+        """How often something was added, repetitions included."""
 
     def add(self, file: Path, at: KeyPath | int | None, message: str, hint: str | None = None) -> None:
         """Something is wrong in ``file``, at a key, at a line, or (None) as a whole."""
+        self.told += 1
         self._found.setdefault((file, at, message), hint)
 
     def raise_if_any(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pipeline.stages.base import Stage
 
@@ -26,7 +26,10 @@ class Place:
 
 @dataclass(frozen=True)
 class PlacedStage:
-    """A stage with its parameters put in, and where it was written (a recipe or a fragment)."""
+    """A stage with its parameters put in, and where it was written (a recipe or a fragment).
+
+    ``parameters`` are those that the templates in its overlay trees use, and no others.
+    """
 
     stage: Stage
     place: Place
@@ -38,7 +41,7 @@ class Recipe:
     """An image, as its ``recipe.toml`` and fragments describe it.
 
     ``base`` is the name of another recipe (``base_recipe``) or of a base of the site. ``tests`` are the
-    ``test_*.py`` files beside the recipe, sorted. ``files`` are all files that were read for it.
+    ``test_*.py`` files beside the recipe, sorted. ``files`` are the recipe file and those of its fragments.
     """
 
     name: str
@@ -90,7 +93,6 @@ class Site:
     publish_mode: str = "overlay"
     downloads: Downloads = Downloads()
     lab: Path | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recipes(self) -> Path:

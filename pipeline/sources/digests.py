@@ -1,4 +1,4 @@
-"""sha256 digests of files and trees of this machine; those of files are kept for as long as the files stand."""
+"""sha256 digests of files and trees of this machine; those of files are kept until the files change."""
 
 from __future__ import annotations
 

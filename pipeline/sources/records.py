@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Generic, TypeVar
 
 import msgspec
@@ -28,16 +29,24 @@ class Records(Generic[T]):
             return None
 
     def put(self, name: str, value: T) -> None:
-        """Note ``value`` for ``name``. Not synced: a note lost with the power only costs work."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self._directory)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(msgspec.json.encode(value))
-            Path(temporary).replace(self._file(name))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """Note ``value`` for ``name``, where that can be written: a note that is missing only costs work.
+
+        For the same reason it is not synced.
+        """
+        with suppress(OSError):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(prefix=".new-", dir=self._directory, delete=False) as stream:
+                try:
+                    stream.write(msgspec.json.encode(value))
+                    stream.flush()
+                    Path(stream.name).replace(self._file(name))
+                except BaseException:
+                    Path(stream.name).unlink(missing_ok=True)
+                    raise
+
+    def remove(self, name: str) -> None:
+        """Forget ``name``."""
+        self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self._directory / f"{sha256(os.fsencode(name)).hexdigest()}.json"

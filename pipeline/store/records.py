@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
+
+from pipeline.errors import PipelineError
+
+T = TypeVar("T")
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """The record in the file ``path``; None when there is no file. A damaged one is a ``PipelineError``."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise PipelineError(
+            f"the file is damaged: {error}", where=str(path), command="pipeline fsck"
+        ) from None
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever ran a stage knows of its layer; the store adds the rest. The fields are ``Layer``'s."""
+
+    key: str
+    image: str
+    stage: str
+    type: str
+    notes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kernel: str | None = None
+    basis: dict[str, Any] = {}
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage changed over its parent; the file ``layer.json`` beside ``tree`` and ``manifest.gz``.
 
     ``key`` is the digest of everything the result depends on, ``digest`` the one of the manifest (sha256,
-    64 hex digits). ``bytes`` counts the content of regular files once, ``files`` every entry. ``added`` and
-    ``removed`` are NEVRAs. ``kernel`` is the kernel release of the image up to this layer.
+    64 hex digits). ``parent`` is the name of the layer below. ``created`` is in seconds since 1970,
+    ``seconds`` from the beginning of the stage to the end of its commit. ``bytes`` counts the content of
+    regular files once, ``files`` every entry but the root. ``added`` and ``removed`` are NEVRAs. ``kernel``
+    is the kernel release of the image up to this layer.
     """
 
     key: str
@@ -31,6 +67,42 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str | None = None
     basis: dict[str, Any] = {}
     """What the key was made of, by name, so that a miss can be explained."""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage that failed; ``failure.json`` beside what is left of it. ``layers`` are names, lowest first."""
+
+    image: str
+    stage: str
+    key: str
+    layers: tuple[str, ...]
+    message: str
+    when: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A kept failure: ``upper`` is what the stage had changed, overlayfs's marks included."""
+
+    failure: Failure
+    upper: Path
+    work: Path
+    log: Path
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest comes to.
+
+    ``digest`` is the sha256 of its lines before compression; ``bytes`` counts the content of regular files
+    once, ``files`` every entry but the root; ``newest`` is the highest mtime in seconds, rounded up.
+    ``links`` are the paths of each file that has several names, in order.
+    """
+
+    digest: str
+    bytes: int
+    files: int
+    newest: int
+    links: tuple[tuple[str, ...], ...]
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +141,8 @@ class StageOfVersion(msgspec.Struct, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """``NAME@N``: never changes once made.
 
-    ``identity`` is equal for equal locks and recipes; ``layers`` are layer names, lowest first, the base
-    included; ``tree`` is the digest of their digests; ``packages`` every NEVRA in it, sorted.
+    ``identity`` is equal for equal contents and kernel parameters; ``layers`` are layer names, lowest first,
+    the base included; ``tree`` is the digest of their digests; ``packages`` every NEVRA in it, sorted.
     """
 
     image: str

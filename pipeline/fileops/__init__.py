@@ -1,0 +1,1 @@
+"""What the stages that work on files do to texts, trees and archives."""

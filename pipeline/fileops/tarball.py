@@ -1,0 +1,128 @@
+"""Reading tar archives, compressed or not, forward only and with an eye on how much comes out."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import zstandard
+
+from pipeline.errors import PipelineError
+from pipeline.fileops.members import Member, check_ratio
+
+LARGEST_READ = 16 << 20
+"""Nobody reads more at once but the tar reader a header that claims to be that long."""
+
+NEVER = {
+    tarfile.CHRTYPE: "is a character device",
+    tarfile.BLKTYPE: "is a block device",
+    tarfile.FIFOTYPE: "is a fifo",
+}
+
+OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"\x28\xb5\x2f\xfd": lambda file: zstandard.ZstdDecompressor().stream_reader(
+        file, read_across_frames=True
+    ),
+}
+"""What a file begins with, and what decompresses it."""
+
+DAMAGE = (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError)
+"""What reading a damaged archive may raise, beside built-in exceptions."""
+
+
+class Measured:
+    """The decompressed stream: forward only, and cut off when it becomes a bomb."""
+
+    def __init__(self, stream: Any, archive_size: int, archive: str) -> None:
+        self._stream = stream
+        self._archive_size = archive_size
+        self._archive = archive
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        if size > LARGEST_READ:
+            raise PipelineError(f"has a header that claims {size} bytes", where=self._archive)
+        pieces = []
+        while size and (piece := self._stream.read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+            self._position += len(piece)
+        check_ratio(self._position, self._archive_size, self._archive)
+        return b"".join(pieces)
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        while self._position < position and self.read(min(position - self._position, 1 << 20)):
+            pass
+        if self._position > position:
+            raise tarfile.ReadError("the archive would have to be read backwards")
+
+
+class StrictInfo(tarfile.TarInfo):
+    """A header. Unlike its base it does not take damage or a missing end for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> StrictInfo:
+        try:
+            return super().fromtarfile(tar)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"damaged header at byte {tar.offset}: {error}") from None
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("it has no end: was it cut off?") from None
+
+
+def open_tar(file: IO[bytes], size: int, archive: str) -> Iterator[tuple[Member, Callable[[], IO[bytes]]]]:
+    """Each member with what opens its content, which has to be read before the next member is asked for.
+
+    After the last one the rest of the stream is read, so that checksums at its end are checked.
+    """
+    head = file.read(8)
+    file.seek(0)
+    opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+    stream = Measured(opener(file) if opener else file, size, archive)
+    with tarfile.open(
+        fileobj=stream,  # type: ignore[call-overload]
+        mode="r:",
+        tarinfo=StrictInfo,
+        encoding="utf-8",
+        errors="surrogateescape",
+    ) as tar:
+        while (info := tar.next()) is not None:
+            yield _member(info), lambda info=info: tar.extractfile(info)  # type: ignore[misc]
+            tar.members.clear()
+        while stream.read(1 << 20):
+            pass
+
+
+def _member(info: tarfile.TarInfo) -> Member:
+    common = (info.mode & 0o7777, info.uid, info.gid, float(info.mtime))
+    if info.isdir():
+        return Member(info.name, "directory", *common)
+    if info.issym():
+        return Member(info.name, "link", *common, target=info.linkname)
+    if info.islnk():
+        return Member(info.name, "hardlink", *common, target=info.linkname)
+    if info.isreg():
+        return Member(info.name, "file", *common, size=info.size, sparse=info.issparse())
+    what = NEVER.get(
+        info.type, f"is of type {info.type.decode('latin-1')!r}, which is no file, directory or link"
+    )
+    return Member(info.name, "refused", what=what)
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a file that begins with these 512 bytes is a plain tar archive, of whatever age."""
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True

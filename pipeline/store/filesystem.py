@@ -1,0 +1,175 @@
+"""The few things of Linux file systems that the standard library leaves out, and files that appear whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import MachineError, PipelineError
+
+if TYPE_CHECKING:
+    import ctypes
+
+FICLONE = 0x40049409
+"""ioctl of linux/fs.h: let one file share the blocks of another."""
+OVERLAYFS_MAGIC = 0x794C7630
+"""``f_type`` of statfs(2) for overlayfs (linux/magic.h)."""
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_PR_SET_PDEATHSIG = 1
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """The C library, for the calls that Python does not have."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _failed(path: Path) -> OSError:
+    import ctypes
+
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), str(path))
+
+
+def sync(path: Path) -> None:
+    """syncfs(2): all that was written to the file system of ``path`` is on the disk when this returns."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc().syncfs(fd) != 0:
+            raise _failed(path)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """fsync(2) of a directory: the renames in it last."""
+    fd = os.open(path, DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names of one file system in one step (renameat2(2), Linux 3.15)."""
+    paths = (os.fsencode(one), os.fsencode(other))
+    if libc().renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
+        raise _failed(one)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends, SIGKILL included."""
+    libc().prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def _type_of(path: Path) -> int:
+    import ctypes
+
+    room = ctypes.create_string_buffer(256)  # struct statfs is 120 bytes on x86-64 and aarch64
+    if libc().statfs(os.fsencode(path), room) != 0:
+        raise _failed(path)
+    return int(ctypes.c_long.from_buffer(room).value)
+
+
+def check_can_hold_layers(directory: Path) -> None:
+    """Raise ``MachineError`` when overlayfs cannot use ``directory`` for upper directories."""
+    if _type_of(directory) == OVERLAYFS_MAGIC:
+        raise MachineError(
+            f"the store {directory} lies on overlayfs, which cannot hold overlayfs layers",
+            hint="put the store on a volume of its own (ext4, xfs or btrfs); in a container, mount one",
+        )
+    if os.geteuid() != 0:
+        return
+    try:
+        os.setxattr(directory, "trusted.overlay.probe", b"y")
+        os.removexattr(directory, "trusted.overlay.probe")
+    except OSError as error:
+        raise MachineError(
+            f"the file system of the store {directory} does not keep trusted.* attributes: {error.strerror}",
+            hint="put the store on ext4, xfs or btrfs",
+        ) from None
+
+
+@contextmanager
+def told(what: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``PipelineError`` that says ``what`` failed, where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "the disk is full: make room and run the same command again",
+            errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
+            errno.EACCES: "run as root",
+            errno.EPERM: "run as root",
+            errno.EROFS: "the file system is mounted read-only",
+        }
+        name = error.filename if isinstance(error.filename, str | bytes) else path
+        raise PipelineError(
+            f"{what}: {error.strerror or error}",
+            where=os.fsdecode(name),
+            hint=hints.get(error.errno or 0),
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``path`` so that it holds either what it held before or all of ``content``, after a crash too."""
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Stopped here: the old content stands, and a file with a dot that nothing reads lies beside it.
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def lock_directory(path: Path) -> int | None:
+    """An open descriptor that holds the only lock on ``path``; None when somebody else holds it.
+
+    The kernel lets go of it when the last process that has the descriptor ends.
+    """
+    fd = os.open(path, DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_tree(path: Path) -> None:
+    """Remove ``path`` and all below it, however deep; what is gone already is no error."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            path.unlink()
+            return
+    except FileNotFoundError:
+        return
+    import shutil
+
+    def passed_over(_function: object, _name: object, trouble: tuple[object, BaseException, object]) -> None:
+        if not isinstance(trouble[1], FileNotFoundError):  # two processes may sweep the same remains
+            raise trouble[1]
+
+    shutil.rmtree(path, onerror=passed_over)

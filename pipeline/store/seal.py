@@ -1,0 +1,203 @@
+"""What makes an upper directory a layer: self-contained, free of what no image needs, with settled times."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.store import overlay
+from pipeline.store.copying import attributes_of, copy_content, set_attributes_of_open, share
+from pipeline.store.filesystem import DIRECTORY
+from pipeline.store.tree import (
+    OPAQUE,
+    OVERLAY_XATTRS,
+    Item,
+    by_descriptor,
+    digest_of,
+    is_whiteout,
+    lstat,
+    open_file,
+    walk,
+    xattrs,
+)
+
+UNWANTED = tuple(
+    (directory, re.compile(names))
+    for directory, names in (
+        (b"", rb"\.pipeline"),
+        (b"var/log", rb"yum\.log|dnf.*\.log.*|hawkey\.log.*|.*lock\.pid"),
+        (b"var/cache", rb"yum|dnf"),
+        (b"var/cache/ldconfig", rb"aux-cache"),
+        (b"var/lib/dnf", rb"history\.sqlite.*|.*lock\.pid"),
+        (b"var/lib/yum", rb"history"),
+        (b"var/lib/rpm", rb"__db\..*|\.rpm\.lock"),
+        (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock"),
+    )
+)
+"""Logs, caches, histories and locks of the package managers: (directory, names in it)."""
+
+_CLOCK_STEP_NS = 20_000_000
+"""The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""
+
+
+def drop_unwanted(upper: Path, trees: Sequence[Path]) -> None:
+    """Take ``UNWANTED`` out of ``upper``, as if the stage had never written it.
+
+    What the stage deleted stays deleted: whiteouts and opaque directories are left where they are.
+    """
+    for path, names in UNWANTED:
+        with overlay.open_directory(upper, path) as directory:
+            if directory is None:
+                continue
+            found = [name for name in map(os.fsencode, os.listdir(directory)) if names.fullmatch(name)]
+            if not found:
+                continue
+            with overlay.times_kept(directory):
+                for name in found:
+                    _drop(Item(directory, name, path + b"/" + name if path else name, False), upper, trees)
+        _drop_if_empty(upper, trees, path)
+
+
+def _drop(item: Item, upper: Path, trees: Sequence[Path]) -> None:
+    status = lstat(item)
+    if is_whiteout(status):
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(item.name, dir_fd=item.directory)
+        return
+    directory = os.open(item.name, DIRECTORY, dir_fd=item.directory)
+    try:
+        with overlay.times_kept(directory):
+            for name in map(os.fsencode, os.listdir(directory)):
+                _drop(Item(directory, name, item.path + b"/" + name, False), upper, trees)
+    finally:
+        os.close(directory)
+    _drop_directory_if_empty(item, trees)
+
+
+def _drop_if_empty(upper: Path, trees: Sequence[Path], path: bytes) -> None:
+    """Drop the directory ``path``, and then those above it, as far as nothing but their times is new."""
+    while path:
+        parent, _, name = path.rpartition(b"/")
+        with overlay.open_directory(upper, parent) as directory:
+            if directory is None:
+                return
+            with overlay.times_kept(directory):
+                if not _drop_directory_if_empty(Item(directory, name, path, True), trees):
+                    return
+        path = parent
+
+
+def _drop_directory_if_empty(item: Item, trees: Sequence[Path]) -> bool:
+    status = lstat(item)
+    attributes = xattrs(by_descriptor(item))
+    below = overlay.find(trees, item.path)
+    if below is not None:
+        hides = attributes.get(OPAQUE) == b"y"
+        if hides or not _same_attributes(status, attributes, below):
+            return False
+    try:
+        os.rmdir(item.name, dir_fd=item.directory)
+    except OSError:
+        return False  # not empty
+    return True
+
+
+def _same_attributes(status: os.stat_result, attributes: Mapping[str, bytes], below: overlay.Found) -> bool:
+    own = attributes_of(status, attributes)
+    return own == attributes_of(below.status, xattrs(below.file))._replace(mtime=own.mtime)
+
+
+def put_back(upper: Path, trees: Sequence[Path], shims: Mapping[str, str]) -> None:
+    """Undo copies of shims that only a change of mode, owner or time made.
+
+    ``shims`` maps the relative path of each stand-in program to its sha256. Where the stage changed mode or
+    owner the image's own program gets them; where the image has no such program nothing is left. The layer of
+    the shims has to show each with the mode, owner and attributes of the program that it stands for.
+    """
+    for path, sha256 in shims.items():
+        raw = os.fsencode(path)
+        parent, _, name = raw.rpartition(b"/")
+        with overlay.open_directory(upper, parent) as directory:
+            if directory is None:
+                continue
+            item = Item(directory, name, raw, False)
+            with overlay.times_kept(directory):
+                done = _put_back(item, trees, sha256)
+        if done:
+            _drop_if_empty(upper, trees, parent)
+
+
+def _put_back(item: Item, trees: Sequence[Path], sha256: str) -> bool:
+    """Whether there is nothing at ``item`` any more."""
+    try:
+        status = lstat(item)
+    except FileNotFoundError:
+        return False
+    below = overlay.find(trees, item.path)
+    if is_whiteout(status):
+        if below is None:  # the shim was deleted, and the image never had the program
+            os.unlink(item.name, dir_fd=item.directory)
+        return below is None
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    fd = open_file(item)
+    try:
+        if digest_of(fd) != sha256:
+            return False
+        attributes = xattrs(fd)
+    finally:
+        os.close(fd)
+    os.unlink(item.name, dir_fd=item.directory)
+    if below is None or not stat.S_ISREG(below.status.st_mode):
+        return True
+    if _same_attributes(status, attributes, below):
+        return True
+    _copy_real(below, item, status, attributes)
+    return False
+
+
+def _copy_real(
+    below: overlay.Found, item: Item, status: os.stat_result, attributes: Mapping[str, bytes]
+) -> None:
+    source = os.open(below.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        target = os.open(item.name, flags, 0o600, dir_fd=item.directory)
+        try:
+            if not share(source, target):
+                copy_content(source, target, below.status)
+            own = attributes_of(status, attributes)
+            set_attributes_of_open(target, own._replace(mtime=below.status.st_mtime_ns))
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> None:
+    """Remove overlayfs's own attributes, and set every time since ``started`` to ``epoch``.
+
+    Both are seconds since 1970. Older times stay: files of packages keep theirs, so that ``rpm -V`` is clean.
+    ``opaque`` stays where something below is hidden by it; the kernel also puts it on every new directory.
+    """
+    since = int(started * 10**9) - _CLOCK_STEP_NS
+    root = os.open(upper, DIRECTORY)
+    try:
+        for item in walk(root):
+            status = lstat(item)
+            if not is_whiteout(status):
+                where = by_descriptor(item)
+                for name in os.listxattr(where, follow_symlinks=False):
+                    if not name.startswith(OVERLAY_XATTRS):
+                        continue
+                    if name != OPAQUE or overlay.find(trees, item.path) is None:
+                        os.removexattr(where, name, follow_symlinks=False)
+            if status.st_mtime_ns >= since:
+                times = (epoch * 10**9, epoch * 10**9)
+                os.utime(item.name, ns=times, dir_fd=item.directory, follow_symlinks=False)
+    finally:
+        os.close(root)

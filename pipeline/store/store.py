@@ -1,0 +1,267 @@
+"""The store: layers by key, what is being made, and what failed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import PipelineError
+from pipeline.store.filesystem import (
+    DIRECTORY,
+    check_can_hold_layers,
+    exchange,
+    sync,
+    sync_directory,
+    told,
+    write_whole,
+)
+from pipeline.store.records import Base, Draft, Failed, Failure, Layer, Summary, read
+from pipeline.store.versions import Versions
+from pipeline.store.work import Work, begin, put_away, sweep
+
+FORMAT = 1
+_PLACES = ("layers", "bases", "images", "work", "failed", "downloads", "locks")
+NAME_DIGITS = 20
+
+
+def layer_name(key: str) -> str:
+    """The directory name of the layer of a key (64 hex digits)."""
+    return key[:NAME_DIGITS]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that is open. Everything in it is made elsewhere first and appears by one rename.
+
+    Any number of processes and threads may use one store at the same time.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, create: bool = True) -> Store:
+        """The store at ``path``; what a killed process left half-made is removed.
+
+        Raises ``PipelineError`` when it is none, or made by a newer release, and ``MachineError`` when the
+        file system cannot hold layers.
+        """
+        path = path.absolute()
+        with told("the store cannot be opened", path):
+            try:
+                found = (path / "format").read_text().strip()
+            except FileNotFoundError:
+                if not create:
+                    raise PipelineError(
+                        "there is no store", where=str(path), command="pipeline build IMAGE"
+                    ) from None
+                _create(path)
+            else:
+                _check_format(found, path)
+                sweep(path / "work")
+        return cls(path)
+
+    @property
+    def versions(self) -> Versions:
+        """The images' versions."""
+        return Versions(self.path)
+
+    @contextmanager
+    def lock(self, name: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the lock ``name`` among all processes and threads; ``waiting`` is called when it is taken.
+
+        The kernel lets go of it when the process ends, however it ends.
+        """
+        with _locked(self.path / "locks" / name.replace("/", "%"), waiting):
+            yield
+
+    def layer_tree(self, name: str) -> Path:
+        """Where the tree of the layer ``name`` is."""
+        return self.path / "layers" / name / "tree"
+
+    def layer_log(self, name: str) -> Path:
+        """What the programs printed that made the layer ``name``."""
+        return self.path / "layers" / name / "log.txt"
+
+    def layer_manifest(self, name: str) -> Path:
+        """The manifest of the layer ``name``, for ``pipeline.store.manifest.read``."""
+        return self.path / "layers" / name / "manifest.gz"
+
+    def layer(self, key: str) -> Layer | None:
+        """The layer of ``key``; None when there is none."""
+        found = self.layer_called(layer_name(key))
+        return found if found is not None and found.key == key else None
+
+    def layer_called(self, name: str) -> Layer | None:
+        """The layer of that name; None when there is none."""
+        return read(self.path / "layers" / name / "layer.json", Layer)
+
+    def layers(self) -> tuple[str, ...]:
+        """The names of all layers, sorted."""
+        return tuple(sorted(os.listdir(self.path / "layers")))
+
+    def begin(self, parents: Sequence[str] = ()) -> Work:
+        """A place for a stage on the layers ``parents`` (names, lowest first). Use it in a ``with``.
+
+        Its ``upper`` has the attributes of the root below: overlayfs shows those of the uppermost.
+        """
+        with told("a stage cannot begin", self.path / "work"):
+            work = begin(self.path / "work", parents)
+            try:
+                work.work.mkdir(0o700)
+                work.log.touch()
+                work.upper.mkdir(0o755)
+                if parents:
+                    self._copy_root(work, self.layer_tree(parents[-1]))
+            except BaseException:
+                work.__exit__(None, None, None)
+                raise
+            return work
+
+    def _copy_root(self, work: Work, below: Path) -> None:
+        from pipeline.store.copying import copy_attributes
+        from pipeline.store.tree import Item
+
+        directory = os.open(work.path, DIRECTORY)
+        try:
+            copy_attributes(os.fsencode(below), below.lstat(), Item(directory, b"upper", b"", True))
+        finally:
+            os.close(directory)
+
+    def commit(
+        self, work: Work, draft: Draft, *, epoch: int, shims: Mapping[str, str] | None = None
+    ) -> Layer:
+        """Make what a stage left in ``work.upper``, no longer mounted, the layer of ``draft.key``.
+
+        ``epoch`` (seconds) replaces every time since the stage began; ``shims`` maps the relative path of
+        each stand-in program that lay between parents and upper to its sha256. When another process was
+        quicker, its layer stands and is returned.
+        """
+        from pipeline.store.commit import make_layer  # only where something was built
+
+        with told(f"the layer of stage {draft.stage!r} cannot be committed", work.path):
+            trees = [self.layer_tree(name) for name in work.parents]
+            summary = make_layer(work, trees, epoch, shims or {})
+            return self.finish(work, draft, summary)
+
+    def finish(self, work: Work, draft: Draft, summary: Summary) -> Layer:
+        """Make ``work``, whose upper is complete and has its manifest, the layer of ``draft.key``."""
+        now = time.time()
+        layer = Layer(
+            **msgspec.structs.asdict(draft),
+            digest=summary.digest,
+            parent=work.parents[-1] if work.parents else None,
+            created=now,
+            seconds=now - work.started,
+            bytes=summary.bytes,
+            files=summary.files,
+        )
+        (work.path / "links.json").write_bytes(msgspec.json.encode(summary.links))
+        (work.path / "layer.json").write_bytes(msgspec.json.encode(layer))
+        work.upper.rename(work.path / "tree")
+        work.path.chmod(0o755)
+        sync(work.path)
+        target = self.path / "layers" / layer_name(draft.key)
+        # Stopped here: all is on the disk, but in a work directory that the next sweep removes.
+        try:
+            work.path.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            theirs = self.layer(draft.key)
+            if theirs is None:
+                raise PipelineError(
+                    f"the layer {target.name} is in the way: it is damaged or has another key",
+                    where=str(target),
+                    command="pipeline fsck",
+                ) from None
+            return theirs
+        sync_directory(target.parent)
+        return layer
+
+    def fail(self, work: Work, failure: Failure) -> Failed:
+        """Keep ``work`` as the last failure of its image, so that a shell can be opened there."""
+        with told("the failed stage cannot be kept", work.path):
+            (work.path / "failure.json").write_bytes(msgspec.json.encode(failure))
+            target = self.path / "failed" / failure.image
+            target.mkdir(exist_ok=True)
+            # Stopped here: the failure before this one is kept, or an empty directory that means none.
+            exchange(work.path, target)
+        return _failed(target, failure)
+
+    def failed(self, image: str, stage: str | None = None) -> Failed | None:
+        """The last failure of ``image``, if any was kept and it is one of ``stage``."""
+        path = self.path / "failed" / image
+        failure = read(path / "failure.json", Failure)
+        if failure is None or (stage is not None and failure.stage != stage):
+            return None
+        return _failed(path, failure)
+
+    def forget_failure(self, image: str) -> None:
+        """Remove what is kept of the last failure of ``image``; nothing happens when there is none."""
+        path = self.path / "failed" / image
+        if path.exists():
+            with put_away(self.path / "work") as old, suppress(FileNotFoundError):
+                path.rename(old)
+
+    def base(self, name: str) -> Base | None:
+        """What is known of the imported base ``name``; None when it never was imported."""
+        return read(self.path / "bases" / f"{name}.json", Base)
+
+    def set_base(self, base: Base) -> None:
+        """Remember an imported base, in place of what was known of it."""
+        write_whole(self.path / "bases" / f"{base.name}.json", msgspec.json.encode(base))
+
+
+def _create(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    strangers = sorted(set(os.listdir(path)) - {*_PLACES, "format"})
+    strangers = [name for name in strangers if not name.startswith(".format.")]
+    if strangers:
+        raise PipelineError(
+            f"the directory is not a store: it holds {', '.join(map(repr, strangers[:5]))}",
+            where=str(path),
+            hint="name a directory that is empty or does not exist yet",
+        )
+    for place in _PLACES:
+        (path / place).mkdir(mode=0o755, exist_ok=True)
+    check_can_hold_layers(path / "work")
+    # Stopped here or before: without its format file it is made again.
+    write_whole(path / "format", f"{FORMAT}\n".encode())
+
+
+def _check_format(found: str, path: Path) -> None:
+    if found == str(FORMAT):
+        return
+    newer = found.isdigit() and int(found) > FORMAT
+    raise PipelineError(
+        f"the store has format {found!r}, this program knows {FORMAT}",
+        where=str(path / "format"),
+        hint="a newer release of this program made it; update this one" if newer else "the file is damaged",
+    )
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _failed(path: Path, failure: Failure) -> Failed:
+    return Failed(failure, path / "upper", path / "work", path / "log.txt")

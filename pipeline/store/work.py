@@ -1,0 +1,92 @@
+"""Directories of the store in which something is being made, and the sweeping of those that nobody owns."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.store.filesystem import lock_directory, remove_tree
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage's place while it runs; a context manager that throws it away unless it was committed or kept.
+
+    ``upper`` and ``work`` are overlayfs's directories, ``log`` the file for what its programs print.
+    ``parents`` are the names of the layers below, lowest first; ``started`` is in seconds since 1970. The
+    descriptor ``lock`` says that the owner lives; processes forked from it may share it.
+    """
+
+    path: Path
+    parents: tuple[str, ...]
+    started: float
+    lock: int
+
+    @property
+    def upper(self) -> Path:
+        """The overlayfs upper directory."""
+        return self.path / "upper"
+
+    @property
+    def work(self) -> Path:
+        """The overlayfs work directory."""
+        return self.path / "work"
+
+    @property
+    def log(self) -> Path:
+        """What the stage's programs printed; exists from the start."""
+        return self.path / "log.txt"
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            remove_tree(self.path)  # once it is a layer, there is nothing under this name
+        finally:
+            os.close(self.lock)
+
+
+def begin(area: Path, parents: Sequence[str] = ()) -> Work:
+    """A new locked directory in ``area``, with nothing in it."""
+    while True:
+        path = area / os.urandom(8).hex()
+        path.mkdir(mode=0o700)
+        # Stopped here: an unlocked directory, which the next sweep removes.
+        try:
+            lock = lock_directory(path)
+        except FileNotFoundError:
+            continue  # a sweep of another process came between; so try again
+        if lock is not None:
+            if path.exists():
+                return Work(path, tuple(parents), time.time(), lock)
+            os.close(lock)
+
+
+def sweep(area: Path) -> None:
+    """Remove the directories whose owner has ended; costs one look when there are none."""
+    for name in os.listdir(area):
+        path = area / name
+        try:
+            lock = lock_directory(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if lock is not None:
+            try:
+                remove_tree(path)
+            finally:
+                os.close(lock)
+
+
+@contextmanager
+def put_away(area: Path) -> Iterator[Path]:
+    """A place to rename what is to be removed to; it is at the end, or by a sweep after a crash."""
+    with begin(area) as grave:
+        yield grave.path / "old"

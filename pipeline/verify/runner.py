@@ -1,0 +1,266 @@
+"""Running a version's tests against its root: pytest in a process of its own, the root in this one.
+
+A test file can fail, hang on to nothing, or take its process down; it can't take this program down, and what
+ends otherwise than in order is never a pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import pipeline
+from pipeline.chroot.root import Root
+from pipeline.store.records import Verification
+from pipeline.verify import inside, reports
+from pipeline.verify.messages import (
+    Ask,
+    Collected,
+    Ended,
+    GoneError,
+    ImageFacts,
+    Message,
+    Ran,
+    Result,
+    Run,
+    Started,
+    receive,
+    send,
+)
+from pipeline.verify.services import all_services
+
+__all__ = ["ImageFacts", "run_tests", "tests_digest"]
+
+PACKAGES = Path(pipeline.__file__).parent.parent
+CODE = Path(__file__).parent
+LOG = "pytest.log"
+LAST_LINES = 15
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    question.__name__: question
+    for question in (
+        inside.look,
+        inside.read,
+        inside.digest,
+        inside.listing,
+        inside.matches,
+        inside.accounts,
+        inside.rpm_database,
+        all_services,
+    )
+}
+"""What tests may have called in the root."""
+
+OPTIONS = (
+    # Nothing of the user's: no ini file, no conftest, no plugins that happen to be installed, no cache.
+    "--config-file=/dev/null",
+    "--noconftest",
+    "--disable-plugin-autoload",
+    "--continue-on-collection-errors",
+    "--import-mode=importlib",
+    "--color=no",
+    "--tb=short",
+    "--verbose",
+    # A tuple that is always true, a class that is not collected, "return" for "assert": they test nothing.
+    "-Werror::pytest.PytestAssertRewriteWarning",
+    "-Werror::pytest.PytestCollectionWarning",
+    "-Werror::pytest.PytestReturnNotNoneWarning",
+)
+WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler", "debugging")
+
+
+@dataclass
+class Told:
+    """What the process that runs the tests has told so far."""
+
+    results: list[Result] = field(default_factory=list)
+    collected: Collected | None = None
+    running: str | None = None
+    ended: bool = False
+
+
+def run_tests(
+    tests: Sequence[Path], root: Root, facts: ImageFacts, out: Path, on_line: Callable[[str], None]
+) -> Verification:
+    """Run test files against ``root``; write ``junit.xml``, ``results.json`` and ``pytest.log`` to ``out``.
+
+    ``on_line`` gets a line for each test as it ends. Failing tests are no error of this function: they are in
+    what it returns. Passed means: every file holds tests, every test came to its end, none failed, at least
+    one passed. Raises what ``root`` raises when it breaks.
+    """
+    begun = time.time()
+    out.mkdir(parents=True, exist_ok=True)
+    files = tuple(dict.fromkeys(path.absolute() for path in tests))
+    told = Told()
+    if files:
+        top = Path(os.path.commonpath([path.parent for path in files]))
+        problems = _run_pytest(files, top, root, facts, out / LOG, on_line, told)
+        for problem in problems:
+            _take(told, problem, on_line)
+    verification = Verification(
+        passed=_all_is_well(told),
+        tests_digest=tests_digest(tests),
+        when=begun,
+        seconds=round(time.time() - begun, 3),
+        results=tuple((r.test, r.outcome, round(r.seconds, 4), r.message) for r in told.results),
+    )
+    reports.write(verification, facts, out)
+    return verification
+
+
+def tests_digest(tests: Sequence[Path]) -> str:
+    """sha256 (hex) of the test files, in order, and of the code and libraries that run them.
+
+    Raises ``OSError`` when a file of this program can't be read; a missing test counts as an empty one.
+    """
+    digest = hashlib.sha256()
+    for name in ("pytest", "pytest-testinfra"):
+        digest.update(f"{name} {version(name)}\n".encode())
+    for path in (*sorted(CODE.glob("*.py")), *tests):
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _run_pytest(
+    files: tuple[Path, ...],
+    top: Path,
+    root: Root,
+    facts: ImageFacts,
+    log: Path,
+    on_line: Callable[[str], None],
+    told: Told,
+) -> list[Result]:
+    """Run pytest to its end; returns what is wrong beyond the results that it told."""
+    ours, theirs = socket.socketpair()
+    with ours, open(log, "wb") as output:
+        with theirs:
+            process = subprocess.Popen(
+                _command(files, top, theirs.fileno()),
+                cwd=top,
+                env=_environment(),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Whoever presses Ctrl-C means this process, which then ends that one.
+                start_new_session=True,
+            )
+        try:
+            _serve(ours, process, root, facts, on_line, told)
+            ours.close()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        finally:
+            # Not yet waited for, it keeps the number of its group, in which tests may have left others.
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+    return [*_unfinished(told, code, log), *_empty(told, files, top)]
+
+
+def _command(files: tuple[Path, ...], top: Path, number: int) -> list[str]:
+    return [
+        *(sys.executable, "-B", "-P", "-m", "pytest", *OPTIONS),
+        *(f"-pno:{name}" for name in WITHOUT),
+        *("-p", "pipeline.verify.plugin", f"--image-socket={number}", f"--rootdir={top}"),
+        *map(str, files),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "PY_"))
+    }
+    return {**kept, "PYTHONPATH": str(PACKAGES), "PYTHONUTF8": "1"}
+
+
+def _serve(
+    connection: socket.socket,
+    process: subprocess.Popen[bytes],
+    root: Root,
+    facts: ImageFacts,
+    on_line: Callable[[str], None],
+    told: Told,
+) -> None:
+    """Answer the tests until their process says so, or ends, or talks nonsense."""
+    pid = os.pidfd_open(process.pid)
+    try:
+        send(connection, facts)
+        while not told.ended:
+            # The end of the process counts, too: something that it started may hold the socket open.
+            ready, _, _ = select.select([connection.fileno(), pid], [], [])
+            if connection.fileno() not in ready:
+                return
+            message = receive(connection, Message)
+            if isinstance(message, Run):
+                send(connection, _run(root, message.command))
+            elif isinstance(message, Ask):
+                send(connection, root.call(QUESTIONS[message.question], *message.arguments))
+            else:
+                _take(told, message, on_line)
+    except (GoneError, msgspec.DecodeError, KeyError):
+        return
+    finally:
+        os.close(pid)
+
+
+def _run(root: Root, command: str) -> Ran:
+    finished = root.run(["/bin/sh", "-c", command], exit_codes=(), separate=True)
+    return Ran(finished.exit_code, finished.stdout, finished.stderr)
+
+
+def _take(told: Told, event: Collected | Started | Result | Ended, on_line: Callable[[str], None]) -> None:
+    if isinstance(event, Collected):
+        told.collected = event
+    elif isinstance(event, Started):
+        told.running = event.test
+    elif isinstance(event, Ended):
+        told.ended = True
+    else:
+        told.running = None
+        told.results.append(event)
+        on_line(f"{event.outcome:7} {event.test}  {event.seconds:.2f} s")
+        for line in event.message.splitlines():
+            on_line(f"        {line}")
+
+
+def _unfinished(told: Told, code: int, log: Path) -> list[Result]:
+    """What did not come to its end: the test that was running, those never begun, or pytest itself."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    problems = []
+    if told.running is not None:
+        problems.append(Result(told.running, "error", 0.0, f"the process of the tests {how} in this test"))
+    done = {result.test for result in (*told.results, *problems)}
+    never_run = [test for test in (told.collected.tests if told.collected else ()) if test not in done]
+    text = f"never run: the process of the tests {how}"
+    problems += [Result(test, "error", 0.0, text) for test in never_run]
+    failures = [result for result in (*told.results, *problems) if result.outcome in ("failed", "error")]
+    if not failures and (code or not told.ended):
+        last = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        problems.append(Result("pytest", "error", 0.0, "\n".join([f"pytest {how}", *last])))
+    return problems
+
+
+def _empty(told: Told, files: tuple[Path, ...], top: Path) -> list[Result]:
+    """A file without tests is a mistake, not a pass."""
+    if told.collected is None:
+        return []
+    known = {*told.collected.files, *(result.test for result in told.results)}
+    names = (path.relative_to(top).as_posix() for path in files)
+    return [Result(name, "error", 0.0, f"{name}: holds no test") for name in names if name not in known]
+
+
+def _all_is_well(told: Told) -> bool:
+    outcomes = {result.outcome for result in told.results}
+    return told.ended and "passed" in outcomes and outcomes <= {"passed", "skipped"}

@@ -1,0 +1,36 @@
+"""What tests of several folders stand on: the lab, built once and shared, and sites made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeline.lab.bases import ensure_bases
+from pipeline.lab.vendor import ensure_vendor
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def silent(line: str) -> None:
+    """For lines of progress that no test reads."""
+
+
+@pytest.fixture(scope="session")
+def lab_home() -> Path:
+    """Where the lab is: built by the first test that needs a part of it, and kept."""
+    return Path(os.environ.get("PIPELINE_LAB_HOME", REPOSITORY / ".pipeline/lab"))
+
+
+@pytest.fixture(scope="session")
+def lab_images(lab_home: Path) -> Mapping[str, Path]:
+    """The lab's base images, by name."""
+    return ensure_bases(lab_home, silent)
+
+
+@pytest.fixture(scope="session")
+def lab_mirror(lab_home: Path) -> Path:
+    """The vendor's files, laid out by URL."""
+    return ensure_vendor(lab_home, silent)

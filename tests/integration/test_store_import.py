@@ -1,0 +1,195 @@
+"""Importing bases: once, again when changed, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.events import Event, Note, ignore
+from pipeline.store import importing
+from pipeline.store.check import check
+from pipeline.store.fingerprint import fingerprint
+from pipeline.store.importing import import_base
+from pipeline.store.store import Store
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "base"
+    for number in range(300):
+        (root / f"usr/lib/d{number}").mkdir(parents=True)
+        for name in ("a", "b"):
+            (root / f"usr/lib/d{number}/{name}").write_text(f"{number}{name}" * 10)
+        if number % 3 == 0:
+            os.link(root / f"usr/lib/d{number}/a", root / f"usr/lib/z{number}")
+    (root / "etc").mkdir()
+    (root / "bin").symlink_to("usr/bin")
+    (root / "usr/bin").mkdir()
+    return root
+
+
+def test_an_unchanged_base_is_not_read_again(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = import_base(store, "base", tree, ignore)
+    assert base.files == 300 * 3 + 100 + 5
+    monkeypatch.setattr(importing, "_import", None)
+    assert import_base(store, "base", tree, ignore) == base
+    assert check(store, ignore) == ()
+
+
+def test_a_changed_base_is_imported_again_and_shares_what_is_equal(store: Store, tree: Path) -> None:
+    one = import_base(store, "base", tree, ignore)
+    (tree / "etc/new").write_text("x")
+    two = import_base(store, "base", tree, ignore)
+    assert two.layer != one.layer and two.files == one.files + 1
+    (tree / "etc/new").chmod(0o600)
+    (tree / "etc/new").chmod(0o644)
+    three = import_base(store, "base", tree, ignore)
+    assert three.fingerprint != two.fingerprint
+    assert three.layer == two.layer
+    assert store.base("base") == three
+    assert check(store, ignore) == ()
+
+
+@pytest.mark.parametrize(
+    "change", ["touch -d @1 etc", "chmod 700 usr/lib/d299/b", "mv usr/lib/d0 usr/lib/e0", "rm usr/lib/d7/a"]
+)
+def test_every_change_changes_the_fingerprint(tree: Path, change: str) -> None:
+    before = fingerprint(tree)
+    assert fingerprint(tree) == before
+    subprocess.run(["sh", "-c", change], cwd=tree, check=True)
+    assert fingerprint(tree) != before
+
+
+def test_reading_a_base_does_not_change_its_fingerprint(store: Store, tree: Path) -> None:
+    before = fingerprint(tree)
+    (tree / "usr/lib/d0/a").read_text()
+    import_base(store, "base", tree, ignore)
+    assert fingerprint(tree) == before
+
+
+def test_sockets_and_deletion_marks_are_left_out_and_noted(store: Store, tree: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tree / "etc/socket"))
+    os.mknod(tree / "etc/zero", 0o20600, 0)
+    events: list[Event] = []
+    base = import_base(store, "base", tree, events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == [
+        "/etc/socket was left out: a socket",
+        "/etc/zero was left out: a device 0:0, which overlayfs takes for a deletion",
+    ]
+    assert os.listdir(store.layer_tree(base.layer) / "etc") == []
+    assert check(store, ignore) == ()
+
+
+def test_other_mounts_are_not_entered(store: Store, tree: Path) -> None:
+    """In a forked child: the mount lies in a namespace of its own."""
+    (tree / "proc").mkdir()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            libc = ctypes.CDLL(None)
+            assert libc.unshare(0x00020000) == 0
+            assert libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None) == 0
+            assert libc.mount(b"t", bytes(tree / "proc"), b"tmpfs", 0, None) == 0
+            (tree / "proc/inside").touch()
+            events: list[Event] = []
+            base = import_base(store, "base", tree, events.append)
+            (tree / "proc/more").touch()
+            assert import_base(store, "base", tree, ignore) == base
+            assert "/proc is a mount point" in str(events)
+            assert os.listdir(store.layer_tree(base.layer) / "proc") == []
+            code = 0
+        except BaseException:
+            __import__("traceback").print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert check(store, ignore) == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        ("true", "does not exist"),
+        ("touch base", "is no directory"),
+        ("mkdir -p base/usr/bin", "is not the root of a system: it has no etc"),
+        ("mkdir -p base", "it has no etc and no bin or usr/bin"),
+    ],
+)
+def test_what_is_no_base_is_refused(store: Store, tmp_path: Path, make: str, said: str) -> None:
+    subprocess.run(["sh", "-c", make], cwd=tmp_path, check=True)
+    with pytest.raises(PipelineError, match=f"base 'b': {tmp_path}/base {said}|{said}"):
+        import_base(store, "b", tmp_path / "base", ignore)
+    assert os.listdir(store.path / "work") == []
+
+
+def test_a_base_that_changes_once_is_imported_as_it_is_then(store: Store, tree: Path) -> None:
+    changed = False
+
+    def change(event: Event) -> None:
+        nonlocal changed
+        if not changed:
+            changed = True
+            (tree / "etc/late").write_text("late")
+
+    base = import_base(store, "base", tree, change)
+    assert (store.layer_tree(base.layer) / "etc/late").read_text() == "late"
+    assert base.fingerprint == fingerprint(tree)
+    assert check(store, ignore) == ()
+
+
+def test_a_base_that_keeps_changing_is_refused(store: Store, tree: Path) -> None:
+    with pytest.raises(PipelineError, match="keeps changing"):
+        import_base(store, "base", tree, lambda event: (tree / f"etc/{time.time_ns()}").touch())
+    assert store.base("base") is None
+    assert os.listdir(store.path / "work") == []
+
+
+def test_a_base_that_does_not_fit_is_refused_before_anything_is_copied(
+    store: Store, tmp_path: Path, tree: Path
+) -> None:
+    """The store lies on a file system of 1 MB, in a namespace of its own."""
+    (tree / "etc/big").write_bytes(b"x" * 5_000_000)
+    code = f'''
+import sys
+from pathlib import Path
+from pipeline.errors import PipelineError
+from pipeline.events import ignore
+from pipeline.store.store import Store
+from pipeline.store.importing import import_base
+store = Store.open(Path("/mnt/store"))
+try:
+    import_base(store, "base", Path("{tree}"), ignore)
+except PipelineError as error:
+    print(error)
+'''
+    command = 'mount -t tmpfs -o size=2m t /mnt && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", command, sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "needs 6 MB in the store, where there are 2 MB\n  hint: make room" in done.stdout.replace(
+        "needs 7", "needs 6"
+    )

@@ -1,0 +1,115 @@
+"""What a site file comes to, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recipes.tables import Case, cases
+
+from pipeline.errors import UsageError
+from pipeline.recipe.model import Downloads, Site
+from pipeline.recipe.site import load_site
+
+WHOLE = """
+[site]
+store = "../store"
+images = "/cm/images"
+publish = "copy"
+[bases]
+openstack-image = "/cm/images/openstack-image"
+mine = "bases/mine"
+[mirrors]
+"http://www.mellanox.com/downloads/" = "https://mirror.example/mellanox/"
+"ftp://ftp.pbone.net/" = "mirror/pbone"
+[downloads]
+attempts = 2
+timeout = 1
+longest_wait = 0
+[lab]
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", cases("bad_site"), ids=lambda case: case.about)
+def test_a_wrong_site_file_is_refused_with_every_mistake(case: Case, here: Path) -> None:
+    case.write(here)
+    with pytest.raises(UsageError) as caught:
+        load_site(None)
+    problems = caught.value.problems
+    assert [f"{problem.where}: {problem.message}" for problem in problems] == case.says
+    assert set(case.hints) <= {problem.hint for problem in problems}
+    assert caught.value.exit_code == 2
+
+
+def test_a_site_file_says_where_everything_is(here: Path) -> None:
+    (here / "project").mkdir()
+    file = here / "project/pipeline.toml"
+    file.write_text(WHOLE)
+
+    site = load_site(Path("project/../project/pipeline.toml"))
+
+    project = here / "project"
+    assert site == Site(
+        file=file,
+        project=project,
+        store=here / "store",
+        images=Path("/cm/images"),
+        bases={
+            "openstack-image": Path("/cm/images/openstack-image"),
+            "virtual-node-image": project / ".pipeline/lab/images/virtual-node-image",
+            "mine": project / "bases/mine",
+        },
+        mirrors={
+            "http://www.mellanox.com/downloads/": "https://mirror.example/mellanox/",
+            "ftp://ftp.pbone.net/": str(project / "mirror/pbone"),
+        },
+        publish_mode="copy",
+        downloads=Downloads(attempts=2, timeout=1.0, longest_wait=0.0),
+        lab=project / ".pipeline/lab",
+    )
+    assert site.recipes == project / "recipes"
+    assert site.overlays == project / "overlays"
+
+
+def test_what_a_site_file_leaves_out_has_a_default(here: Path) -> None:
+    (here / "pipeline.toml").write_text('[site]\nstore = "store"\nimages = "images"\n')
+    assert load_site(None) == Site(here / "pipeline.toml", here, here / "store", here / "images")
+
+
+def test_the_site_file_is_looked_for_in_the_folders_above(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "pipeline.toml").write_text('[site]\nstore = "store"\nimages = "images"\n')
+    (here / "recipes/x").mkdir(parents=True)
+    monkeypatch.chdir(here / "recipes/x")
+    assert load_site(None).file == here / "pipeline.toml"
+
+
+def test_without_a_site_file_it_is_said_how_to_make_one(here: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_site(None)
+    (problem,) = caught.value.problems
+    assert problem.message == f"no pipeline.toml in {here} or a folder above it"
+    assert problem.hint is not None and "[site]" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("folder", "folder: is a directory, not a file"),
+        ("binary", "binary:2: is not UTF-8 text: byte 0xfe"),
+        ("nothing", "nothing: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_site_file_that_cannot_be_read_is_refused(name: str, says: str, here: Path) -> None:
+    (here / "folder").mkdir()
+    (here / "binary").write_bytes(b"a = 1\n\xfe")
+    with pytest.raises(UsageError) as caught:
+        load_site(Path(name))
+    assert str(caught.value) == says

@@ -1,0 +1,109 @@
+"""The options of the stages that work on files, as recipes write them."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import tomllib
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.stages import stage_type
+from pipeline.stages.base import Stage
+
+TYPES = ("archive", "edit", "file", "overlay", "settings")
+
+
+def stage(text: str) -> Stage:
+    table: dict[str, Any] = tomllib.loads(textwrap.dedent(text))
+    decoded: Stage = msgspec.convert({"name": "x", **table}, stage_type(table["type"]))
+    return decoded
+
+
+def example(name: str) -> str:
+    """The indented example of a manual: from its [[stage]] to the options."""
+    manual = inspect.getdoc(stage_type(name)) or ""
+    return manual[manual.index("[[stage]]") : manual.index("\nOptions\n")]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_example_of_each_manual_is_a_stage_without_mistakes(name: str) -> None:
+    tables = tomllib.loads(example(name))["stage"]
+    stages = [msgspec.convert(table, stage_type(name)) for table in tables]
+    assert stages and [problem for one in stages for problem in one.check()] == []
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_each_manual_names_every_option_and_fits_a_terminal(name: str) -> None:
+    manual = inspect.getdoc(stage_type(name)) or ""
+    fields = {field.encode_name for field in msgspec.structs.fields(stage_type(name))} - {"name"}
+    assert [field for field in fields if f"  {field} " not in manual] == []
+    assert max(len(line) for line in manual.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("etc/x", "no absolute path"),
+        ("/etc/../x", "'..'"),
+        ("/tmp/x", "not part of the image"),
+        ("/var/tmp", "not part of the image"),
+        ("//dev/null", "not part of the image"),
+        ("/a\nb", "control characters"),
+    ],
+)
+def test_a_path_that_is_none_of_the_image_is_a_mistake(name: str, path: str, message: str) -> None:
+    option = {"edit": "file", "settings": "file", "file": "path"}.get(name, "destination")
+    needed = {"archive": {"source": "a"}, "overlay": {"tree": "t"}}.get(name, {})
+    decoded = msgspec.convert({"type": name, "name": "x", option: path, **needed}, stage_type(name))
+    assert any(where == option and message in text for where, text in decoded.check())
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "message"),
+    [
+        ("type='edit'\nfile='/a'", "insert", "exactly one of insert, replace and delete"),
+        ("type='edit'\nfile='/a'\ninsert='x'", "insert", "exactly one of after and before"),
+        ("type='edit'\nfile='/a'\ninsert='x'\nafter='a'\nbefore='b'", "insert", "exactly one of after"),
+        ("type='edit'\nfile='/a'\ninsert='x'\nafter='a('", "after", "no regular expression"),
+        ("type='edit'\nfile='/a'\ninsert='x'\nafter='a'\nall=true", "all", "one anchor"),
+        ("type='edit'\nfile='/a'\nreplace='x'", "replace", "needs with"),
+        ("type='edit'\nfile='/a'\nreplace='x'\nwith='\\1'", "with", "does not fit"),
+        ("type='edit'\nfile='/a'\nreplace='x'\nwith='\\g<no>'", "with", "does not fit"),
+        ("type='edit'\nfile='/a'\ndelete=''", "delete", "empty"),
+        ("type='edit'\nfile='/a'\ndelete='a'\nafter='b'", "after", "only together with insert"),
+        ("type='edit'\nfile='/a'\ndelete='a'\nuntil='b'", "until", "only together with within"),
+        ("type='file'\npath='/a'", "path", "nothing to do"),
+        ("type='file'\npath='/a'\ntouch=true\nremove=true", "remove", "only one of"),
+        ("type='file'\npath='/a'\nmode='rw'", "mode", "octal"),
+        ("type='file'\npath='/a'\nowner='a b'", "owner", "user:group"),
+        ("type='file'\npath='/a'\nlink='b'\nmode='0644'", "mode", "a link has no mode"),
+        ("type='file'\npath='/'\nremove=true", "path", "the root of the image"),
+        ("type='settings'\nfile='/a'", "set", "nothing to do"),
+        ("type='settings'\nfile='/a'\nset={s={k=[]}}", "set", "empty list"),
+        ("type='settings'\nfile='/a'\nset={s={k=\"a\\nb\"}}", "set", "more than one line"),
+        ("type='settings'\nfile='/a'\nset={s={k=' a'}}", "set", "blanks"),
+        ("type='settings'\nfile='/a'\nset={s={'a=b'='x'}}", "set", "name of a key"),
+        ("type='settings'\nfile='/a'\nset={s={'#a'='x'}}", "set", "name of a key"),
+        ("type='settings'\nfile='/a'\nset={'[s]'={a='x'}}", "set", "name of a section"),
+        ("type='settings'\nfile='/a'\nset={s={k=1}}\nremove={s=['k']}", "remove", "same stage"),
+        ("type='overlay'\ntree='t'\nmodes={'*'='x'}", "modes", "octal"),
+        ("type='overlay'\ntree='t'\nowners={'*'=''}", "owners", "user:group"),
+        ("type='archive'\nsource='a'\ndestination='/a'\nstrip=-1", "strip", "0 or more"),
+        ("type='archive'\nsource='a'\ndestination='/a'\nsha256='AB'", "sha256", "64 lower-case"),
+        ("type='archive'\nsource='a'\ndestination='/a'\nmax_files=0", "max_files", "1 or more"),
+    ],
+)
+def test_mistakes_are_told_with_their_option(text: str, option: str, message: str) -> None:
+    found = stage(text).check()
+    assert any(where == option and message in said for where, said in found), found
+
+
+def test_archive_and_overlay_say_what_they_need() -> None:
+    digest = "0" * 64
+    archive = stage(f"type='archive'\nsource='http://x/a.tgz'\nsha256='{digest}'\ndestination='/opt'")
+    assert [(s.location, s.sha256) for s in archive.sources()] == [("http://x/a.tgz", digest)]
+    assert stage("type='overlay'\ntree='mellanox'").trees() == ("mellanox",)

@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
+    except Exception as error:
+        return _tell_defect(error)
     return code
 
 
@@ -90,6 +92,21 @@ def _help(words: Sequence[str]) -> int:
         verbs.add_parser(name, help=summary)
     parser.parse_args(list(words))
     return 0
+
+
+def _tell_defect(error: Exception) -> int:
+    """Something that nobody foresaw: said in one line, with what a developer needs in a file beside."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="pipeline-defect-", suffix=".txt", delete=False) as file:
+        file.write(" ".join(["pipeline", *sys.argv[1:]]) + "\n" + "".join(traceback.format_exception(error)))
+    print(
+        f"pipeline: a defect of this program: {type(error).__name__}: {error}\n"
+        f"  hint: nothing half-done was kept; please report it with {file.name}",
+        file=sys.stderr,
+    )
+    return PipelineError.exit_code
 
 
 def _tell(error: PipelineError) -> int:

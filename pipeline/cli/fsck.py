@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
 
     from pipeline.cli.progress import PlainLog
     from pipeline.recipe.site import load_site
-    from pipeline.store.fsck import check
+    from pipeline.store.check import check
     from pipeline.store.store import Store
 
     store = Store.open(load_site(options.site).store, create=False)

@@ -1,18 +1,27 @@
 """Make a version appear as IMAGES/NAME-N and IMAGES/NAME point to it, at once or not at all.
 
-With --restore everything that was published by mounting is mounted again: pipeline-publish.service does that
-when the machine starts.
+After a reboot --restore mounts again all that was published by mounting. The machine does so itself with:
+  pipeline publish --unit > /etc/systemd/system/pipeline-publish.service
+  systemctl enable pipeline-publish
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.publish.publication import Change
+    from pipeline.recipe.model import Site
+    from pipeline.store.store import Store
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("version", metavar="IMAGE[@N]", nargs="?", help="without @N the newest one")
-    parser.add_argument("--restore", action="store_true", help="mount again all that was published")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("version", metavar="IMAGE[@N]", nargs="?", help="without @N the newest one")
+    what.add_argument("--restore", action="store_true", help="mount again all that was published")
+    what.add_argument("--unit", action="store_true", help="print pipeline-publish.service for systemd")
     parser.add_argument("--unverified", action="store_true", help="even when it has not passed its tests")
     parser.add_argument("--dry-run", action="store_true", help="say what would happen")
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -20,30 +29,58 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
-    from pipeline.errors import UsageError
-    from pipeline.publish.publication import publication, publish, restore
+    from pipeline.publish.publication import planned_publish, publish
+    from pipeline.publish.unit import unit
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
-    if (options.version is None) != options.restore:
-        raise UsageError("give IMAGE[@N], or --restore", command="pipeline publish --help")
     site = load_site(options.site)
+    if options.unit:
+        print(json.dumps({"unit": unit(site)}) if options.json else unit(site), end="")
+        return 0
+    if not options.dry_run:
+        require_root()
     store = Store.open(site.store, create=False)
     if options.restore:
-        require_root()
-        mounted: list[str] = []
-        count = restore(site, store, mounted.append)
-        print(json.dumps({"mounted": count}) if options.json else "\n".join([*mounted, f"{count} mounted"]))
-        return 0
+        return _restore(site, store, options)
     version = store.versions.resolve(options.version)
-    if options.dry_run:
-        now = publication(store, version.image).current
-        print(f"{site.images / version.image}: {now or 'nothing'} -> {version.number}")
-        return 0
-    require_root()
-    path = publish(site, store, version, unverified=options.unverified)
+    change = planned_publish(site, store, version, unverified=options.unverified)
+    if not options.dry_run:
+        publish(site, store, version, unverified=options.unverified)
+    tell(site, change, options)
+    return 0
+
+
+def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
+    """Print a turn of an image's link, done or (``--dry-run``) to be done."""
+    version, before = change.version, change.now.current
+    link = site.images / version.image
     if options.json:
-        print(json.dumps({"version": version.label, "directory": str(path)}))
+        found = {
+            "version": version.label,
+            "directory": str(change.directory),
+            "link": str(link),
+            "before": f"{version.image}@{before}" if before else None,
+            "makes": change.makes,
+            "dry_run": options.dry_run,
+        }
+        print(json.dumps(found))
+        return
+    was = f"before: {version.image}@{before}" if before else "before: nothing"
+    if options.dry_run:
+        making = {None: "is there", "overlay": "would be mounted", "copy": "would be copied"}[change.makes]
+        print(f"{change.directory} {making}\n{link} would point to it ({was})")
     else:
-        print(f"{version.label} is {path}, and {site.images / version.image} points to it")
+        print(f"{version.label} is {change.directory}, and {link} points to it ({was})")
+
+
+def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:
+    from pipeline.publish.restoring import not_mounted, restore
+
+    places = not_mounted(site, store) if options.dry_run else restore(site, store)
+    if options.json:
+        print(json.dumps({"mounted": [str(place) for place in places], "dry_run": options.dry_run}))
+    else:
+        doing = "would be mounted" if options.dry_run else "is mounted"
+        print("\n".join(f"{place} {doing}" for place in places) or "all is mounted")
     return 0

@@ -1,4 +1,4 @@
-"""Take the directory of a version away; the version stays. Hand edits made in it are kept in the store."""
+"""Take the directory of a version away; the version stays, and so do hand edits made in a mounted one."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version", metavar="IMAGE[@N]", help="without @N all versions of the image, and its link"
     )
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
-    from pipeline.publish.publication import unpublish
+    from pipeline.publish.unpublishing import planned_unpublish, unpublish
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
-    require_root()
+    if not options.dry_run:
+        require_root()
     site = load_site(options.site)
     store = Store.open(site.store, create=False)
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None
-    gone = unpublish(site, store, version.image, number)
+    take = planned_unpublish if options.dry_run else unpublish
+    gone = take(site, store, version.image, number)
     if options.json:
-        print(json.dumps({"removed": [str(path) for path in gone]}))
+        print(json.dumps({"removed": [str(path) for path in gone], "dry_run": options.dry_run}))
     else:
-        print("\n".join(f"{path} is gone" for path in gone) or "nothing was published")
+        doing = "would be taken away" if options.dry_run else "is gone"
+        print("\n".join(f"{path} {doing}" for path in gone) or "nothing is published")
     return 0

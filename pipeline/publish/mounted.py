@@ -6,67 +6,99 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.chroot import syscalls
 from pipeline.errors import MachineError, PipelineError
+from pipeline.store.copying import copy_attributes
+from pipeline.store.filesystem import DIRECTORY, remove_tree
+from pipeline.store.tree import Item
 
-MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/thread-self/mountinfo")
 OPTIONS_LIMIT = 4095
 """Bytes that mount(2) takes as options: one page."""
+MNT_EXPIRE = 4
+"""umount2(2): the first call only marks a mount (EAGAIN), or says that it is in use (EBUSY)."""
 
 
-def mounted_overlays() -> frozenset[str]:
-    """The mount points of every overlay that this process sees."""
-    found = set()
-    for line in MOUNTS.read_text(errors="surrogateescape").splitlines():
-        fields = line.split(" ")
-        if fields[fields.index("-") + 1] == "overlay":
-            found.add(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-    return frozenset(found)
+def mount_points() -> frozenset[str]:
+    """Every mount point that this process sees, as the kernel names it: without links."""
+    return frozenset(
+        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), line.split(b" ")[4]))
+        for line in MOUNTS.read_bytes().splitlines()
+    )
 
 
-def mount_version(layers: Path, trees: Sequence[str], edits: Path, target: Path) -> None:
-    """Mount ``trees`` (relative to ``layers``, lowest first) at ``target``; edits go to ``edits/upper``.
+def real(target: Path) -> Path:
+    """``target`` without links in the directories above it."""
+    return Path(os.path.realpath(target.parent)) / target.name
+
+
+def is_mounted(target: Path) -> bool:
+    """Whether something is mounted at ``target``."""
+    return str(real(target)) in mount_points()
+
+
+def mount_version(label: str, trees: Sequence[Path], edits: Path, target: Path) -> None:
+    """Mount ``trees`` (lowest first) at the directory ``target``; edits go to ``edits/upper``.
 
     One mount(2): a reader sees the empty directory or the whole tree. What was edited before a reboot is
-    there again. Raises ``MachineError`` when the kernel can't.
+    there again. ``label`` is what ``findmnt`` and ``df`` show as the source. Raises ``MachineError`` when the
+    kernel can't.
     """
-    upper, work = edits / "upper", edits / "work"
-    fresh = not upper.exists()
-    for folder in (upper, work, target):
-        folder.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        # The uppermost directory's mode and owner are those of the root that is seen.
-        top = (layers / trees[-1]).stat()
-        os.chown(upper, top.st_uid, top.st_gid)
-        upper.chmod(top.st_mode & 0o7777)
-    lower = ":".join(reversed(trees))
-    places = f"lowerdir={lower},upperdir={upper},workdir={work},metacopy=off,redirect_dir=off"
-    if len(places) + len(",index=off") > OPTIONS_LIMIT or any(sign in f"{upper}{work}" for sign in ",:\\"):
-        raise PipelineError(
-            f"{target} can't be mounted: {len(trees)} layers take more than one page of mount options, "
-            "or the store's path holds a comma, colon or backslash",
-            hint='set publish = "copy" in the site file, or give the store a shorter path',
-        )
-    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    _make_upper(trees[-1], edits)
+    with ExitStack() as opened:
+
+        def short(path: Path) -> str:
+            # Short, for mount(2) takes one page; and commas and colons in the store's path do no harm.
+            fd = os.open(path, DIRECTORY)
+            opened.callback(os.close, fd)
+            return f"/proc/self/fd/{fd}"
+
+        lower = ":".join(short(tree) for tree in reversed(trees))
+        places = f"lowerdir={lower},upperdir={short(edits / 'upper')},workdir={short(edits / 'work')}"
+        options = f"{places},metacopy=off,redirect_dir=off"
+        if len(options) + len(",index=off") > OPTIONS_LIMIT:
+            raise PipelineError(
+                f"{label} can't be mounted: its {len(trees)} layers take more than one page of mount options",
+                hint='set publish = "copy" in the site file',
+            )
+        _mount(label, str(real(target)), options)
+
+
+def _make_upper(top: Path, edits: Path) -> None:
+    """The uppermost directory's attributes are those of the root that is seen; so it appears with them."""
+    upper = edits / "upper"
+    (edits / "work").mkdir(parents=True, exist_ok=True)
+    if upper.exists():
+        return
+    remove_tree(edits / "new")
+    (edits / "new").mkdir()
+    directory = os.open(edits, DIRECTORY)
     try:
-        os.chdir(layers)
-        _mount(str(target), places)
+        copy_attributes(os.fsencode(top), top.lstat(), Item(directory, b"new", b"", True))
     finally:
-        os.fchdir(here)
-        os.close(here)
+        os.close(directory)
+    # Stopped here: the next mount makes it again.
+    (edits / "new").rename(upper)
 
 
-def _mount(target: str, places: str) -> None:
-    """With ``index`` hard links survive hand edits; where the upper directory has moved, without it."""
+def _mount(label: str, target: str, options: str) -> None:
+    """With ``index`` hard links survive hand edits; where the store has been moved, without it."""
     for index in ("on", "off"):
         try:
-            syscalls.mount("overlay", target, "overlay", syscalls.MS_NODEV, f"{places},index={index}")
+            syscalls.mount(label, target, "overlay", 0, f"{options},index={index}")
         except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise PipelineError(
+                    f"{label} can't be mounted: another mount has its hand edits",
+                    hint="a program that runs since before it was unpublished still has it; end that program",
+                    command=f"grep -l ' {label} ' /proc/[0-9]*/mountinfo",
+                ) from None
             if index == "off" or error.errno not in (errno.EINVAL, errno.ESTALE, errno.EOPNOTSUPP):
                 raise MachineError(
-                    f"this machine could not mount a version: {error}",
+                    f"this machine could not mount {label}: {error.strerror}",
                     hint='an overlay needs a local filesystem with xattrs; publish = "copy" needs none',
                     command="pipeline doctor",
                 ) from None
@@ -74,13 +106,19 @@ def _mount(target: str, places: str) -> None:
             return
 
 
-def unmount(target: Path) -> None:
-    """Unmount ``target``. Raises ``PipelineError`` when somebody is using it."""
+def is_busy(target: Path) -> bool:
+    """Whether somebody uses what is mounted at ``target``. Not for two callers at once."""
+    target.stat()  # takes a mark away: a second call on a marked mount would unmount it
     try:
-        syscalls.unmount(str(target))
+        syscalls.unmount(str(real(target)), MNT_EXPIRE)
     except OSError as error:
-        raise PipelineError(
-            f"{target} can't be unmounted: {os.strerror(error.errno or 0)}",
-            hint="something still reads from it",
-            command=f"fuser -vm {target}",
-        ) from None
+        if error.errno not in (errno.EAGAIN, errno.EBUSY):
+            raise
+        target.stat()
+        return error.errno == errno.EBUSY
+    return False
+
+
+def unmount(target: Path) -> None:
+    """Unmount ``target``. Raises ``OSError`` (EBUSY) when somebody is using it."""
+    syscalls.unmount(str(real(target)))

@@ -33,11 +33,14 @@ UNWANTED = tuple(
         (b"var/cache/ldconfig", rb"aux-cache"),
         (b"var/lib/dnf", rb"history\.sqlite.*|.*lock\.pid"),
         (b"var/lib/yum", rb"history"),
-        (b"var/lib/rpm", rb"__db\..*|\.rpm\.lock"),
-        (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock"),
+        (b"var/lib/rpm", rb"__db\..*|\.rpm\.lock|rpmdb\.sqlite-shm"),
+        (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock|rpmdb\.sqlite-shm"),
     )
 )
-"""Logs, caches, histories and locks of the package managers: (directory, names in it)."""
+"""Logs, caches, histories and locks of the package managers: (directory, names in it).
+
+The shared memory of SQLite and of Berkeley DB is made anew by whoever opens the database first.
+"""
 
 _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""

@@ -190,6 +190,7 @@ class Store:
         """Keep ``work`` as the last failure of its image, so that a shell can be opened there."""
         with told("the failed stage cannot be kept", work.path):
             (work.path / "failure.json").write_bytes(msgspec.json.encode(failure))
+            work.work.mkdir(0o700, exist_ok=True)  # a commit that failed has removed it
             target = self.path / "failed" / failure.image
             target.mkdir(exist_ok=True)
             # Stopped here: the failure before this one is kept, or an empty directory that means none.

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -89,7 +89,7 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def walk(root: int) -> Iterator[Item]:
+def walk(root: int) -> Generator[Item, None, None]:
     """Every path below the open directory ``root``, the root itself first, sorted by raw path bytes.
 
     Neither links nor other mounts are entered; a mount point itself is met. Memory is that of the directories

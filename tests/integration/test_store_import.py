@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_other_mounts_are_not_entered(store: Store, tree: Path) -> None:
             assert os.listdir(store.layer_tree(base.layer) / "proc") == []
             code = 0
         except BaseException:
-            __import__("traceback").print_exc()
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gzip
+import hashlib
 import os
 import stat
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,32 +36,26 @@ MORE = "one\ntwo\n"
 ODD = b"odd \xff\\name"
 
 
-def in_overlay(
-    lower: list[Path], work: Work | None, change: Callable[[], object], options: str = "index=on,volatile"
-) -> None:
+def in_overlay(lower: list[Path], work: Work | None, change: Callable[[], object]) -> None:
     """Run ``change`` in a forked child that is in the mounted stack, in a namespace of its own."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            libc = __import__("ctypes").CDLL(None, use_errno=True)
+            libc = ctypes.CDLL(None, use_errno=True)
             assert libc.unshare(0x00020000) == 0
             libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None)
-            where = Path("/mnt")
             stack = ":".join(str(tree) for tree in reversed(lower))
             data = f"lowerdir={stack},metacopy=off,redirect_dir=off"
             if work is not None:
-                data += f",upperdir={work.upper},workdir={work.work},{options}"
-            else:
-                data += f":{lower[0]}/etc" if len(lower) == 1 else ""
-            flags = 0 if work is not None else 1
-            if libc.mount(b"overlay", bytes(where), b"overlay", flags, data.encode()) != 0:
-                raise OSError(__import__("ctypes").get_errno(), data)
-            os.chdir(where)
+                data += f",upperdir={work.upper},workdir={work.work},index=on,volatile"
+            if libc.mount(b"overlay", b"/mnt", b"overlay", 0 if work else 1, data.encode()) != 0:
+                raise OSError(ctypes.get_errno(), data)
+            os.chdir("/mnt")
             change()
             code = 0
         except BaseException:
-            __import__("traceback").print_exc()
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -109,7 +107,7 @@ def base_tree(tmp_path: Path) -> Path:
     os.setxattr(root / "bin/ping", "security.capability", CAPABILITY)
     os.setxattr(root / "etc", "user.note", b"\x00\xff")
     os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    os.mknod(root / "dev/sda", stat.S_IFBLK | 0o660, os.makedev(8, 0))
+    os.mknod(root / "dev/sda", stat.S_IFBLK | 0o640, os.makedev(8, 0))
     os.mkfifo(root / "dev/pipe")
     os.symlink("/etc/issue", root / "etc/link")
     os.symlink(ODD, os.fsencode(root) + b"/etc/" + ODD)
@@ -178,6 +176,25 @@ def test_an_imported_base_is_the_directory_in_every_respect(
     assert os.getxattr(tree / "bin/ping", "security.capability") == CAPABILITY
     assert base.epoch == 10**9 + 1
     assert check(store, ignore) == ()
+
+
+GOLDEN = r"""
+{"path":"","type":"dir","mode":"0755","uid":0,"gid":0,TIME}
+{"path":"bin/su","type":"file","mode":"4750","uid":0,"gid":7,"size":2,TIME,"sha256":"SU"}
+{"path":"dev/sda","type":"block","mode":"0640","uid":0,"gid":0,TIME,"rdev":"8:0"}
+{"path":"etc","type":"dir","mode":"0755","uid":0,"gid":0,TIME,"xattrs":{"user.note":"AP8="}}
+{"path":"etc/link","type":"link","mode":"0777","uid":0,"gid":0,TIME,"target":"/etc/issue"}
+{"path":"etc/odd \\xff\\\\name","type":"link","mode":"0777","uid":0,"gid":0,TIME,"target":"odd \\xff\\\\name"}
+{"path":"usr/lib/d2/b","type":"file","mode":"0644","uid":0,"gid":0,"size":4,TIME,"sha256":"A","hardlink":"etc/c"}
+"""
+
+
+def test_a_manifest_says_everything_in_one_line_for_each_path(store: Store, base: Base) -> None:
+    text = gzip.decompress(store.layer_manifest(base.layer).read_bytes()).decode()
+    text = text.replace('"mtime":1000000000123456789', "TIME")
+    for short, content in (("SU", b"su"), ("A", b"one\n")):
+        text = text.replace(hashlib.sha256(content).hexdigest(), short)
+    assert set(GOLDEN.split("\n")) <= set(text.split("\n"))
 
 
 EVERYTHING = r"""
@@ -353,7 +370,7 @@ def shim_layer(store: Store, base: Base, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shims() -> dict[str, str]:
-    digest = __import__("hashlib").sha256(b"shim").hexdigest()
+    digest = hashlib.sha256(b"shim").hexdigest()
     return {"bin/ping": digest, "bin/initctl": digest}
 
 

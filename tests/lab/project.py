@@ -52,7 +52,7 @@ class Project:
 
 
 def make_project(path: Path, lab_home: Path, *, shipped: bool = True) -> Project:
-    """A project in the new folder ``path`` over the lab at ``lab_home``; with the shipped recipes or with none."""
+    """A project in the new folder ``path`` over the lab at ``lab_home``, with the shipped recipes or none."""
     path.mkdir(parents=True)
     for name in ("recipes", "overlays"):
         if shipped:

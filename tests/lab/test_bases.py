@@ -44,18 +44,18 @@ class Image:
 
 
 @pytest.fixture(params=[image.name for image in bases.IMAGES])
-def image(request: pytest.FixtureRequest, trees: dict[str, Path], tmp_path: Path) -> Image:
-    return Image(trees[request.param], tmp_path)
+def image(request: pytest.FixtureRequest, lab_images: dict[str, Path], tmp_path: Path) -> Image:
+    return Image(lab_images[request.param], tmp_path)
 
 
 @pytest.fixture
-def openstack(trees: dict[str, Path], tmp_path: Path) -> Image:
-    return Image(trees["openstack-image"], tmp_path)
+def openstack(lab_images: dict[str, Path], tmp_path: Path) -> Image:
+    return Image(lab_images["openstack-image"], tmp_path)
 
 
 @pytest.fixture
-def virtual(trees: dict[str, Path], tmp_path: Path) -> Image:
-    return Image(trees["virtual-node-image"], tmp_path)
+def virtual(lab_images: dict[str, Path], tmp_path: Path) -> Image:
+    return Image(lab_images["virtual-node-image"], tmp_path)
 
 
 UNOWNED = r"""

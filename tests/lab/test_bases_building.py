@@ -86,7 +86,7 @@ class TestBuilding:
 
 
 @pytest.fixture
-def small_home(lab_home: Path, trees: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
+def small_home(lab_home: Path, lab_images: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
     """A home with the packages of the lab's own, hard links to them, and no images yet."""
     home = tmp_path / "home"
     home.mkdir()

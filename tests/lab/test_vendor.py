@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MachineError, PipelineError
-from pipeline.lab.bases import ensure_bases
 from pipeline.lab.ofed import KERNEL, NAME
 from pipeline.lab.vendor import DNSMASQ, ICEHOUSE, OFED, PREFIXES, RDO, ensure_vendor
 
@@ -31,17 +30,6 @@ SITE = "/usr/lib/python3/dist-packages"
 
 def silent(line: str) -> None:
     """Nobody reads the progress here."""
-
-
-@pytest.fixture(scope="session")
-def lab_home() -> Path:
-    default = Path(__file__).parents[2] / ".pipeline/lab"
-    return Path(os.environ.get("PIPELINE_LAB_HOME", default))
-
-
-@pytest.fixture(scope="session")
-def mirror(lab_home: Path) -> Path:
-    return ensure_vendor(lab_home, silent)
 
 
 def rpm(package: Path, *query: str) -> str:
@@ -60,36 +48,36 @@ def files(package: Path) -> dict[str, str]:
 # -- what is in the packages
 
 
-def test_the_repositories_hold_the_packages_that_the_procedure_installs(mirror: Path) -> None:
-    assert sorted(path.name for path in (mirror / ICEHOUSE).glob("*.rpm")) == [
+def test_the_repositories_hold_the_packages_that_the_procedure_installs(lab_mirror: Path) -> None:
+    assert sorted(path.name for path in (lab_mirror / ICEHOUSE).glob("*.rpm")) == [
         "eswitchd-0.10-1.noarch.rpm",
         "mlnx-dnsmasq-2014.1.1-1.noarch.rpm",
         "mlnxvif-2014.1.1-1.noarch.rpm",
     ]
-    assert [path.name for path in (mirror / RDO).glob("*.rpm")] == [
+    assert [path.name for path in (lab_mirror / RDO).glob("*.rpm")] == [
         "openstack-neutron-mellanox-2014.1.3-1.el6.noarch.rpm"
     ]
-    assert [path.name for path in (mirror / DNSMASQ).iterdir()] == ["dnsmasq-2.66-3.1.x86_64.rpm"]
+    assert [path.name for path in (lab_mirror / DNSMASQ).iterdir()] == ["dnsmasq-2.66-3.1.x86_64.rpm"]
     for repository in (ICEHOUSE, RDO):
-        assert (mirror / repository / "repodata/repomd.xml").is_file()
+        assert (lab_mirror / repository / "repodata/repomd.xml").is_file()
 
 
-def test_every_file_of_the_mirror_lies_below_a_prefix_that_it_answers(mirror: Path) -> None:
-    for path in mirror.resolve().rglob("*"):
-        url = str(path.relative_to(mirror.resolve())).replace("/", "://", 1)
+def test_every_file_of_the_mirror_lies_below_a_prefix_that_it_answers(lab_mirror: Path) -> None:
+    for path in lab_mirror.resolve().rglob("*"):
+        url = str(path.relative_to(lab_mirror.resolve())).replace("/", "://", 1)
         assert path.is_dir() or url.startswith(PREFIXES), url
 
 
-def test_the_repository_file_is_the_icehouse_twin_of_the_public_havana_one(mirror: Path) -> None:
-    text = (mirror / ICEHOUSE / "mlnx-icehouse.repo").read_text()
+def test_the_repository_file_is_the_icehouse_twin_of_the_public_havana_one(lab_mirror: Path) -> None:
+    text = (lab_mirror / ICEHOUSE / "mlnx-icehouse.repo").read_text()
     base = "http://www.mellanox.com/downloads/solutions/openstack/icehouse/repo/mlnx-icehouse"
     assert f"baseurl={base}\n" in text
     assert "name=Mellanox Openstack\ngpgcheck=0\nenabled=1\n" in text.replace(f"baseurl={base}\n", "")
-    assert "epel-6/\n" in (mirror / RDO / "rdo-icehouse.repo").read_text()
+    assert "epel-6/\n" in (lab_mirror / RDO / "rdo-icehouse.repo").read_text()
 
 
-def test_eswitchd_owns_its_directories_programs_and_account(mirror: Path) -> None:
-    package = mirror / ICEHOUSE / "eswitchd-0.10-1.noarch.rpm"
+def test_eswitchd_owns_its_directories_programs_and_account(lab_mirror: Path) -> None:
+    package = lab_mirror / ICEHOUSE / "eswitchd-0.10-1.noarch.rpm"
     found = files(package)
     assert found["/usr/bin/ebrctl"] == "-rwxr--r-- root root"
     assert found["/etc/sudoers.d/eswitchd"] == "-r--r----- root root"
@@ -101,8 +89,8 @@ def test_eswitchd_owns_its_directories_programs_and_account(mirror: Path) -> Non
     assert "chkconfig --add eswitchd\nchkconfig eswitchd on" in scripts
 
 
-def test_the_agents_configuration_is_all_comments_and_for_neutron_only(mirror: Path) -> None:
-    package = next((mirror / RDO).glob("*.rpm"))
+def test_the_agents_configuration_is_all_comments_and_for_neutron_only(lab_mirror: Path) -> None:
+    package = next((lab_mirror / RDO).glob("*.rpm"))
     assert files(package)["/etc/neutron/plugins/mlnx/mlnx_conf.ini"] == "-rw-r----- root neutron"
     assert "/etc/neutron/plugins/mlnx/mlnx_conf.ini" in rpm(package, "--configfiles")
     post = re.search(r"postinstall.*?\n(.*?)\npreuninstall", rpm(package, "--scripts"), re.DOTALL)
@@ -112,13 +100,13 @@ def test_the_agents_configuration_is_all_comments_and_for_neutron_only(mirror: P
 
 
 def test_the_same_sources_give_the_same_bytes_wherever_they_are_built(
-    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab_mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     again = ensure_vendor(Path("another home"), silent)
-    for path in mirror.resolve().rglob("*"):
+    for path in lab_mirror.resolve().rglob("*"):
         if path.is_file() and path.suffix != ".iso":
-            other = again / path.relative_to(mirror.resolve())
+            other = again / path.relative_to(lab_mirror.resolve())
             assert (
                 hashlib.sha256(other.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
             ), path
@@ -192,8 +180,8 @@ def test_a_home_that_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> 
 # -- the release of OFED
 
 
-def test_the_archive_holds_the_tree_of_the_release(mirror: Path) -> None:
-    with tarfile.open(mirror / OFED / f"{NAME}.tgz") as tar:
+def test_the_archive_holds_the_tree_of_the_release(lab_mirror: Path) -> None:
+    with tarfile.open(lab_mirror / OFED / f"{NAME}.tgz") as tar:
         names = {name.removeprefix(f"{NAME}/") for name in tar.getnames() if name.startswith(f"{NAME}/")}
     top = {name.split("/")[0] for name in names}
     assert top == {
@@ -264,11 +252,6 @@ class Image:
         shutil.copy(source, path)
 
 
-@pytest.fixture(scope="session")
-def bases(lab_home: Path) -> dict[str, Path]:
-    return ensure_bases(lab_home, silent)
-
-
 @pytest.fixture
 def work(tmp_path: Path) -> Iterator[Path]:
     """Where overlayfs keeps what a test changes in an image."""
@@ -280,20 +263,20 @@ def work(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def image(bases: dict[str, Path], work: Path) -> Image:
-    return Image(bases["openstack-image"], work)
+def image(lab_images: dict[str, Path], work: Path) -> Image:
+    return Image(lab_images["openstack-image"], work)
 
 
-def unpack(mirror: Path, image: Image) -> Image:
+def unpack(lab_mirror: Path, image: Image) -> Image:
     """Unpack the release in the image's /opt."""
-    with tarfile.open(mirror / OFED / f"{NAME}.tgz") as tar:
+    with tarfile.open(lab_mirror / OFED / f"{NAME}.tgz") as tar:
         tar.extractall(image.work / "upper/opt")
     return image
 
 
 @pytest.fixture
-def ofed(image: Image, mirror: Path) -> Image:
-    return unpack(mirror, image)
+def ofed(image: Image, lab_mirror: Path) -> Image:
+    return unpack(lab_mirror, image)
 
 
 INSTALL = f"cd /opt/{NAME} && "
@@ -316,8 +299,10 @@ def test_the_installer_refuses_while_another_package_needs_what_it_would_remove(
     assert ofed.check("rpm -q rdma libibverbs")
 
 
-def test_qlogics_own_stack_is_in_the_way_as_well(bases: dict[str, Path], work: Path, mirror: Path) -> None:
-    image = unpack(mirror, Image(bases["virtual-node-image"], work))
+def test_qlogics_own_stack_is_in_the_way_as_well(
+    lab_images: dict[str, Path], work: Path, lab_mirror: Path
+) -> None:
+    image = unpack(lab_mirror, Image(lab_images["virtual-node-image"], work))
     image.check("rpm -e cm-config-intelcompliance-slave")
     done = image.run(INSTALL + "echo y | ./mlnxofedinstall")
     assert (done.returncode, "\nqlgc-ofed\n" in done.stdout) == (174, True), done.stdout
@@ -468,12 +453,12 @@ def test_the_release_uninstalls_itself(cleared: Image) -> None:
 
 
 @pytest.fixture
-def openstack(image: Image, mirror: Path) -> Image:
+def openstack(image: Image, lab_mirror: Path) -> Image:
     """The image with all packages of the Mellanox driver."""
     for package in (
-        *(mirror / ICEHOUSE).glob("*.rpm"),
-        *(mirror / RDO).glob("*.rpm"),
-        *(mirror / DNSMASQ).glob("*"),
+        *(lab_mirror / ICEHOUSE).glob("*.rpm"),
+        *(lab_mirror / RDO).glob("*.rpm"),
+        *(lab_mirror / DNSMASQ).glob("*"),
     ):
         image.put(package, f"packages/{package.name}")
     image.check("rpm -Uvh /packages/*.rpm")

@@ -1,0 +1,144 @@
+"""The directories ``IMAGES/NAME-N``: making one be there, and taking it away."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.errors import PipelineError, Problem
+from pipeline.publish import mounted
+from pipeline.publish.record import Publication, directory, remember
+from pipeline.recipe.model import Site
+from pipeline.store.filesystem import remove_tree, sync_directory
+from pipeline.store.records import Version
+from pipeline.store.store import Store
+
+OVERLAY = "overlay"
+
+
+def how(site: Site, now: Publication, image: str, number: int) -> str | None:
+    """How the directory of a version has to be made (``overlay``, ``copy``); None when it is there.
+
+    Raises ``PipelineError`` when something else has its name.
+    """
+    target, mode = directory(site, image, number), now.directories.get(number)
+    if mode == OVERLAY and mounted.is_mounted(target):
+        return None
+    if mode not in (None, OVERLAY) and target.is_dir() and not target.is_symlink():
+        return None
+    _refuse_foreign(target)
+    return mode or site.publish_mode
+
+
+def _refuse_foreign(target: Path) -> None:
+    if not os.path.lexists(target):
+        return
+    told = f"{target} is in the way: "
+    hint = "move it, or give the site another images directory"
+    if target.is_symlink() or not target.is_dir():
+        raise PipelineError(
+            told + "it is no directory that pipeline publish made", hint=hint, command=f"ls -ld {target}"
+        )
+    if mounted.is_mounted(target):
+        raise PipelineError(
+            told + "something is mounted there that this store does not know",
+            hint="unmount it, or give the site another images directory",
+            command=f"umount {target}",
+        )
+    if any(target.iterdir()):
+        raise PipelineError(
+            told + "it holds files that pipeline publish did not put there",
+            hint=hint,
+            command=f"ls -la {target}",
+        )
+
+
+def appear(site: Site, store: Store, version: Version, now: Publication) -> Publication:
+    """Make the directory of ``version`` be there, in the way that ``how`` says, and remember it."""
+    mode = how(site, now, version.image, version.number)
+    if mode is None:
+        return now
+    target = directory(site, version.image, version.number)
+    after = now.having(version.number, mode)
+    remember(store, version.image, after)
+    # Stopped here: the next publish (what was to be mounted: the next restore) makes it.
+    try:
+        if mode == OVERLAY:
+            target.mkdir(exist_ok=True)
+            trees = [store.layer_tree(name) for name in version.layers]
+            mounted.mount_version(version.label, trees, edits(store, target), target)
+        else:
+            _copy(store, version, target)
+    except BaseException:
+        with suppress(OSError):
+            target.rmdir()
+        remember(store, version.image, now)
+        raise
+    return after
+
+
+def edits(store: Store, target: Path) -> Path:
+    """Where hand edits in the mounted directory ``target`` are kept, for as long as the version is."""
+    return store.path / "published" / target.name
+
+
+def sweep(site: Site, image: str) -> None:
+    """Remove what killed processes left half copied or half removed. The image's lock must be held."""
+    half = re.compile(re.escape(f".{image}-") + r"[0-9]+\.tree")
+    for name in os.listdir(site.images):
+        if half.fullmatch(name):
+            remove_tree(site.images / name)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tree")
+
+
+def _copy(store: Store, version: Version, target: Path) -> None:
+    from pipeline.publish.copied import copy_version
+
+    copy_version(store, version, _beside(target))
+    # Stopped here or before: what the next sweep removes lies in IMAGES under a name with a dot.
+    _beside(target).rename(target)
+    sync_directory(target.parent.resolve())
+
+
+def refuse_busy(targets: Sequence[Path]) -> None:
+    """Raise ``PipelineError`` with every mounted directory of ``targets`` that is in use."""
+    problems = [_busy(target) for target in targets if mounted.is_mounted(target) and mounted.is_busy(target)]
+    if problems:
+        raise PipelineError(problems)
+
+
+def _busy(target: Path) -> Problem:
+    return Problem(
+        f"{target} is in use, and stays published",
+        hint="end the programs that the command below shows",
+        command=f"fuser -vm {target}",
+    )
+
+
+def disappear(target: Path, mode: str) -> None:
+    """Take a directory away; what was there no more is no error.
+
+    Raises ``PipelineError`` when it is in use.
+    """
+    if mode == OVERLAY:
+        if mounted.is_mounted(target):
+            try:
+                mounted.unmount(target)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                raise PipelineError([_busy(target)]) from None
+        if target.is_dir():
+            target.rmdir()
+    elif os.path.lexists(target):
+        # Stopped after the rename: the next sweep removes the rest.
+        target.rename(_beside(target))
+        remove_tree(_beside(target))
+    sync_directory(target.parent.resolve())

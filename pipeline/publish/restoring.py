@@ -1,0 +1,78 @@
+"""Mounting again, after a reboot, what was published by mounting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import PipelineError, Problem
+from pipeline.publish.directories import OVERLAY, appear
+from pipeline.publish.link import pointed_to, turn
+from pipeline.publish.mounted import is_mounted
+from pipeline.publish.record import directory, publication, remember
+from pipeline.recipe.model import Site
+from pipeline.store.filesystem import told
+from pipeline.store.store import Store
+
+
+def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
+    """The directories that were published by mounting and are not mounted now."""
+    return tuple(
+        target
+        for image in store.versions.images()
+        for number, mode in sorted(publication(store, image).directories.items())
+        if mode == OVERLAY and not is_mounted(target := directory(site, image, number))
+    )
+
+
+def restore(site: Site, store: Store) -> tuple[Path, ...]:
+    """Mount everything again that was published by mounting, and return what was mounted.
+
+    What a killed publish or rollback left undone is done as well. One image that cannot be mounted does not
+    keep the others from it: ``PipelineError`` tells of all that failed, at the end.
+    """
+    done: list[Path] = []
+    problems: list[Problem] = []
+    for image in store.versions.images():
+        for number in _recorded(store, image, problems):
+            try:
+                done += _restore(site, store, image, number)
+            except PipelineError as error:
+                problems += error.problems
+        try:
+            _turn(site, store, image)
+        except PipelineError as error:
+            problems += error.problems
+    if problems:
+        raise PipelineError(dict.fromkeys(problems))
+    return tuple(done)
+
+
+def _recorded(store: Store, image: str, problems: list[Problem]) -> list[int]:
+    try:
+        found = publication(store, image)
+    except PipelineError as error:
+        problems += error.problems
+        return []
+    return sorted(number for number, mode in found.directories.items() if mode == OVERLAY)
+
+
+def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
+    target = directory(site, image, number)
+    with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be mounted", target):
+        now = publication(store, image)
+        if now.directories.get(number) != OVERLAY or is_mounted(target):
+            return []
+        site.images.mkdir(parents=True, exist_ok=True)
+        appear(site, store, store.versions.resolve(f"{image}@{number}"), now)
+    return [target]
+
+
+def _turn(site: Site, store: Store, image: str) -> None:
+    with store.lock(f"publish-{image}"), told(f"the link of {image} cannot be turned", site.images):
+        record = publication(store, image)
+        if record.current is None:
+            return
+        now = record.following(pointed_to(site, image))
+        if now.current is not None:
+            turn(site, image, now.current)
+        remember(store, image, now)

@@ -1,0 +1,56 @@
+"""Taking published directories away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import PipelineError
+from pipeline.publish.directories import disappear, refuse_busy, sweep
+from pipeline.publish.link import link, pointed_to, take_away
+from pipeline.publish.record import directory, publication, remember
+from pipeline.recipe.model import Site
+from pipeline.store.filesystem import told
+from pipeline.store.store import Store
+
+
+def planned_unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
+    """The directories that ``unpublish`` would take away now, but for those in use."""
+    now = publication(store, image).following(pointed_to(site, image))
+    numbers = sorted(now.directories) if number is None else [number]
+    if number is not None and number not in now.directories:
+        raise PipelineError(f"{image}@{number} is not published", command=f"pipeline versions {image}")
+    if number is not None and number == now.current:
+        raise PipelineError(
+            f"{image}@{number} is what {link(site, image)} points to",
+            hint="publish another version first, or unpublish the image as a whole",
+            command=f"pipeline rollback {image}" if now.previous else f"pipeline unpublish {image}",
+        )
+    return tuple(directory(site, image, each) for each in numbers)
+
+
+def unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
+    """Take away the directory of a version (None: of all, and the link), and return what is gone.
+
+    Hand edits in what was mounted are kept in the store; those in a copy go with it. Raises
+    ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to.
+    """
+    with store.lock(f"publish-{image}"), told(f"{image} cannot be unpublished", site.images):
+        targets = planned_unpublish(site, store, image, number)
+        if not targets:
+            return ()
+        refuse_busy(targets)
+        now = publication(store, image).following(pointed_to(site, image))
+        if number is None:
+            # Stopped after either: the directories have no link any more; unpublish again takes them away.
+            now = msgspec.structs.replace(now, history=())
+            remember(store, image, now)
+            take_away(site, image)
+        for each in sorted(now.directories) if number is None else [number]:
+            disappear(directory(site, image, each), now.directories[each])
+            # Stopped here: unpublish again finds nothing to take away; publish or restore brings it back.
+            now = now.lacking(each)
+            remember(store, image, now)
+        sweep(site, image)
+    return targets

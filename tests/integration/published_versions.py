@@ -1,0 +1,121 @@
+"""Versions made directly in a store, and mounts that vanish with the test, for the tests of publishing."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.chroot import syscalls
+from pipeline.recipe.model import Site
+from pipeline.store.records import Draft, Verification, Version
+from pipeline.store.store import Store, layer_name
+
+PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
+FAILED = Verification(passed=False, tests_digest="t", when=1.0, seconds=1.0, results=())
+
+CLONE_FS = 0x200
+Fill = Callable[[Path], object]
+
+
+@contextmanager
+def private_mounts() -> Iterator[None]:
+    """A mount namespace for this thread: nothing mounted in it stays, and nobody else sees it."""
+    outside = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    here = os.getcwd()
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    try:
+        syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        yield
+    finally:
+        try:
+            syscalls.unshare(CLONE_FS)  # threads share it, and setns refuses that
+            if ctypes.CDLL(None, use_errno=True).setns(outside, syscalls.CLONE_NEWNS) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            os.chdir(here)
+        finally:
+            os.close(outside)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site with its store."""
+
+    site: Site
+    store: Store
+    keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def layer(self, fill: Fill, parents: Sequence[str] = ()) -> str:
+        """A layer on ``parents`` whose upper directory ``fill`` fills; its name."""
+        with self.store.begin(parents) as work:
+            fill(work.upper)
+            key = f"{next(self.keys):064x}"[::-1]
+            draft = Draft(key=key, image="web", stage="s", type="file")
+            return layer_name(self.store.commit(work, draft, epoch=10**9).key)
+
+    def version(self, *fills: Fill, image: str = "web", tested: Verification | None = PASSED) -> Version:
+        """A version of one layer for each of ``fills``."""
+        layers: list[str] = []
+        for fill in fills:
+            layers.append(self.layer(fill, tuple(layers)))
+        return self.of_layers(layers, image=image, tested=tested)
+
+    def of_layers(
+        self, layers: Sequence[str], image: str = "web", tested: Verification | None = PASSED
+    ) -> Version:
+        """A version of layers that are there."""
+        made = self.store.versions.add(
+            Version(
+                image=image,
+                number=0,
+                identity=f"{image} {next(self.keys)}",
+                created=1.0,
+                base="base",
+                base_digest="d",
+                layers=tuple(layers),
+                stages=(),
+                tree="t",
+                kernel=None,
+                kernel_parameters=(),
+                parameters={},
+                recipe_digest="r",
+                lock_digest="l",
+                packages=(),
+            ),
+            {},
+        )
+        if tested is not None:
+            self.store.versions.set_verification(made, tested, {})
+        return made
+
+    def with_mode(self, mode: str) -> Place:
+        """The same, publishing by ``overlay`` or ``copy``."""
+        return Place(make_site(self.site.file.parent, mode, self.store.path, self.site.images), self.store, self.keys)
+
+
+def make_site(folder: Path, mode: str, store: Path, images: Path) -> Site:
+    file = folder / "pipeline.toml"
+    file.write_text(f'[site]\nstore = "{store}"\nimages = "{images}"\npublish = "{mode}"\n')
+    return Site(file=file, project=folder, store=store, images=images, publish_mode=mode)
+
+
+def make_place(folder: Path, mode: str = "overlay") -> Place:
+    """A site below ``folder``, with an empty store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store, images = folder / "store", folder / "images"
+    return Place(make_site(folder, mode, store, images), Store.open(store))
+
+
+def says(text: str) -> Fill:
+    """A layer with the one file ``motd``, and another that must say the same."""
+
+    def fill(root: Path) -> None:
+        (root / "etc").mkdir(exist_ok=True)
+        (root / "etc/motd").write_text(text)
+        (root / "motd").write_text(text)
+
+    return fill

@@ -74,8 +74,8 @@ def appear(site: Site, store: Store, version: Version, now: Publication) -> Publ
         else:
             _copy(store, version, target)
     except BaseException:
-        with suppress(OSError):
-            target.rmdir()
+        with suppress(OSError, PipelineError):
+            disappear(target, mode)
         remember(store, version.image, now)
         raise
     return after
@@ -101,6 +101,7 @@ def _beside(target: Path) -> Path:
 def _copy(store: Store, version: Version, target: Path) -> None:
     from pipeline.publish.copied import copy_version
 
+    remove_tree(_beside(target))
     copy_version(store, version, _beside(target))
     # Stopped here or before: what the next sweep removes lies in IMAGES under a name with a dot.
     _beside(target).rename(target)
@@ -138,6 +139,7 @@ def disappear(target: Path, mode: str) -> None:
         if target.is_dir():
             target.rmdir()
     elif os.path.lexists(target):
+        remove_tree(_beside(target))
         # Stopped after the rename: the next sweep removes the rest.
         target.rename(_beside(target))
         remove_tree(_beside(target))

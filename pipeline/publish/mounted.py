@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline.chroot import syscalls
 from pipeline.errors import MachineError, PipelineError
-from pipeline.store.copying import copy_attributes
 from pipeline.store.filesystem import DIRECTORY, remove_tree
-from pipeline.store.tree import Item
 
 MOUNTS = Path("/proc/thread-self/mountinfo")
 OPTIONS_LIMIT = 4095
@@ -69,6 +66,9 @@ def mount_version(label: str, trees: Sequence[Path], edits: Path, target: Path) 
 
 def _make_upper(top: Path, edits: Path) -> None:
     """The uppermost directory's attributes are those of the root that is seen; so it appears with them."""
+    from pipeline.store.copying import copy_attributes
+    from pipeline.store.tree import Item
+
     upper = edits / "upper"
     (edits / "work").mkdir(parents=True, exist_ok=True)
     if upper.exists():
@@ -86,6 +86,8 @@ def _make_upper(top: Path, edits: Path) -> None:
 
 def _mount(label: str, target: str, options: str) -> None:
     """With ``index`` hard links survive hand edits; where the store has been moved, without it."""
+    from pipeline.chroot import syscalls  # only where something is mounted
+
     for index in ("on", "off"):
         try:
             syscalls.mount(label, target, "overlay", 0, f"{options},index={index}")
@@ -108,17 +110,20 @@ def _mount(label: str, target: str, options: str) -> None:
 
 def is_busy(target: Path) -> bool:
     """Whether somebody uses what is mounted at ``target``. Not for two callers at once."""
+    from pipeline.chroot import syscalls
+
     target.stat()  # takes a mark away: a second call on a marked mount would unmount it
     try:
         syscalls.unmount(str(real(target)), MNT_EXPIRE)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EBUSY):
             raise
-        target.stat()
         return error.errno == errno.EBUSY
     return False
 
 
 def unmount(target: Path) -> None:
     """Unmount ``target``. Raises ``OSError`` (EBUSY) when somebody is using it."""
+    from pipeline.chroot import syscalls
+
     syscalls.unmount(str(real(target)))

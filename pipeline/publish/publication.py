@@ -47,7 +47,9 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     """What ``publish`` would do now, with the errors that it would end with before changing anything."""
     if not unverified:
         _require_verified(store, version)
-    now = publication(store, version.image).following(pointed_to(site, version.image))
+    now, pointed = publication(store, version.image), pointed_to(site, version.image)
+    if pointed != version.number:  # else this publish was killed before it was remembered: it is finished
+        now = now.following(pointed)
     return _change(site, version, now, now.turned_to(version.number))
 
 
@@ -70,10 +72,10 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
 def planned_rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
     """What ``rollback`` would do now, with the errors that it would end with before changing anything."""
     now, pointed = publication(store, image), pointed_to(site, image)
-    # A rollback that was killed after it turned the link is finished, not followed by another one.
-    if to is not None or pointed is None or pointed != now.previous:
-        now = now.following(pointed)
     number = now.previous if to is None else to
+    if pointed != number:  # else this rollback was killed before it was remembered: it is finished
+        now = now.following(pointed)
+        number = now.previous if to is None else to
     if number is None:
         what = f"only {image}@{now.current} has been" if now.current else "nothing is"
         raise PipelineError(

@@ -12,7 +12,7 @@ UNIT = """\
 [Unit]
 Description=Software images published by pipeline
 RequiresMountsFor={places}
-# The daemons that install nodes must not see the empty directories (Bright, Warewulf 4, Warewulf over rsync).
+# The daemons that install nodes must not see the empty directories: Bright's, Warewulf's, rsync.
 Before=cmd.service warewulfd.service rsync.service rsyncd.service
 
 [Service]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.chroot import syscalls
+from pipeline.publish.mounted import mount_points
 from pipeline.recipe.model import Site
 from pipeline.store.records import Draft, Verification, Version
 from pipeline.store.store import Store, layer_name
@@ -94,7 +95,9 @@ class Place:
 
     def with_mode(self, mode: str) -> Place:
         """The same, publishing by ``overlay`` or ``copy``."""
-        return Place(make_site(self.site.file.parent, mode, self.store.path, self.site.images), self.store, self.keys)
+        return Place(
+            make_site(self.site.file.parent, mode, self.store.path, self.site.images), self.store, self.keys
+        )
 
 
 def make_site(folder: Path, mode: str, store: Path, images: Path) -> Site:
@@ -119,3 +122,20 @@ def says(text: str) -> Fill:
         (root / "motd").write_text(text)
 
     return fill
+
+
+def motd(place: Place, name: str = "web") -> str:
+    """What the published version says."""
+    return (place.site.images / name / "motd").read_text()
+
+
+def reboot(place: Place) -> None:
+    """Unmount what was published: all that a reboot takes."""
+    for point in mount_points():
+        if Path(point).is_relative_to(place.site.images.resolve()):
+            syscalls.unmount(point)
+
+
+def pointer(place: Place) -> str:
+    """What the link of the image says."""
+    return os.readlink(place.site.images / "web")

@@ -19,8 +19,6 @@ from pipeline.publish.publication import publication, publish, rollback
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
 from pipeline.store.filesystem import DIRECTORY
-from pipeline.store.records import Version
-from pipeline.store.store import Store
 from pipeline.store.tree import OPAQUE, Entry, entries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
@@ -176,6 +174,17 @@ def test_a_full_disk_is_told_and_leaves_nothing(place: Place) -> None:
     publish(place.site, place.store, version)
 
 
+def test_what_lies_beside_from_a_killed_run_hinders_neither_rollback_nor_unpublish(place: Place) -> None:
+    for text in ("one", "two"):
+        version = place.version(says(text))
+    publish(place.site, place.store, version)
+    (place.site.images / ".web-1.tree/left").mkdir(parents=True)
+    rollback(place.site, place.store, "web", to=1)
+    (place.site.images / ".web-2.tree/left").mkdir(parents=True)
+    unpublish(place.site, place.store, "web", 2)
+    assert sorted(os.listdir(place.site.images)) == ["web", "web-1"]
+
+
 def test_a_target_that_is_in_the_way_is_told(place: Place, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(PipelineError, match="there is in the way"):
@@ -183,10 +192,11 @@ def test_a_target_that_is_in_the_way_is_told(place: Place, tmp_path: Path) -> No
     assert os.listdir(tmp_path / "there") == []
 
 
-def test_where_the_file_system_can_a_copy_shares_blocks_with_the_store(tmp_path: Path) -> None:
-    mkfs = shutil.which("mkfs.xfs") or shutil.which("mkfs.btrfs")
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_where_the_file_system_can_a_copy_shares_blocks_with_the_store(tmp_path: Path, kind: str) -> None:
+    mkfs = shutil.which(f"mkfs.{kind}")
     if mkfs is None or not os.path.exists("/dev/loop-control"):
-        pytest.skip("neither xfs nor btrfs can be made here")
+        pytest.skip(f"{kind} cannot be made here")
     disk, mnt = tmp_path / "disk", tmp_path / "mnt"
     mnt.mkdir()
     with disk.open("wb") as file:
@@ -200,11 +210,11 @@ def test_where_the_file_system_can_a_copy_shares_blocks_with_the_store(tmp_path:
         def fill(root: Path) -> None:
             (root / "big").write_bytes(os.urandom(50_000_000))
 
-        version: Version = place.version(fill)
+        version = place.version(fill)
+        os.sync()
         before = shutil.disk_usage(mnt).used
         publish(place.site, place.store, version)
         assert shutil.disk_usage(mnt).used - before < 5_000_000
-        store: Store = place.store
         assert (place.site.images / "web/big").read_bytes() == (
-            store.layer_tree(version.layers[0]) / "big"
+            place.store.layer_tree(version.layers[0]) / "big"
         ).read_bytes()

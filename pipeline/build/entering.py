@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pipeline.chroot.root import RootSpec
 from pipeline.errors import UsageError
+from pipeline.store.presence import entered
 from pipeline.store.store import Store
 
 
@@ -35,4 +36,5 @@ def root_of(store: Store, label: str, stage: str | None, *, network: bool = Fals
             )
         names = names[: names.index(found[0]) + 1]
     layers = tuple(map(store.layer_tree, names))
-    yield RootSpec(layers=layers, network=network, hostname=version.image)
+    with entered(store.versions.directory(version)):
+        yield RootSpec(layers=layers, network=network, hostname=version.image)

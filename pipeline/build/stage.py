@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,9 @@ from pipeline.store.records import Draft, Failure, Layer
 from pipeline.store.store import Store
 from pipeline.store.work import Work
 
+NO_SPACE = os.strerror(errno.ENOSPC)
+"""As programs of an image say it too: they run with LANG=C."""
+DISK_FULL = "the disk of the store is full: make room (pipeline gc) and run the same command again"
 RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
 
@@ -145,6 +149,15 @@ def _noted(run: StageRun, notes: list[str], log: TextIO, observer: Observer, tex
     observer(Note(image=run.image, stage=run.stage.name, text=text))
 
 
+def of_stage(name: str, place: str, problem: Problem) -> Problem:
+    """``problem`` as one of the stage ``name``, which the recipe has at ``place`` (``file:line``).
+
+    Where the problem itself is (a file of the image, a source) becomes part of what is said.
+    """
+    inner = f"{problem.where}: " if problem.where else ""
+    return Problem(f'stage "{name}": {inner}{problem.message}', place, problem.hint, problem.command)
+
+
 def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> PipelineError:
     """Put the failed stage aside and say where it stands in the recipe and how to get in."""
     store.fail(
@@ -160,12 +173,10 @@ def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> Pipe
     )
     enter_it = f"pipeline shell {run.image} --stage {run.stage.name}"
     place = run.place()
-    problems = [
-        Problem(f'stage "{run.stage.name}": {problem.message}', place, problem.hint, problem.command)
-        for problem in error.problems
-    ]
+    problems = [of_stage(run.stage.name, place, problem) for problem in error.problems]
     last = problems[-1]
-    problems[-1] = Problem(last.message, last.where, last.hint, last.command or enter_it)
+    hint = last.hint or (DISK_FULL if NO_SPACE in last.message else None)
+    problems[-1] = Problem(last.message, last.where, hint, last.command or enter_it)
     return retold(error, problems)
 
 

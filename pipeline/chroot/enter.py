@@ -6,14 +6,17 @@ import os
 import shlex
 import signal
 import socket
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
-from pipeline.chroot import mounts, server, syscalls, wire
+from pipeline.chroot import interactive, mounts, processes, server, syscalls, wire
+from pipeline.chroot import terminal as terminal_of_root
+from pipeline.chroot.machine import MAPS, has_old_glibc, has_vsyscall
 from pipeline.chroot.root import CommandError, Finished, RootSpec
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import MachineError, PipelineError, Problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,12 +54,14 @@ class EnteredRoot:
         shims: Mapping[str, str],
         on_line: Callable[[str], None],
         on_note: Callable[[str], None],
+        maps: Path,
     ) -> None:
         self._connection = connection
         self._kernel = kernel
         self.shims = shims
         self._on_line = on_line
         self._on_note = on_note
+        self._maps = maps
 
     @property
     def kernel(self) -> str | None:
@@ -74,33 +79,34 @@ class EnteredRoot:
     ) -> Finished:
         words = list(argv)
         self._on_line(f"$ {shlex.join(words)}")
-        wire.send(self._connection, ("run", words, cwd, dict(env or {}), stdin, separate))
-        pending = b""
+        self._ask("run", words, cwd, dict(env or {}), stdin, separate)
+        begun: list[bytes] = []
         while (answer := self._answer())[0] == "output":
-            *lines, pending = (pending + answer[1]).split(b"\n")
+            *lines, rest = answer[1].split(b"\n")
             for line in lines:
-                self._on_line(line.decode(errors="replace"))
-        if pending:
-            self._on_line(pending.decode(errors="replace"))
+                self._on_line(b"".join([*begun, line]).decode(errors="replace"))
+                begun.clear()
+            begun.append(rest)
+        if any(begun):
+            self._on_line(b"".join(begun).decode(errors="replace"))
         _, code, stdout, stderr = answer
         finished = Finished(tuple(words), code, stdout, stderr)
         if exit_codes and code not in exit_codes:
-            _explain_segfault(finished)
+            self._explain_segfault(finished)
             raise CommandError(finished, exit_codes)
         return finished
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        wire.send(self._connection, ("call", function, args, kwargs))
+        self._ask("call", function, args, kwargs)
         kind, *rest = self._answer()
         if kind == "result":
             result: T = rest[0]
             return result
         if kind == "error":
-            kind_of_error: type[PipelineError] = rest[0]
-            raise kind_of_error(rest[1])
+            exit_code, problems, type_of_error = rest
+            raise _again(type_of_error, exit_code, problems)
         if kind == "os error":
-            number, text, path = rest
-            raise PipelineError(f"{path}: {text}" if path else f"{text} (errno {number})", where=path)
+            raise PipelineError(rest[0], where=rest[1])
         raise RuntimeError(f"{function.__qualname__} failed in the chroot:\n{rest[0]}")
 
     def note(self, text: str) -> None:
@@ -108,15 +114,48 @@ class EnteredRoot:
 
     def close(self) -> None:
         """End everything in the root, in good order: daemons that were started are told as notes."""
-        wire.send(self._connection, ("close",))
+        self._ask("close")
         for words in self._answer()[1]:
             self._on_note(f"was left running, and was ended with the stage: {words}")
+
+    def _ask(self, *request: Any) -> None:
+        try:
+            wire.send(self._connection, request)
+        except OSError:
+            raise _ended() from None
 
     def _answer(self) -> tuple[Any, ...]:
         answer = wire.receive(self._connection)
         if answer is None:
-            raise PipelineError("the chroot ended before its time", hint="was its process killed?")
+            raise _ended()
         return answer
+
+    def _explain_segfault(self, finished: Finished) -> None:
+        """EL6 programs die of SIGSEGV where the kernel has no vsyscall page."""
+        if (
+            finished.exit_code in SEGFAULT
+            and not has_vsyscall(self._maps)
+            and self.call(has_old_glibc, Path("/"))
+        ):
+            raise MachineError(
+                f"{shlex.join(finished.argv)} was killed by a segmentation fault, and this machine's kernel "
+                "has no vsyscall page: programs of EL6 and older can't run here",
+                hint="boot this machine with vsyscall=emulate on its kernel command line",
+                command="pipeline doctor",
+            )
+
+
+def _ended() -> PipelineError:
+    return PipelineError("the chroot ended before its time", hint="was its process killed, or memory short?")
+
+
+def _again(kind: type[PipelineError], exit_code: int, problems: Sequence[Problem]) -> PipelineError:
+    """The error that was raised inside; one whose class is made of other things, as a plain one."""
+    if kind.__init__ is PipelineError.__init__:
+        return kind(problems)
+    error = PipelineError(problems)
+    error.exit_code = exit_code
+    return error
 
 
 def nothing(text: str) -> None:
@@ -129,118 +168,109 @@ def enter(
     *,
     on_line: Callable[[str], None] = nothing,
     on_note: Callable[[str], None] = nothing,
+    maps: Path = MAPS,
 ) -> Iterator[EnteredRoot]:
     """A root made of ``spec``; when the block is left, however, all in it has ended and nothing is mounted.
 
-    Needs root and a process with one thread (it forks). ``on_line`` gets each line that programs print.
-    Raises ``MachineError`` when this machine can't make such a root.
+    Needs root and a process with one thread (it forks). ``on_line`` gets each line that programs print;
+    ``maps`` says whether this machine has a vsyscall page. Raises ``MachineError`` when this machine can't
+    make such a root.
     """
-    ours, theirs = socket.socketpair()
-    with ours:
-        keeper = _fork(lambda: _keep(spec, theirs))
-        theirs.close()
-        try:
-            hello = wire.receive(ours)
-            if hello is None or hello[0] != "ready":
-                raise _cannot(hello)
-            root = EnteredRoot(ours, hello[1], hello[2], on_line, on_note)
-            yield root
-            root.close()
-        except BaseException:
-            os.kill(keeper, signal.SIGKILL)
-            raise
-        finally:
-            os.waitpid(keeper, 0)
+    work = partial(server.serve, environment=environment(spec))
+    with _standing(spec, work) as (connection, kernel, laid):
+        root = EnteredRoot(connection, kernel, laid, on_line, on_note, maps)
+        yield root
+        root.close()
 
 
 def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int:
-    """Run ``argv`` in the root on this process's terminal; returns its exit code."""
+    """Run ``argv`` in the root; returns its exit code (128 + N when signal N killed it).
 
-    def inside() -> None:
-        mounts.assemble(spec)
-        os.chdir("/")
-        pid = os.posix_spawnp(
-            argv[0], list(argv), {**environment(spec), "TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
-        )
-        while True:
-            child, status = os.wait()
-            if child == pid:
-                os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keeper = _fork(lambda: _new_init(inside))
-    return os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
-
-
-def _fork(work: Callable[[], None]) -> int:
-    """Run ``work`` in a child that never returns from here and dies with this process."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        syscalls.die_with_parent(signal.SIGKILL)
-        if os.getppid() in (parent, 0):  # 0: the parent is outside of this PID namespace
-            work()
-            code = 0
-    except BaseException as error:
-        with suppress(OSError):
-            os.write(2, f"chroot: {error}\n".encode())
-    finally:
-        os._exit(code)
+    When stdin and stdout are a terminal it gets one of its own that is carried to that; else it gets what
+    this process has. ``terminal`` is its TERM. Raises ``PipelineError`` (exit code 126 or 127) when there is
+    no such program.
+    """
+    on_terminal = os.isatty(0) and os.isatty(1)
+    full = {**environment(spec), "TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
+    work = partial(interactive.run, argv=argv, env=full, on_terminal=on_terminal)
+    with _standing(spec, work) as (connection, _, _):
+        if on_terminal:
+            _, (side, *_), _, _ = socket.recv_fds(connection, 1, 1)
+            try:
+                terminal_of_root.carry(side, connection.fileno())
+            finally:
+                os.close(side)
+        answer = wire.receive(connection)
+    if answer is None:
+        raise _ended()
+    code, reason = answer
+    if reason:
+        failed = PipelineError(reason, where="in the image")
+        failed.exit_code = code
+        raise failed
+    return int(code)
 
 
-def _new_init(inside: Callable[[], None]) -> NoReturn:
-    """Make the namespaces, run ``inside`` as their PID 1, and end as it ends."""
-    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
-    syscalls.unshare(flags)
-    pid = _fork(inside)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os._exit(code if code >= 0 else 128 - code)
+@contextmanager
+def _standing(
+    spec: RootSpec, work: Callable[[socket.socket], None]
+) -> Iterator[tuple[socket.socket, str | None, Mapping[str, str]]]:
+    """A root in whose first process ``work`` runs, with one end of a connection; yields the other end, the
+    kernel and the shims. When the block is left by an exception, all in the root is ended."""
+    ours, theirs = socket.socketpair()
 
-
-def _keep(spec: RootSpec, connection: socket.socket) -> None:
     def inside() -> None:
         try:
+            _only(theirs.fileno())
             os.umask(0o022)
             if not spec.network:
                 syscalls.unshare(syscalls.CLONE_NEWNET)
                 syscalls.loopback_up()
             root = mounts.assemble(spec)
-        except OSError as error:
-            wire.send(connection, ("failed", error.errno, str(error)))
+        except Exception as error:
+            wire.send(theirs, ("failed", str(error)))
             return
-        wire.send(connection, ("ready", root.kernel, root.shims))
-        server.serve(connection, environment(spec))
+        wire.send(theirs, ("ready", root.kernel, root.shims))
+        work(theirs)
 
+    with ours:
+        keeper = _start(inside, theirs)
+        try:
+            theirs.close()
+            hello = wire.receive(ours)
+            if hello is None or hello[0] != "ready":
+                raise _cannot(hello[1] if hello else "its process ended at once")
+            yield ours, hello[1], hello[2]
+        except BaseException:
+            os.kill(keeper, signal.SIGTERM)
+            raise
+        finally:
+            processes.wait(keeper)
+
+
+def _start(inside: Callable[[], None], theirs: socket.socket) -> int:
     try:
-        _new_init(inside)
+        return processes.start(inside, lambda error: wire.send(theirs, ("failed", str(error))))
     except OSError as error:
-        wire.send(connection, ("failed", error.errno, str(error)))
+        raise _cannot(str(error)) from None
 
 
-def _cannot(hello: tuple[Any, ...] | None) -> PipelineError:
-    reason = hello[2] if hello else "its process ended at once"
+def _only(kept: int) -> None:
+    """Let go of all that the maker of this process has open, but ``kept`` and what it was started with.
+
+    Through a directory of this machine a program could get out (/proc/1/fd). The numbers stay taken, by a
+    pipe's end: objects copied by the fork believe to own them, and may close them.
+    """
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.close(writer)
+    for number in numbers - {0, 1, 2, kept, reader, writer}:
+        os.dup2(reader, number, inheritable=False)
+
+
+def _cannot(reason: str) -> MachineError:
     return MachineError(
         f"this machine could not make a chroot: {reason}",
         hint="it takes root, namespaces and overlayfs, with the store on a local filesystem",
-        command="pipeline doctor",
-    )
-
-
-def _explain_segfault(finished: Finished) -> None:
-    """EL6 programs die of SIGSEGV where the kernel has no vsyscall page (CentOS 6 in containers does too)."""
-    if finished.exit_code not in SEGFAULT:
-        return
-    with open("/proc/self/maps") as file:
-        if "[vsyscall]" in file.read():
-            return
-    raise MachineError(
-        f"{shlex.join(finished.argv)} was killed by a segmentation fault, and this machine's kernel has no "
-        "vsyscall page: programs of EL6 and older can't run here",
-        hint="boot this machine with vsyscall=emulate on its kernel command line",
         command="pipeline doctor",
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 
 MAX_LINKS = 40
 """As many links as the kernel follows for one path (path_resolution(7))."""
 
+RELEASE = re.compile(r"[\w.+~-]+", re.ASCII)
+
 
 def resolve(root: str, path: str, *, missing_ok: bool = False) -> str | None:
     """Where ``path`` of the image at ``root`` really lies, relative to ``root`` and free of links.
 
-    None when there is no such file (with ``missing_ok`` only when its folder is missing too), or when it
-    takes more than 40 links. ``..`` stops at the root. Nothing else may change the tree meanwhile.
+    None when there is no such file (with ``missing_ok`` it is said where it would be), or when it takes more
+    than 40 links. ``..`` stops at the root. Nothing else may change the tree meanwhile.
     """
     done: list[str] = []
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
@@ -23,16 +26,19 @@ def resolve(root: str, path: str, *, missing_ok: bool = False) -> str | None:
         if part == "..":
             del done[-1:]
             continue
-        here = "/".join([root, *done, part])
-        if not os.path.lexists(here):
-            return "/".join([*done, part]) if missing_ok and not todo else None
-        if not os.path.islink(here):
+        try:
+            target = os.readlink("/".join([root, *done, part]))
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it is there, and no link
+                done.append(part)
+                continue
+            if not missing_ok:
+                return None
             done.append(part)
             continue
         links += 1
         if links > MAX_LINKS:
             return None
-        target = os.readlink(here)
         if target.startswith("/"):
             done.clear()
         todo += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
@@ -42,7 +48,8 @@ def resolve(root: str, path: str, *, missing_ok: bool = False) -> str | None:
 def kernel_release(root: str) -> str | None:
     """The release of the kernel that nodes of this image boot; the newest one when there are several.
 
-    A release counts when ``/lib/modules/RELEASE`` has modules or ``/boot/vmlinuz-RELEASE`` exists.
+    A release counts when ``/lib/modules/RELEASE`` has modules or ``/boot/vmlinuz-RELEASE`` exists, and when
+    it is written as kernels write theirs.
     """
     folder = resolve(root, "lib/modules")
     if folder is None:
@@ -50,7 +57,8 @@ def kernel_release(root: str) -> str | None:
     releases = [
         name
         for name in os.listdir(f"{root}/{folder}")
-        if os.path.isdir(f"{root}/{folder}/{name}/kernel") or os.path.exists(f"{root}/boot/vmlinuz-{name}")
+        if RELEASE.fullmatch(name)
+        and any(resolve(root, sign) for sign in (f"{folder}/{name}/kernel", f"boot/vmlinuz-{name}"))
     ]
     return max(releases, key=_release_order, default=None)
 

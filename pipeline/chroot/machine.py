@@ -11,9 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.chroot import syscalls
+from pipeline.chroot.inside import resolve
 
 OLD_GLIBC = (2, 14)
 """Programs linked against an older glibc call into the vsyscall page (EL6 has 2.12)."""
+
+FILESYSTEMS = Path("/proc/filesystems")
+MODULES = Path("/lib/modules")
+MAPS = Path("/proc/self/maps")
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,15 @@ def _root() -> Check:
     )
 
 
-def _overlay() -> Check:
-    there = "\toverlay\n" in Path("/proc/filesystems").read_text()
-    module = bool(list(Path(f"/lib/modules/{os.uname().release}/kernel/fs/overlayfs").glob("overlay.ko*")))
+def _overlay(filesystems: Path = FILESYSTEMS, modules: Path = MODULES) -> Check:
+    release = os.uname().release
+    there = "\toverlay\n" in filesystems.read_text()
+    module = any((modules / release / "kernel/fs/overlayfs").glob("overlay.ko*"))
     return Check(
         "overlayfs",
-        there,
-        f"kernel {os.uname().release}",
-        "load the module" if module else "a kernel with overlayfs is needed (every distribution's has it)",
-        "modprobe overlay" if module else None,
+        there or module,
+        f"kernel {release}" + ("" if there else ", loaded on first use" if module else ", without overlayfs"),
+        "this kernel has no overlayfs; that of every distribution has it, in its package of modules",
     )
 
 
@@ -90,10 +95,9 @@ def _in_child(work: Callable[[], None]) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _vsyscall(bases: list[Path]) -> Check:
-    with open("/proc/self/maps") as file:
-        there = "[vsyscall]" in file.read()
-    old = [base for base in bases if _has_old_glibc(base)]
+def _vsyscall(bases: list[Path], maps: Path = MAPS) -> Check:
+    there = has_vsyscall(maps)
+    old = [base for base in bases if has_old_glibc(base)]
     return Check(
         "vsyscall page",
         there or not old,
@@ -104,10 +108,17 @@ def _vsyscall(bases: list[Path]) -> Check:
     )
 
 
-def _has_old_glibc(base: Path) -> bool:
+def has_vsyscall(maps: Path = MAPS) -> bool:
+    """Whether this machine's kernel gives programs the vsyscall page."""
+    return "[vsyscall]" in maps.read_text()
+
+
+def has_old_glibc(root: Path) -> bool:
+    """Whether programs of the image at ``root`` call into the vsyscall page."""
     for folder in ("lib64", "lib", "usr/lib64"):
-        for path in (base / folder).glob("libc-2.*.so"):
-            found = re.fullmatch(r"libc-(\d+)\.(\d+)(?:\.\d+)?\.so", path.name)
+        inner = resolve(str(root), folder)
+        for name in os.listdir(root / inner) if inner and (root / inner).is_dir() else ():
+            found = re.fullmatch(r"libc-(\d+)\.(\d+)(?:\.\d+)?\.so", name)
             if found and (int(found[1]), int(found[2])) < OLD_GLIBC:
                 return True
     return False

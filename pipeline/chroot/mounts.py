@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,12 +44,16 @@ HIDDEN_IN_PROC = (
     "scsi",
     "kcore",
     "keys",
+    "modules",
     "sysrq-trigger",
     "timer_list",
     "iomem",
     "ioports",
 )
 READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys")
+
+OVERLAY_PARAMETERS = "/sys/module/overlay/parameters"
+LONGEST_HOSTNAME = 64
 
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 """CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
@@ -67,7 +72,7 @@ class Assembled:
 def assemble(spec: RootSpec) -> Assembled:
     """Build the root of ``spec`` and make it this process's root. To be called in fresh namespaces."""
     mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    resolv_conf = _host_resolv_conf() if spec.network else None
+    host_resolver = _host_resolv_conf() if spec.network else None
     opened = _Opened(spec)
     mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     below, root, real = f"{STAGE}/below", f"{STAGE}/root", f"{STAGE}/real"
@@ -76,27 +81,36 @@ def assemble(spec: RootSpec) -> Assembled:
     _mount_below(opened.layers, below)
     kernel = spec.kernel or kernel_release(below)
     folder = opened.shims or f"{STAGE}/shims"
-    laid = shims.lay(below, folder, kernel, resolv_conf)
+    resolver = resolve(below, "etc/resolv.conf", missing_ok=True) if host_resolver is not None else None
+    in_run = bool(resolver) and f"{resolver}".startswith(f"{_inner(below, 'run')}/")
+    laid = shims.lay(
+        below, folder, kernel, {} if in_run or not resolver else {resolver: host_resolver or b""}
+    )
     _mount_overlay(
         [folder, *reversed(opened.layers)],
         opened.upper or f"{STAGE}/upper",
         opened.work or f"{STAGE}/work",
         root,
     )
-    _mount_devices(f"{root}/dev")
-    mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _fake_kernel(f"{root}/proc", kernel)
-    _close_proc(f"{root}/proc")
-    mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
-    hide(f"{root}/sys", HIDDEN_IN_SYS)
+    _mount_devices(_point(root, "dev"))
+    proc, sys = _point(root, "proc"), _point(root, "sys")
+    mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _fake_kernel(proc, kernel)
+    _close_proc(proc)
+    mount("sysfs", sys, "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    hide(sys, HIDDEN_IN_SYS)
     for name in ("tmp", "var/tmp"):
         mount("tmpfs", _point(root, name), "tmpfs", MS_NODEV | MS_NOSUID, "mode=1777")
     mount("tmpfs", _point(root, "run"), "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755")
-    _fill_run(root, below, opened, resolv_conf)
+    _fill_run(_point(root, "run"), below, opened)
+    if resolver and host_resolver is not None and in_run:
+        _write(f"{root}/{resolver}", host_resolver)
     os.chdir(root)
-    socket.sethostname(spec.hostname)
+    socket.sethostname(spec.hostname[:LONGEST_HOSTNAME])
     syscalls.pivot_here()
     syscalls.keep_capabilities(KEPT_CAPABILITIES)
+    # Whoever could trace this process or open its descriptors would be outside, and speak in its name.
+    syscalls.keep_to_itself()
     opened.close()
     return Assembled(kernel, laid)
 
@@ -116,7 +130,9 @@ class _Opened:
         if spec.upper:
             # Beside the upper directory: layers on one filesystem keep one st_dev for all files of the root.
             folder = spec.upper.parent / "shims"
-            folder.mkdir(exist_ok=True)
+            if folder.exists():  # of a stage that failed and is entered again, perhaps otherwise
+                shutil.rmtree(folder)
+            folder.mkdir()
             self.shims = self._open(str(folder))
         self.binds = {inside: self._open(str(host)) for inside, host in (spec.binds or {}).items()}
         self.out = self._open(str(spec.out)) if spec.out else None
@@ -135,8 +151,14 @@ def _mount_below(layers: Sequence[str], below: str) -> None:
     if len(layers) == 1:
         bind(layers[0], below, read_only=True)
     else:
-        options = "lowerdir=" + ":".join(reversed(layers)) + ",index=off,metacopy=off,redirect_dir=off"
+        options = ",".join([f"lowerdir={':'.join(reversed(layers))}", *_self_contained()])
         mount("overlay", below, "overlay", MS_RDONLY, options)
+
+
+def _self_contained() -> list[str]:
+    """The options that keep a layer from needing another one; older kernels have neither."""
+    known = ("metacopy", "redirect_dir")
+    return [f"{name}=off" for name in known if os.path.exists(f"{OVERLAY_PARAMETERS}/{name}")]
 
 
 def _mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> None:
@@ -144,16 +166,17 @@ def _mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> 
 
     With ``index`` the names of a hard-linked file stay one file when it is copied up; a filesystem that
     can't, or an upper directory that was made over other layers (a failed stage entered again), goes without.
+    Kernels before 5.10 (EL8's) have no ``volatile``.
     """
-    places = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
-    for index in ("on", "off"):
-        options = f"{places},index={index},metacopy=off,redirect_dir=off,volatile"
+    places = [f"lowerdir={':'.join(lower)}", f"upperdir={upper}", f"workdir={work}", *_self_contained()]
+    ways = [["index=on", "volatile"], ["index=on"], ["index=off", "volatile"], ["index=off"]]
+    for way in ways:
+        _forget_volatile(work)
         try:
-            mount("overlay", target, "overlay", MS_NODEV, options)
+            mount("overlay", target, "overlay", MS_NODEV, ",".join(places + way))
         except OSError as error:
-            if index == "off" or error.errno not in (errno.EINVAL, errno.ESTALE, errno.EOPNOTSUPP):
+            if way == ways[-1] or error.errno not in (errno.EINVAL, errno.ESTALE, errno.EOPNOTSUPP):
                 raise
-            _forget_volatile(work)
         else:
             return
 
@@ -162,6 +185,8 @@ def _forget_volatile(work: str) -> None:
     """The kernel marks a volatile work directory so that it is not mounted again by accident: we mean it."""
     mark = f"{work}/work/incompat/volatile"
     if os.path.isdir(mark):
+        for name in os.listdir(mark):
+            os.unlink(f"{mark}/{name}")  # "dirty", a file
         os.rmdir(mark)
 
 
@@ -173,8 +198,8 @@ def _mount_devices(dev: str) -> None:
     sources = [(f"/dev/{name}", f"{dev}/{name}") for name in NODES]
     mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for source, target in sources:
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
-        bind(source, target, read_only=True, flags=0)
+        _write(target, b"")
+        bind(source, target, read_only=True, flags=MS_NOSUID)
     for name, target in DEV_LINKS.items():
         os.symlink(target, f"{dev}/{name}")
     os.mkdir(f"{dev}/pts")
@@ -195,8 +220,7 @@ def _fake_kernel(proc: str, kernel: str | None) -> None:
     }
     for name, text in texts.items():
         source = f"{STAGE}/{os.path.basename(name)}"
-        with open(source, "w") as file:
-            file.write(text)
+        _write(source, text.encode())
         bind(source, f"{proc}/{name}", read_only=True)
 
 
@@ -204,37 +228,42 @@ def _close_proc(proc: str) -> None:
     hide(proc, HIDDEN_IN_PROC)
     for name in READ_ONLY_IN_PROC:
         if os.path.isdir(f"{proc}/{name}"):
-            bind(f"{proc}/{name}", f"{proc}/{name}", read_only=True)
+            bind(f"{proc}/{name}", f"{proc}/{name}", read_only=True, recursive=True)
 
 
 def hide(tree: str, patterns: Sequence[str]) -> None:
-    """Cover what matches ``patterns`` in ``tree``: directories, also behind links, by an empty one."""
+    """Cover what matches ``patterns`` in ``tree``: directories, also behind links, by an empty one.
+
+    Files are covered by the null device, read-only: a chmod of one would be a chmod of this machine's.
+    """
     for pattern in patterns:
         for path in sorted(glob.glob(f"{tree}/{pattern}")):
             if os.path.isdir(path):
                 mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "mode=0555,size=4k")
             else:
-                bind("/dev/null", path)
+                bind("/dev/null", path, read_only=True, flags=MS_NOSUID)
+
+
+def _inner(root: str, name: str) -> str:
+    """Where ``name`` lies in the root; in some images /tmp or /run is a link."""
+    inner = resolve(root, name)
+    return inner if inner is not None else name
 
 
 def _point(root: str, name: str) -> str:
-    """The mount point for ``name`` in the root; in some images /tmp or /run is a link."""
-    inner = resolve(root, name)
-    return f"{root}/{inner if inner is not None else name}"
+    return f"{root}/{_inner(root, name)}"
 
 
-def _fill_run(root: str, below: str, opened: _Opened, resolv_conf: bytes | None) -> None:
-    run = _point(root, "run")
+def _fill_run(run: str, below: str, opened: _Opened) -> None:
     for inner in (INPUTS, shims.REAL):
         os.makedirs(run + inner.removeprefix("/run"))
     os.makedirs(f"{run}/lock")
     for inside, source in opened.binds.items():
         target = run + f"{INPUTS}/{inside}".removeprefix("/run")
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         if os.path.isdir(source):
             os.makedirs(target)
         else:
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
+            _write(target, b"")
         bind(source, target, read_only=True)
     if opened.out:
         target = run + OUT.removeprefix("/run")
@@ -244,14 +273,15 @@ def _fill_run(root: str, below: str, opened: _Opened, resolv_conf: bytes | None)
         program = resolve(below, f"{folder}/systemctl")
         if program is not None:
             target = run + f"{shims.REAL}/systemctl".removeprefix("/run")
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
+            _write(target, b"")
             bind(f"{below}/{program}", target, read_only=True)
             break
-    path = resolve(below, "etc/resolv.conf", missing_ok=True)
-    if resolv_conf is not None and path is not None and path.startswith("run/"):
-        os.makedirs(os.path.dirname(f"{root}/{path}"), exist_ok=True)
-        with open(f"{root}/{path}", "wb") as file:
-            file.write(resolv_conf)
+
+
+def _write(path: str, content: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def _host_resolv_conf() -> bytes | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import resource
 import select
 import shutil
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from importlib.machinery import BuiltinImporter, FrozenImporter
+from typing import Any, NoReturn
 
 from pipeline.chroot import wire
 from pipeline.errors import PipelineError
@@ -19,20 +23,26 @@ from pipeline.errors import PipelineError
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 CHUNK = 1 << 16
+OPEN_FILES = 1024
+TO_BE_DEFAULT = frozenset(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
     """Answer requests until the other side is gone or says ``close``."""
-    # Whoever presses Ctrl-C means the program outside; it ends this process by its own end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A runaway number of files costs EL6's Python a close(2) for each; a core file would be in the layer.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
     _forbid_imports()
     children = _Children()
     while True:
         try:
             request = wire.receive(connection)
-        except ImportError as error:
-            # What is to be called has to be imported before the root is entered.
-            wire.send(connection, ("crash", f"{error}: not imported before the root was entered"))
+        except Exception as error:
+            # What is to be called has to be imported before the root is entered, and known by its name.
+            wire.send(connection, ("crash", f"{type(error).__name__}: {error}"))
             continue
         if request is None:
             return
@@ -40,17 +50,40 @@ def serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
         if kind == "run":
             wire.send(connection, _run(children, connection, environment, *rest))
         elif kind == "call":
-            wire.send(connection, _call(*rest))
+            _answer_call(connection, *rest)
         elif kind == "close":
             wire.send(connection, ("left", _left_running()))
             return
 
 
+class _Refusing:
+    """A finder of modules that finds none, last in the row."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> NoReturn:
+        raise ModuleNotFoundError(f"{name} is not imported, and inside a root nothing can be", name=name)
+
+
 def _forbid_imports() -> None:
-    """The files that an import would find here are the image's: nothing of them may run as this program."""
+    """The files that an import would find here are the image's: nothing of them may run as this program.
+
+    Emptying ``sys.path`` is not enough: a package that is imported has a path of its own.
+    """
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, _Refusing()]
     sys.path[:] = []
     sys.path_importer_cache.clear()
     sys.dont_write_bytecode = True
+
+
+def _answer_call(
+    connection: socket.socket, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    answer = _call(function, args, kwargs)
+    try:
+        wire.send(connection, answer)
+    except OSError:
+        raise
+    except Exception as error:  # nothing has been sent: pickling comes first
+        wire.send(connection, ("crash", f"the result cannot be sent: {error}"))
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -58,10 +91,12 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         os.chdir("/")
         return ("result", function(*args, **kwargs))
     except PipelineError as error:
-        return ("error", type(error), error.problems)
+        return ("error", error.exit_code, error.problems, type(error))
     except OSError as error:
-        return ("os error", error.errno, error.strerror or str(error), error.filename)
-    except Exception:
+        path = error.filename2 or error.filename
+        where = os.fsdecode(path) if isinstance(path, str | bytes) else None
+        return ("os error", error.strerror or str(error), where)
+    except BaseException:
         return ("crash", traceback.format_exc())
 
 
@@ -73,6 +108,7 @@ class _Children:
         self.wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
     def reap(self, wanted: int) -> bool:
         """Reap all that have ended; whether ``wanted`` has."""
@@ -102,51 +138,81 @@ def _run(
 ) -> tuple[Any, ...]:
     """Run a program: stream what it prints as ("output", bytes), return ("done", code, stdout, stderr)."""
     full = {**environment, **env}
+    out, out_writer = os.pipe2(os.O_CLOEXEC)
+    err, err_writer = os.pipe2(os.O_CLOEXEC) if separate else (-1, out_writer)
+    ours, theirs = {out, err} - {-1}, {out_writer, err_writer}
     try:
-        os.chdir(cwd)
-    except OSError as error:
-        return ("done", NOT_RUNNABLE, b"", f"{cwd}: {error.strerror}\n".encode())
-    try:
-        program = shutil.which(argv[0], path=full["PATH"])
-        if program is None:
-            return ("done", NOT_FOUND, b"", f"{argv[0]}: no such program in the image\n".encode())
-        out, out_writer = os.pipe2(os.O_CLOEXEC)
-        err, err_writer = os.pipe2(os.O_CLOEXEC) if separate else (-1, out_writer)
-        source = _stdin(stdin)
         try:
-            pid = _spawn(program, argv, full, source, out_writer, err_writer)
-        except OSError as error:
-            return ("done", NOT_RUNNABLE, b"", f"{program}: {error.strerror}\n".encode())
+            source = _stdin(stdin)
+            theirs.add(source)
+            os.chdir(cwd)
+            pid = _spawn(find(argv, full["PATH"]), argv, full, source, out_writer, err_writer)
         finally:
-            for number in {source, out_writer, err_writer}:
+            os.chdir("/")
+            for number in theirs:
                 os.close(number)
+        printed = _follow(children, connection, pid, out, err)
+    except (OSError, ValueError) as error:
+        text = f"{reason(error, argv)}\n".encode()
+        wire.send(connection, ("output", text))
+        return ("done", exit_code_of(error), b"" if separate else text, text if separate else b"")
     finally:
-        os.chdir("/")
-    printed = _follow(children, connection, pid, out, err)
+        for number in ours:
+            os.close(number)
     code = os.waitstatus_to_exitcode(children.ended.pop(pid))
     return ("done", code, b"".join(printed[out]), b"".join(printed[err]) if separate else b"")
+
+
+class NotFoundError(OSError):
+    """There is no such program."""
+
+
+def find(argv: Sequence[str], path: str) -> str:
+    """Where the program of ``argv`` is. Raises ``NotFoundError``, or ``OSError`` when it can't be run."""
+    name = argv[0] if argv else ""
+    program = shutil.which(name, path=path)
+    if program is not None:
+        return program
+    if "/" in name and os.path.lexists(name):
+        number = errno.EISDIR if os.path.isdir(name) else errno.EACCES
+        raise OSError(number, os.strerror(number), name)
+    raise NotFoundError(errno.ENOENT, "no such program in the image", name)
+
+
+def reason(error: OSError | ValueError, argv: Sequence[str]) -> str:
+    """Why ``argv`` can't be run, in a line."""
+    if isinstance(error, OSError):
+        return f"{error.filename or ' '.join(argv[:1])}: {error.strerror}"
+    return f"{list(argv)}: {error}"
+
+
+def exit_code_of(error: OSError | ValueError) -> int:
+    """What a shell would exit with."""
+    return NOT_FOUND if isinstance(error, NotFoundError) else NOT_RUNNABLE
 
 
 def _stdin(content: bytes) -> int:
     if not content:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     number = os.memfd_create("stdin")
-    os.write(number, content)
+    with open(number, "wb", closefd=False) as file:
+        file.write(content)
     os.lseek(number, 0, os.SEEK_SET)
     return number
 
 
 def _spawn(program: str, argv: list[str], env: Mapping[str, str], stdin: int, out: int, err: int) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
-    default = [signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD]
 
     def start(path: str, words: list[str]) -> int:
-        return os.posix_spawn(path, words, env, file_actions=actions, setsid=True, setsigdef=default)
+        return os.posix_spawn(
+            path, words, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=TO_BE_DEFAULT
+        )
 
     try:
         return start(program, argv)
     except OSError as error:
-        if error.errno != 8:  # ENOEXEC: a script without #!, which a shell would run too
+        if error.errno != errno.ENOEXEC:  # a script without #!, which a shell would run too
             raise
         return start("/bin/sh", ["/bin/sh", program, *argv[1:]])
 
@@ -164,25 +230,22 @@ def _follow(
     for number in pipes | {children.wakeup, connection.fileno()}:
         poll.register(number, select.POLLIN)
     over = False
-    while not over or pipes:
+    while pipes or not over:
         ready = dict(poll.poll(0 if over else None))
         if connection.fileno() in ready:
             os._exit(1)
-        over = over or children.reap(pid)
-        readable = [number for number in pipes if number in ready]
-        if over and not ready:
-            break
-        for number in readable:
-            chunk = os.read(number, CHUNK)
+        last, over = over, over or children.reap(pid)
+        for number in [number for number in pipes if number in ready]:
+            chunk = os.read(number, fcntl.fcntl(number, fcntl.F_GETPIPE_SZ))
             if chunk:
                 printed[number].append(chunk)
                 wire.send(connection, ("output", chunk))
             else:
                 poll.unregister(number)
                 pipes.discard(number)
-    for number in (out, err):
-        if number >= 0:
-            os.close(number)
+        # One look after its end finds all that it wrote; others may go on writing for ever.
+        if last:
+            break
     return printed
 
 

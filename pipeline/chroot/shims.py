@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
 
 from pipeline.chroot.inside import resolve
 
@@ -20,7 +23,7 @@ REAL = "/run/pipeline/real"
 UNAME = """#!/bin/sh
 # The kernel of the image, not the one that this machine happens to run.
 read -r node < /proc/sys/kernel/hostname
-s=Linux r='{kernel}' v='#1 SMP' m='{machine}' o=GNU/Linux
+s=Linux r={kernel} v='#1 SMP' m='{machine}' o=GNU/Linux
 [ $# -gt 0 ] || set -- -s
 want=
 for option; do
@@ -31,6 +34,7 @@ for option; do
         --machine) want=${{want}}m ;; --processor) want=${{want}}p ;;
         --hardware-platform) want=${{want}}i ;; --operating-system) want=${{want}}o ;;
         --help|--version) echo 'uname (image)'; exit 0 ;;
+        --) ;;
         --*) echo "uname: unrecognized option '$option'" >&2; exit 1 ;;
         -*) want=$want${{option#-}} ;;
         *) echo "uname: extra operand '$option'" >&2; exit 1 ;;
@@ -58,11 +62,16 @@ esac
 SYSTEMCTL = """#!/bin/sh
 # What changes files is passed on; nothing is started in an image.
 for word; do
+    shift
+    [ "$word" = --now ] || set -- "$@" "$word"
+done
+for word; do
     case $word in
-        -*) ;;
+        --version|--help|\\
         enable|disable|reenable|mask|unmask|preset|preset-all|is-enabled|list-unit-files|set-default|get-default|\\
 add-wants|add-requires|link|revert|cat)
             [ -x {real}/systemctl ] && SYSTEMD_OFFLINE=1 exec {real}/systemctl --root=/ "$@" ;;
+        -*) ;;
         is-active) echo inactive; exit 3 ;;
         status) echo 'inactive: this is an image'; exit 3 ;;
         *) break ;;
@@ -98,23 +107,21 @@ INIT_FUNCTIONS = ("etc/rc.d/init.d/functions", "etc/init.d/functions")
 MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "var/tmp")
 
 
-def lay(below: str, folder: str, kernel: str | None, resolv_conf: bytes | None) -> dict[str, str]:
-    """Fill ``folder`` with what is to lie over the image at ``below``.
+def lay(below: str, folder: str, kernel: str | None, more: Mapping[str, bytes]) -> dict[str, str]:
+    """Fill ``folder`` with what is to lie over the image at ``below``: the stand-ins and ``more`` files.
 
-    Returns path → sha256 of each file laid. Directories get the mode, owner and times of those of the image,
-    because in an overlay the uppermost directory's count; missing mount points are made.
+    Returns path → sha256 of each file laid. Directories get all attributes of those of the image, because in
+    an overlay the uppermost directory's count; missing mount points are made.
     """
     laid: dict[str, str] = {}
-    for path, content in _contents(below, kernel).items():
-        mode = stat.S_IMODE(os.stat(f"{below}/{path}").st_mode)
-        laid[path] = _put(below, folder, path, content, mode)
-    if resolv_conf is not None:
-        resolver = resolve(below, "etc/resolv.conf", missing_ok=True)
-        if resolver is not None and not resolver.startswith("run/"):
-            laid[resolver] = _put(below, folder, resolver, resolv_conf, 0o644)
+    for path, content in {**_contents(below, kernel), **more}.items():
+        _make_parents(below, folder, path)
+        laid[path] = _put(f"{below}/{path}", f"{folder}/{path}", content)
     for point in MOUNT_POINTS:
         if resolve(below, point) is None:
             _make_parents(below, folder, f"{point}/.")
+    for path, _, _ in os.walk(folder, topdown=False):
+        _like(below + path.removeprefix(folder), path)
     return laid
 
 
@@ -127,7 +134,7 @@ def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
                 continue
             path = resolve(below, f"{place}/{name}")
             if path is not None and path not in found and os.path.isfile(f"{below}/{path}"):
-                content = text.format(kernel=kernel, machine=os.uname().machine, real=REAL)
+                content = text.format(kernel=shlex.quote(kernel or ""), machine=os.uname().machine, real=REAL)
                 found[path] = content.encode()
     for place in INIT_FUNCTIONS:
         path = resolve(below, place)
@@ -137,30 +144,35 @@ def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
     return found
 
 
-def _put(below: str, folder: str, path: str, content: bytes, mode: int) -> str:
-    _make_parents(below, folder, path)
-    target = f"{folder}/{path}"
+def _put(origin: str, target: str, content: bytes) -> str:
     with open(target, "wb") as file:
         file.write(content)
-        os.fchmod(file.fileno(), mode)
+        os.fchmod(file.fileno(), 0o644)
+    _like(origin, target)
     return hashlib.sha256(content).hexdigest()
 
 
 def _make_parents(below: str, folder: str, path: str) -> None:
-    """Make the directories above ``path``, each as the image has it (or 0755 root when it has none)."""
+    """Make the directories above ``path``, 0755 where the image has none."""
     parts = path.split("/")[:-1]
-    for depth in range(len(parts) + 1):
+    for depth in range(1, len(parts) + 1):
         inner = "/".join(parts[:depth])
-        target, origin = f"{folder}/{inner}", f"{below}/{inner}"
-        if depth and os.path.isdir(target):
-            continue
-        os.makedirs(target, exist_ok=True)
-        if not os.path.isdir(origin):
-            os.chmod(target, 0o755)
-            continue
-        status = os.stat(origin)
-        os.chown(target, status.st_uid, status.st_gid)
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-        for name in os.listxattr(origin):
-            if not name.startswith("trusted.overlay."):
+        if not os.path.isdir(f"{folder}/{inner}"):
+            os.mkdir(f"{folder}/{inner}", 0o755)
+
+
+def _like(origin: str, target: str) -> None:
+    """Give ``target`` owner, mode, times and extended attributes of ``origin``, when that is there."""
+    try:
+        status = os.lstat(origin)
+    except FileNotFoundError:
+        return
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(os.lstat(target).st_mode):
+        return
+    os.chown(target, status.st_uid, status.st_gid)
+    os.chmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(origin):
+        if not name.startswith("trusted.overlay."):
+            with suppress(OSError):  # a file system without such attributes: only a throw-away root's tmpfs
                 os.setxattr(target, name, os.getxattr(origin, name))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

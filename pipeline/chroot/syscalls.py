@@ -25,6 +25,7 @@ MS_PRIVATE = 0x40000
 MNT_DETACH = 0x2
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203}
 
@@ -72,11 +73,20 @@ def mount(
     )
 
 
-def bind(source: str, target: str, *, read_only: bool = False, flags: int = MS_NODEV) -> None:
-    """Show ``source`` at ``target``; read-only needs a second call, the kernel ignores it in the first."""
-    mount(source, target, flags=MS_BIND | MS_REC)
-    if read_only:
-        mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | flags)
+def bind(
+    source: str,
+    target: str,
+    *,
+    read_only: bool = False,
+    recursive: bool = False,
+    flags: int = MS_NODEV | MS_NOSUID,
+) -> None:
+    """Show ``source`` at ``target``. When ``recursive``, what is mounted below it shows too, as it is.
+
+    Flags need a second call: the kernel ignores them in the first.
+    """
+    mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+    mount("none", target, flags=MS_BIND | MS_REMOUNT | flags | (MS_RDONLY if read_only else 0))
 
 
 def unmount(target: str, flags: int = 0) -> None:
@@ -97,18 +107,28 @@ def die_with_parent(signal_number: int) -> None:
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl")
 
 
+def keep_to_itself() -> None:
+    """Let no other process look into this one or trace it, whose ever it is (prctl(2), PR_SET_DUMPABLE)."""
+    _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+
+
 def keep_capabilities(kept: frozenset[int]) -> None:
-    """Drop every capability but ``kept``, for this process and for all that it will run."""
+    """Drop every capability but ``kept``, for this process and for all that it will run.
+
+    None is inheritable: programs of root get what the bounding set leaves (capabilities(7)).
+    """
     with open(LAST_CAPABILITY_FILE) as file:
         last = int(file.read())
     for number in range(last + 1):
         if number not in kept:
             _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
-    mask = sum(1 << number for number in kept if number <= last)
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    data = struct.pack("=6I", low, low, low, high, high, high)
-    _check(_libc.capset(header, data), "capset")
+    now = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, now), "capget")
+    low, high = (sum(1 << n - base for n in kept if base <= n < base + 32) for base in (0, 32))
+    _, low_now, _, _, high_now, _ = struct.unpack("=6I", now.raw)
+    low, high = low & low_now, high & high_now
+    _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 
 def loopback_up() -> None:

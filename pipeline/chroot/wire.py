@@ -34,7 +34,10 @@ def receive(connection: socket.socket) -> tuple[Any, ...] | None:
 def _exactly(connection: socket.socket, size: int) -> bytes | None:
     parts: list[bytes] = []
     while size:
-        part = connection.recv(min(size, 1 << 20))
+        try:
+            part = connection.recv(min(size, 1 << 20))
+        except ConnectionResetError:
+            return None
         if not part:
             return None
         parts.append(part)

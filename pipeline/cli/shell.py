@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+
+ON_TERMINAL = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash --norc -i; exec /bin/sh -i"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +20,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the failed stage as it was left, or the version as it was after this stage",
     )
     parser.add_argument("--network", action="store_true", help="with this machine's network")
-    parser.add_argument(
-        "command", nargs="*", metavar="COMMAND", help="run this instead of a shell (after --)"
-    )
+    parser.usage = "pipeline shell [--stage NAME] [--network] IMAGE[@N] [-- COMMAND …]"
+    parse = parser.parse_known_args
+
+    def with_command(
+        words: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """argparse gives up on what follows ``--`` when an option stands between the image and it."""
+        end = words.index("--") if "--" in words else len(words)
+        options, unknown = parse(words[:end], namespace)
+        options.command = list(words[end + 1 :])
+        return options, unknown
+
+    parser.parse_known_args = with_command  # type: ignore[method-assign, assignment]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,9 +45,5 @@ def run(options: argparse.Namespace) -> int:
     require_root()
     store = Store.open(load_site(options.site).store, create=False)
     with root_of(store, options.version, options.stage, network=options.network) as spec:
-        command = options.command or [
-            "/bin/sh",
-            "-c",
-            "[ -x /bin/bash ] && exec /bin/bash --norc -i; exec /bin/sh -i",
-        ]
+        command = options.command or (ON_TERMINAL if os.isatty(0) and os.isatty(1) else ["/bin/sh"])
         return run_interactively(spec, command, os.environ.get("TERM", "dumb"))

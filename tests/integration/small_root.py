@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.chroot.enter import enter
 from pipeline.chroot.root import INPUTS, RootSpec
+from pipeline.errors import PipelineError
 from pipeline.stages.archive import Archive
 from pipeline.stages.base import Inputs, Stage, Tree
 
@@ -54,8 +55,14 @@ class SmallRoot:
             stage.prepare()
         work = Path(mkdtemp(dir=self.home, prefix="work"))
         spec = RootSpec((self.image,), upper=self.upper, work=work, binds=binds)
+        failure: PipelineError | None = None
         with enter(spec, on_note=self.notes.append) as root:
-            stage.run(root, Inputs(parameters=self.parameters, sources=sources, trees=trees))
+            try:
+                stage.run(root, Inputs(parameters=self.parameters, sources=sources, trees=trees))
+            except PipelineError as error:
+                failure = error  # raised once the root is closed in good order: its upper is used again
+        if failure is not None:
+            raise failure
 
     def path(self, path: str) -> Path:
         """Where a file of the result lies on this machine."""

@@ -1,0 +1,100 @@
+"""Each thing that a machine can lack is found, with its fix."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.chroot import machine
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_kernel_without_overlayfs_is_found(tmp_path: Path) -> None:
+    filesystems = tmp_path / "filesystems"
+    filesystems.write_text("nodev\ttmpfs\n")
+    check = machine._overlay(filesystems, tmp_path)
+    assert check.needed and not check.good and "modules" in str(check.hint)
+    folder = tmp_path / os.uname().release / "kernel/fs/overlayfs"
+    folder.mkdir(parents=True)
+    (folder / "overlay.ko.xz").write_text("")
+    assert machine._overlay(filesystems, tmp_path).good
+    filesystems.write_text("nodev\toverlay\n")
+    assert machine._overlay(filesystems, tmp_path / "none").good
+
+
+@pytest.mark.parametrize(
+    ("library", "page", "good"),
+    [
+        ("libc-2.12.so", "[vdso]", False),
+        ("libc-2.12.so", "[vsyscall]", True),
+        ("libc-2.17.so", "[vdso]", True),
+        ("libc.so.6", "[vdso]", True),
+    ],
+)
+def test_an_image_of_el6_needs_the_vsyscall_page(tmp_path: Path, library: str, page: str, good: bool) -> None:
+    (tmp_path / "base/usr/lib64").mkdir(parents=True)
+    (tmp_path / "base/lib64").symlink_to("/usr/lib64")
+    (tmp_path / "base/usr/lib64" / library).write_text("")
+    (tmp_path / "maps").write_text(f"ff-fff r-xp 0 00:00 0 {page}\n")
+    check = machine._vsyscall([tmp_path / "base", tmp_path / "missing"], tmp_path / "maps")
+    assert check.good is good
+    assert "vsyscall=emulate" in str(check.command)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    file = tmp_path / "pipeline.toml"
+    text = f'[site]\nstore = "{tmp_path}/store"\nimages = "{tmp_path}/images"\n'
+    file.write_text(text + '[bases]\nmissing = "/no/such/base"\n[lab]\nhome = "lab"\n')
+    return file
+
+
+def doctor(site: Path, *before: str, path: str | None = None) -> tuple[int, dict[str, dict[str, object]]]:
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "pipeline", "--site", str(site), "doctor", "--json"],
+        capture_output=True, text=True, cwd=REPOSITORY,
+        env={**os.environ, **({"PATH": path} if path is not None else {})},
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops root's privileges")
+def test_not_being_root_is_found(site: Path) -> None:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("no setpriv here")
+    os.chmod(site.parent, 0o755)
+    code, checks = doctor(site, setpriv, "--bounding-set=-all", "--inh-caps=-all", "unshare", "-U", "--")
+    assert code == 3 and not checks["root"]["good"] and "sudo" in str(checks["root"]["command"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are looked at by root only")
+def test_a_container_without_rights_is_found(site: Path) -> None:
+    code, checks = doctor(site, "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+    assert code == 3 and "--privileged" in str(checks["namespaces"]["hint"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_store_that_cannot_hold_layers_is_found(site: Path) -> None:
+    top = site.parent
+    for name in ("lower", "upper", "work", "store"):
+        (top / name).mkdir()
+    mount = f"mount -t overlay o -o lowerdir={top}/lower,upperdir={top}/upper,workdir={top}/work {top}/store"
+    code, checks = doctor(site, "unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
+    assert code == 3 and not checks["store"]["good"] and "overlay" in str(checks["store"])
+
+
+def test_missing_programs_of_the_lab_are_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.cli import doctor as verb
+
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    check = verb._lab_programs()
+    assert not check.good and "missing: " in check.detail and check.command == "make setup"

@@ -23,6 +23,15 @@ def code_digest(stage_type: str) -> str:
     Lazy imports inside functions count too. Libraries do not: what they do for an image is parsing and
     templates, and their versions are pinned by the installation.
     """
+    digest = hashlib.sha256()
+    for module, _ in modules(stage_type):
+        digest.update(f"{module}\0".encode())
+        digest.update(hashlib.sha256(_source(module)).digest())
+    return digest.hexdigest()
+
+
+def modules(stage_type: str) -> tuple[tuple[str, Path], ...]:
+    """The modules that ``code_digest`` covers, sorted, with their files."""
     wanted = [*ALWAYS, f"pipeline.stages.{stage_type}"]
     closure: set[str] = set()
     while wanted:
@@ -30,13 +39,10 @@ def code_digest(stage_type: str) -> str:
         if module not in closure:
             closure.add(module)
             wanted += _imports(module)
-    digest = hashlib.sha256()
-    for module in sorted(closure):
-        digest.update(f"{module}\0".encode())
-        digest.update(hashlib.sha256(_source(module)).digest())
-    return digest.hexdigest()
+    return tuple((module, path) for module in sorted(closure) if (path := _path(module)) is not None)
 
 
+@cache
 def _path(module: str) -> Path | None:
     path = PACKAGE.joinpath(*module.split(".")[1:])
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):

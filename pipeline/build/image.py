@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,16 @@ from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, StageOutcome, failure, stage_outcome, with_tests
 from pipeline.build.outside import Outside
 from pipeline.build.plan import Pins, PlannedStage, asked_sources, plan, plan_stage, rpm_files, where_of
-from pipeline.build.stage import StageRun, run_stage
+from pipeline.build.stage import StageRun, of_stage, run_stage
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
-from pipeline.errors import PipelineError, Problem, StaleLockError, retold
+from pipeline.errors import PipelineError, StaleLockError, retold
 from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
 from pipeline.recipe.model import PlacedStage
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage
 from pipeline.stages.base import PackageAnswer, Stage
+from pipeline.store.presence import occupied
 from pipeline.store.records import Layer, Version
 from pipeline.store.store import Store, layer_name
 
@@ -63,10 +65,11 @@ class ImageBuild:
         self._take_pins(found, old)
         try:
             planned = self._through_stages(found)
-        finally:
-            new = self._lock(found)
-            if new != old and (new.sources or new.stages or old is None):
-                locks.write(recipe.lock_file, new)
+        except PipelineError as error:
+            raise self._with_kept_pins(found, old, error) from None
+        new = self._lock(found)
+        if new != old:
+            locks.write(recipe.lock_file, new)
         version = make_version(self._store, recipe, found, planned, new)
         self._store.forget_failure(recipe.name)
         changed = "kept" if new == old else "made" if old is None else "renewed"
@@ -90,18 +93,29 @@ class ImageBuild:
         self._sources = dict(planned.pins.sources)
         self._answers = dict(planned.pins.answers)
 
+    def _with_kept_pins(self, found: Foundation, old: Lock | None, error: PipelineError) -> PipelineError:
+        """Keep what was locked before ``error``; only a whole resolution replaces a lock that is good."""
+        new = self._lock(found)
+        if new == old or (old is not None and self._job.options.relock):
+            return error
+        try:
+            locks.write(self._recipe.lock_file, new)
+        except PipelineError as another:
+            return retold(error, (*error.problems, *another.problems))
+        return error
+
     def _through_stages(self, found: Foundation) -> list[tuple[PlannedStage, Layer]]:
         layers = list(found.layers)
         parent = found.key
         done: list[tuple[PlannedStage, Layer]] = []
         for placed in self._recipe.stages:
-            with _placed(placed):
+            with _told_of(placed):
                 self._pin_sources(placed.stage)
                 self._pin_packages(placed, tuple(layers), found)
                 pins = Pins(self._sources, self._answers)
                 stage = plan_stage(placed, parent, pins, self._site, self._store)
-            layer = stage.layer or self._run(stage, tuple(layers), found)
-            self._tell(stage, layer)
+            layer, cached = (stage.layer, True) if stage.layer else self._run(stage, tuple(layers), found)
+            self._tell(stage, layer, cached=cached)
             done.append((stage, layer))
             layers.append(layer_name(layer.key))
             parent = stage.key
@@ -139,14 +153,17 @@ class ImageBuild:
             request, run, self._site, self._store, self._outside, self._observer
         )
 
-    def _run(self, stage: PlannedStage, layers: tuple[str, ...], found: Foundation) -> Layer:
-        """Make the layer, unless another run is just making it: then wait, and share its work."""
+    def _run(self, stage: PlannedStage, layers: tuple[str, ...], found: Foundation) -> tuple[Layer, bool]:
+        """Make the layer, unless another run is just making it: then wait, and share its work.
+
+        Returns the layer, and whether it is the other run's.
+        """
         name = stage.placed.stage.name
         with self._store.lock(f"layer-{layer_name(stage.key)}", partial(self._wait, name)):
             made = self._store.layer(stage.key)
             if made is not None:
-                return made
-            with _placed(stage.placed):
+                return made, True
+            with _told_of(stage.placed):
                 files = self._files(stage)
             run = StageRun(
                 image=self._recipe.name,
@@ -162,7 +179,7 @@ class ImageBuild:
                 place=partial(where_of, stage.placed),
             )
             layer, self._packages = run_stage(self._store, run, self._packages, self._observer)
-            return layer
+            return layer, False
 
     def _files(self, stage: PlannedStage) -> dict[str, Path]:
         """Location → file of this machine, for every source and RPM of the stage, each checked."""
@@ -183,8 +200,7 @@ class ImageBuild:
             location, sha256=pinned.sha256, size=pinned.size, project=self._site.project
         ).path
 
-    def _tell(self, stage: PlannedStage, layer: Layer) -> None:
-        cached = stage.layer is not None
+    def _tell(self, stage: PlannedStage, layer: Layer, *, cached: bool) -> None:
         if cached and self._packages is not None:
             kept = set(self._packages) - set(layer.removed)
             self._packages = tuple(sorted(kept | set(layer.added)))
@@ -221,31 +237,14 @@ class ImageBuild:
         self._observer(Note(image=self._recipe.name, stage=stage, text=text))
 
 
-class _placed:  # noqa: N801 - a context manager, used like a function
-    """Says of errors of a stage's inputs which stage it was, and where that is written."""
-
-    def __init__(self, placed: PlacedStage) -> None:
-        self._placed = placed
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, PipelineError):
-            return
-        name, place = self._placed.stage.name, where_of(self._placed)
-        raise retold(
-            error,
-            [
-                Problem(
-                    f'stage "{name}": ' + (f"{problem.where}: " if problem.where else "") + problem.message,
-                    place,
-                    problem.hint,
-                    problem.command,
-                )
-                for problem in error.problems
-            ],
-        ) from None
+@contextmanager
+def _told_of(placed: PlacedStage) -> Iterator[None]:
+    """Say of errors of a stage's inputs which stage it was, and where that is written."""
+    try:
+        yield
+    except PipelineError as error:
+        name, place = placed.stage.name, where_of(placed)
+        raise retold(error, [of_stage(name, place, problem) for problem in error.problems]) from None
 
 
 def build_image(job: Job) -> ImageOutcome:
@@ -258,21 +257,26 @@ def build_image(job: Job) -> ImageOutcome:
     stages: list[StageOutcome] = []
     try:
         store = Store.open(job.site.store)
-        with closing(Outside(job.site, store.path / "downloads", observer)) as outside:
-            build = ImageBuild(job, store, outside, observer)
-            stages = build.stages
-            built = build.run()
-        observer(ImageFinished(image=name, number=built.version.number))
-        outcome = ImageOutcome(
-            image=name,
-            version=built.version.number,
-            tree=built.version.tree,
-            lock=built.lock,
-            stages=tuple(stages),
-        )
-        if job.options.verify:
-            outcome = with_tests(outcome, verify_once(store, job.recipe, built.version, observer))
+        with occupied(store, partial(_waiting, name, observer)):
+            with closing(Outside(job.site, store.path / "downloads", observer)) as outside:
+                build = ImageBuild(job, store, outside, observer)
+                stages = build.stages
+                built = build.run()
+            observer(ImageFinished(image=name, number=built.version.number))
+            outcome = ImageOutcome(
+                image=name,
+                version=built.version.number,
+                tree=built.version.tree,
+                lock=built.lock,
+                stages=tuple(stages),
+            )
+            if job.options.verify:
+                outcome = with_tests(outcome, verify_once(store, job.recipe, built.version, observer))
     except PipelineError as error:
         observer(ImageFinished(image=name, number=None))
         outcome = failure(name, error, tuple(stages))
     return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
+
+
+def _waiting(image: str, observer: Observer) -> None:
+    observer(Note(image=image, stage="", text="pipeline gc is removing things from the store; waiting"))

@@ -139,6 +139,7 @@ def _not_tried(job: Job, base: ImageOutcome) -> ImageOutcome:
 def _result(name: str, future: Future[ImageOutcome]) -> ImageOutcome:
     from concurrent.futures.process import BrokenProcessPool
 
+    error: PipelineError
     try:
         return future.result()
     except BrokenProcessPool:
@@ -147,4 +148,10 @@ def _result(name: str, future: Future[ImageOutcome]) -> ImageOutcome:
             hint="finished stages are kept; the next run goes on from there (was there enough memory?)",
             command="dmesg | tail",
         )
-        return failure(name, error)
+    except Exception as defect:
+        # Told with the other images, which are not to be lost by it; the remote traceback is in its text.
+        error = PipelineError(
+            f"a defect of this program: {type(defect).__name__}: {defect}",
+            hint="finished stages are kept; please report it",
+        )
+    return failure(name, error)

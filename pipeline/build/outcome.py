@@ -84,18 +84,23 @@ def with_tests(outcome: ImageOutcome, verification: Verification) -> ImageOutcom
     bad = [result for result in verification.results if result[1] in ("failed", "error")]
     problems = tuple(Trouble(message=f"{test} {how}: {message}") for test, how, _, message in bad)
     if not verification.passed:
-        label = f"{outcome.image}@{outcome.version}"
-        problems += (
-            Trouble(
-                message=f"{label} has not passed its tests, and is not published",
-                hint="mend the recipe or the tests and build again; the version can be entered",
-                command=f"pipeline shell {label}",
-            ),
-        )
+        problems += (_unverified(outcome, has_tests=bool(verification.results)),)
     return msgspec.structs.replace(
         outcome,
         exit_code=0 if verification.passed else UnverifiedError.exit_code,
         verified=verification.passed,
         tests=(passed, len(verification.results)),
         problems=outcome.problems + problems,
+    )
+
+
+def _unverified(outcome: ImageOutcome, *, has_tests: bool) -> Trouble:
+    label = f"{outcome.image}@{outcome.version}"
+    lacks, mend = "has not passed its tests", "mend the recipe or the tests"
+    if not has_tests:
+        lacks, mend = "has no tests", f"write recipes/{outcome.image}/test_image.py"
+    return Trouble(
+        message=f"{label} {lacks}: only --unverified publishes it",
+        hint=f"{mend} and build again; the version can be entered",
+        command=f"pipeline shell {label}",
     )

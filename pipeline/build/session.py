@@ -112,9 +112,9 @@ def require_root() -> None:
     """Raise ``MachineError`` unless this process is root."""
     if os.geteuid() != 0:
         raise MachineError(
-            "building images takes root: it makes chroots, device nodes and mounts",
+            "this takes root: images are made and entered with chroots, device nodes and mounts",
             hint="nothing outside the store and the images directory is written",
-            command="sudo pipeline build",
+            command="sudo pipeline doctor",
         )
 
 

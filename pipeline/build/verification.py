@@ -8,6 +8,7 @@ from pipeline.events import Line, Observer, StageStarted
 from pipeline.recipe.model import Recipe
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
+from pipeline.verify.digest import tests_digest
 
 STAGE = "tests"
 """How the tests are called where stages are shown."""
@@ -15,8 +16,6 @@ STAGE = "tests"
 
 def kept_verification(store: Store, recipe: Recipe, version: Version) -> Verification | None:
     """How the tests of ``version`` ended, unless they or what runs them have changed since."""
-    from pipeline.verify.runner import tests_digest
-
     kept = store.versions.verification(version)
     return kept if kept is not None and kept.tests_digest == tests_digest(recipe.tests) else None
 

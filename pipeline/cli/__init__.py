@@ -39,7 +39,7 @@ BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; an error is printed, never raised."""
     words = list(sys.argv[1:] if argv is None else argv)
-    verb = next((word for word in words if not word.startswith("-")), None)
+    verb = _verb(words)
     try:
         if verb not in VERBS:
             return _help(words)
@@ -65,6 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _tell_defect(error)
     return code
+
+
+def _verb(words: Sequence[str]) -> str | None:
+    """The first word that is no option and not the file of ``--site``."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--site":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _common(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:

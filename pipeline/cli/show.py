@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
+from pipeline.sources.lock import LockedSource
 from pipeline.store.records import Verification, Version
 
 
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
     from pipeline.publish.publication import directory, publication
     from pipeline.recipe.site import load_site
+    from pipeline.sources.lock import read as read_lock
     from pipeline.store.store import Store
 
     site = load_site(options.site)
@@ -35,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
         print(store.layer_log(layer).read_text(errors="replace"), end="")
         return 0
     verification = store.versions.verification(version)
+    lock = read_lock(store.versions.directory(version) / "recipe.lock")
+    sources = lock.sources if lock is not None else ()
     published = publication(store, version.image)
     place = (
         directory(site, version.image, version.number) if version.number in published.directories else None
@@ -43,13 +47,15 @@ def run(options: argparse.Namespace) -> int:
         document = {
             "version": version,
             "verification": verification,
+            "sources": sources,
             "published": str(place) if place else None,
             "current": published.current == version.number,
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
     current = published.current == version.number
-    print("\n".join(_lines(version, verification, place, current=current, packages=options.packages)))
+    lines = _lines(version, verification, place, current=current, packages=options.packages)
+    print("\n".join([*lines, *_sources(sources)]))
     return 0
 
 
@@ -100,6 +106,12 @@ def _lines(
     if packages:
         lines += ["", "packages:", *(f"  {nevra}" for nevra in version.packages)]
     return lines
+
+
+def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
+    if not sources:
+        return []
+    return ["", "sources:", *(f"  sha256 {source.sha256}  {source.location}" for source in sources)]
 
 
 def _tests(verification: Verification | None) -> str:

@@ -7,15 +7,20 @@ import mmap
 import os
 import stat
 import struct
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import told
-from pipeline.store.forked import Turns, in_processes
+
+if TYPE_CHECKING:
+    from pipeline.store.forked import Turns
 
 _ENOUGH = 256
 """As many directories at one depth are worth two processes (2 ms to start)."""
 _RECORD = struct.Struct("=QqqqI").pack
+_name_of = attrgetter("name")
 _WIDTH = 32
 
 
@@ -53,6 +58,8 @@ def _fingerprint(root: int) -> str:
 
 def _digests(root: int, directories: list[str], device: int) -> list[bytes]:
     """The digest of each of ``directories`` with all below it, worked out by two processes."""
+    from pipeline.store.forked import Turns, in_processes  # a base of some thousand files does without
+
     turns = Turns()
     with mmap.mmap(-1, _WIDTH * len(directories)) as shared:
         try:
@@ -81,8 +88,8 @@ def _add(digest: hashlib._Hash, root: int, directory: str, device: int) -> list[
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     try:
         with os.scandir(fd) as found:
-            entries = sorted((entry.name, entry) for entry in found)
-            for name, entry in entries:
+            for entry in sorted(found, key=_name_of):
+                name = entry.name
                 status = entry.stat(follow_symlinks=False)
                 mode = status.st_mode
                 names.append(name)

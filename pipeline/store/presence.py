@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.store.filesystem import DIRECTORY
+from pipeline.store.filesystem import DIRECTORY, told
 from pipeline.store.store import Store
 
 
@@ -31,7 +31,9 @@ def alone(store: Store, waiting: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _held(store: Store, how: int, waiting: Callable[[], None]) -> Iterator[None]:
-    fd = os.open(store.path / "locks" / "store", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = store.path / "locks" / "store"
+    with told("the store cannot be locked", path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(fd, how | fcntl.LOCK_NB)

@@ -1,0 +1,169 @@
+"""What of the store is needed, by recipes, locks, versions and publications; the rest is removed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.events import Note, Observer
+from pipeline.recipe.load import load_recipes, recipe_names
+from pipeline.recipe.model import Recipe, Site
+from pipeline.sources import lock as locks
+from pipeline.sources.locations import locate
+from pipeline.sources.lock import Lock
+from pipeline.sources.mirrors import Mirrors
+from pipeline.store.filesystem import lock_directory
+from pipeline.store.garbage import Needs, Removal, every_version, garbage, remove
+from pipeline.store.presence import alone
+from pipeline.store.records import Version
+from pipeline.store.store import Store
+
+
+def collectable(site: Site, store: Store, keep: int | None) -> tuple[Removal, ...]:
+    """What ``collect`` would remove now; of what builds that run just now will need it knows nothing.
+
+    Raises ``UsageError`` when a recipe or lock is wrong: then it is not known what it needs.
+    """
+    kept = _kept(site, store, every_version(store), keep)
+    return _found(site, store, kept)
+
+
+def collect(site: Site, store: Store, keep: int | None, observer: Observer) -> tuple[Removal, ...]:
+    """Remove everything that nothing needs, and all but the newest ``keep`` versions of each image (None: all
+    stay), and return what is gone.
+
+    Versions that are published, have been published and can be rolled back to, are the base of another one
+    that stays, or that somebody is in, stay. Waits for builds to end, and lets none begin meanwhile.
+    """
+
+    def waiting() -> None:
+        observer(Note(image="", stage="gc", text="waiting for builds that run now to end"))
+
+    gone: list[Removal] = []
+    with ExitStack() as held:
+        held.enter_context(alone(store, waiting))
+        for image in sorted(os.listdir(store.path / "images")):
+            held.enter_context(store.lock(f"publish-{image}", waiting))
+        versions = every_version(store)
+        kept = _kept(site, store, versions, keep)
+        busy = [version for version in versions if version not in kept and not _hold(store, version, held)]
+        for version in busy:
+            observer(Note(image=version.image, stage="gc", text=f"{version.label} stays: somebody is in it"))
+        remove(store, _found(site, store, _with_bases(versions, (*kept, *busy))), gone.append)
+    return tuple(gone)
+
+
+def _hold(store: Store, version: Version, held: ExitStack) -> bool:
+    """Keep others from entering a version; False when somebody is in it."""
+    lock = lock_directory(store.versions.directory(version))
+    if lock is None:
+        return False
+    held.callback(os.close, lock)
+    return True
+
+
+def _kept(site: Site, store: Store, versions: tuple[Version, ...], keep: int | None) -> tuple[Version, ...]:
+    if keep is None:
+        return versions
+    kept: list[Version] = []
+    for image in dict.fromkeys(version.image for version in versions):
+        of_image = [version for version in versions if version.image == image]
+        published = _published(site, store, image)
+        kept += [
+            version for version in of_image if version in of_image[-keep:] or version.number in published
+        ]
+    return _with_bases(versions, kept)
+
+
+def _published(site: Site, store: Store, image: str) -> frozenset[int]:
+    """The numbers of all versions that have a directory or can be rolled back to."""
+    from pipeline.publish.record import directory, publication
+
+    found = publication(store, image)
+    there = (each for each in store.versions.numbers(image) if os.path.lexists(directory(site, image, each)))
+    return frozenset((*found.history, *found.directories, *there))
+
+
+def _with_bases(versions: tuple[Version, ...], kept: Iterable[Version]) -> tuple[Version, ...]:
+    """``kept`` and all versions that those stand on, in the order of ``versions``."""
+    labels = {version.label for version in kept}
+    while True:
+        below = {
+            base.label
+            for version in versions
+            if version.label in labels
+            for base in versions
+            if base.image == version.base and base.layers == version.layers[: len(base.layers)]
+        }
+        if below <= labels:
+            return tuple(version for version in versions if version.label in labels)
+        labels |= below
+
+
+def _found(site: Site, store: Store, kept: tuple[Version, ...]) -> tuple[Removal, ...]:
+    recipes = load_recipes(recipe_names(site), site)
+    used = [lock for recipe in recipes if (lock := locks.read(recipe.lock_file)) is not None]
+    used += [_lock_of(store, version) for version in kept]
+    return (*garbage(store, _needs(site, recipes, kept, used)), *_half_published(site, store))
+
+
+def _lock_of(store: Store, version: Version) -> Lock:
+    path = store.versions.directory(version) / "recipe.lock"
+    lock = locks.read(path)
+    if lock is None:
+        raise PipelineError(
+            f"{version.label} has lost its recipe.lock", where=str(path), command="pipeline fsck"
+        )
+    return lock
+
+
+def _needs(site: Site, recipes: Iterable[Recipe], kept: tuple[Version, ...], used: Iterable[Lock]) -> Needs:
+    bases = {recipe.base for recipe in recipes if not recipe.base_recipe}
+    files = dict(file for lock in used for file in _files(lock))
+    mirrors = Mirrors(site.mirrors)
+    places = (locate(location, mirrors, site.project) for location in files)
+    return Needs(
+        versions=kept,
+        bases=frozenset(bases | {version.base for version in kept}),
+        downloads=frozenset(digest for lock in used for _, digest in _files(lock)),
+        partials=frozenset(map(_name, (*files, *files.values()))),
+        seen=frozenset(_name(os.path.abspath(place)) for place in places if isinstance(place, Path)),
+    )
+
+
+def _files(lock: Lock) -> Iterator[tuple[str, str]]:
+    """(location, sha256) of every file that a lock names."""
+    for source in lock.sources:
+        yield source.location, source.sha256
+    for stage in lock.stages:
+        for package in stage.answer.install:
+            yield package.location, package.sha256
+
+
+def _name(of: str) -> str:
+    """How notes and partial files are named."""
+    return sha256(os.fsencode(of)).hexdigest()
+
+
+def _half_published(site: Site, store: Store) -> tuple[Removal, ...]:
+    """What copying, removing or linking left beside the directories of versions when it was killed."""
+    if not site.images.is_dir():
+        return ()
+    images = "|".join(map(re.escape, store.versions.images()))
+    half = re.compile(rf"\.({images})(-[0-9]+\.[^/]+|\.link)")
+    return tuple(
+        Removal(
+            kind="leftover",
+            name=name,
+            path=str(site.images / name),
+            bytes=0,
+            why="of a publication that was killed",
+        )
+        for name in sorted(os.listdir(site.images))
+        if images and half.fullmatch(name)
+    )

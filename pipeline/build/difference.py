@@ -1,0 +1,110 @@
+"""What differs between two versions: packages, kernel, parameters, and files by their manifests."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.build.reasons import paired
+from pipeline.errors import PipelineError
+from pipeline.store.compare import FileChange, changed_files
+from pipeline.store.overlay import find
+from pipeline.store.records import Version
+from pipeline.store.store import Store
+
+LONGEST_TEXT = 1 << 20
+"""Bytes of a file whose lines are compared."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that differs: None on the side that lacks it."""
+
+    name: str
+    old: Any
+    new: Any
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """How ``new`` differs from ``old`` (labels). ``packages`` are (old, new) NEVRAs, one of them None when a
+    package is in one version only; ``facts`` are base, kernel and the like, ``files`` sorted by path."""
+
+    old: str
+    new: str
+    facts: tuple[Value, ...]
+    kernel_parameters: tuple[Value, ...]
+    parameters: tuple[Value, ...]
+    packages: tuple[tuple[str | None, str | None], ...]
+    files: tuple[FileChange, ...]
+
+
+def difference(store: Store, old: Version, new: Version) -> Difference:
+    """All that differs. Raises ``PipelineError`` when a manifest is damaged."""
+    facts = ("base", "base_digest", "kernel")
+    return Difference(
+        old=old.label,
+        new=new.label,
+        facts=_values(
+            {name: getattr(old, name) for name in facts}, {name: getattr(new, name) for name in facts}
+        ),
+        kernel_parameters=_words(old.kernel_parameters, new.kernel_parameters),
+        parameters=_values(old.parameters, new.parameters),
+        packages=paired(old.packages, new.packages),
+        files=changed_files(store, old.layers, new.layers) if old.layers != new.layers else (),
+    )
+
+
+def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Value, ...]:
+    return tuple(
+        Value(name=name, old=old.get(name), new=new.get(name))
+        for name in dict.fromkeys((*old, *new))
+        if old.get(name) != new.get(name)
+    )
+
+
+def _words(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[Value, ...]:
+    """Kernel parameters by name; one that stands more than once is compared with all its values."""
+    return _values(_by_name(old), _by_name(new))
+
+
+def _by_name(words: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        name = word.partition("=")[0]
+        found[name] = f"{found[name]} {word}" if name in found else word
+    return found
+
+
+def text_difference(store: Store, old: Version, new: Version, path: str) -> tuple[str, ...]:
+    """The lines of the text file ``path`` that differ, as ``diff -u`` tells them; none when it is the same.
+
+    A version that lacks the file counts as one where it is empty. Raises ``PipelineError`` when neither has
+    it, or when it is no text file of at most ``LONGEST_TEXT`` bytes.
+    """
+    from difflib import unified_diff
+
+    texts = [_text(store, version, path) for version in (old, new)]
+    if texts == [None, None]:
+        raise PipelineError(
+            f"neither {old.label} nor {new.label} has a file {path}",
+            hint="links are not followed: name the file itself",
+            command=f"pipeline diff {old.label} {new.label}",
+        )
+    before, after = ((text or "").splitlines() for text in texts)
+    return tuple(unified_diff(before, after, f"{old.label}:{path}", f"{new.label}:{path}", lineterm=""))
+
+
+def _text(store: Store, version: Version, path: str) -> str | None:
+    found = find([store.layer_tree(name) for name in version.layers], os.fsencode(path.strip("/")))
+    if found is None:
+        return None
+    if not stat.S_ISREG(found.status.st_mode) or found.status.st_size > LONGEST_TEXT:
+        raise PipelineError(f"{version.label}: {path} is no file of at most {LONGEST_TEXT:,} bytes")
+    try:
+        return Path(os.fsdecode(found.file)).read_bytes().decode()
+    except UnicodeDecodeError:
+        raise PipelineError(f"{version.label}: {path} is no text in UTF-8") from None

@@ -1,0 +1,168 @@
+"""What a build would find, image by image, without mounting, fetching, importing or writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.build import keys
+from pipeline.build.foundation import Foundation, known_foundation
+from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
+from pipeline.errors import PipelineError, Problem
+from pipeline.recipe.model import PlacedStage, Recipe, Site
+from pipeline.sources import lock as locks
+from pipeline.sources.lock import Lock
+from pipeline.store.records import Version
+from pipeline.store.store import Store, layer_name
+
+CACHED, RUNS, UNLOCKED, UNKNOWN = "cached", "would run", "not locked", "unknown"
+"""The states of a stage. ``UNLOCKED``: it needs something that is not pinned yet. ``UNKNOWN``: what it stands
+on is not known before a stage that is not locked has run, or before the base is imported."""
+
+
+@dataclass(frozen=True)
+class StageAhead:
+    """A stage and its state; ``planned`` is None where the key is not known."""
+
+    placed: PlacedStage
+    state: str
+    planned: PlannedStage | None
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """An image as a build would find it.
+
+    ``notes`` say on what the rest rests, ``differences`` where recipe and lock differ, ``refusal`` why a
+    build would refuse at once. ``version`` is the one that a build would come to, when no stage has to run
+    and it is there.
+    """
+
+    recipe: Recipe
+    foundation: Foundation | None
+    stages: tuple[StageAhead, ...]
+    notes: tuple[str, ...] = ()
+    differences: tuple[Problem, ...] = ()
+    refusal: PipelineError | None = None
+    version: Version | None = None
+
+
+@contextmanager
+def store_to_look_at(site: Site) -> Iterator[Store]:
+    """The site's store, or an empty one that is gone afterwards when the site has none yet."""
+    if (site.store / "format").exists():
+        yield Store.open(site.store, create=False)
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="pipeline-") as empty:
+        (Path(empty) / "layers").mkdir()
+        yield Store(Path(empty))
+
+
+def prospects(site: Site, recipes: Sequence[Recipe], store: Store) -> tuple[Prospect, ...]:
+    """What a build of ``recipes`` (bases first) would find.
+
+    Raises ``UsageError`` for locks that cannot be read.
+    """
+    found: dict[str, Prospect] = {}
+    for recipe in recipes:
+        found[recipe.name] = _prospect(recipe, site, store, found)
+    return tuple(found.values())
+
+
+def _prospect(recipe: Recipe, site: Site, store: Store, ahead: Mapping[str, Prospect]) -> Prospect:
+    lock = locks.read(recipe.lock_file)
+    notes: list[str] = []
+    try:
+        if recipe.base_recipe:
+            found = _on_image(recipe, site, store, ahead[recipe.base], notes)
+        else:
+            found = _on_base(recipe, site, store, lock, notes)
+        planned = plan(recipe, site, store, found, lock) if found is not None else None
+    except PipelineError as error:
+        return Prospect(recipe, None, _unplanned(recipe), tuple(notes), refusal=error)
+    if found is None or planned is None:
+        return Prospect(recipe, None, _unplanned(recipe), tuple(notes))
+    return Prospect(
+        recipe,
+        found,
+        tuple(_ahead(recipe, planned)),
+        tuple(notes),
+        planned.differences,
+        version=_version(recipe, found, planned, store) if planned.complete else None,
+    )
+
+
+def _unplanned(recipe: Recipe) -> tuple[StageAhead, ...]:
+    nothing = Pins({}, {})
+    return tuple(
+        StageAhead(placed, UNKNOWN if pinned(placed, nothing) else UNLOCKED, None) for placed in recipe.stages
+    )
+
+
+def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
+    for stage in planned.stages:
+        yield StageAhead(stage.placed, RUNS if stage.layer is None else CACHED, stage)
+    for placed in recipe.stages[len(planned.stages) :]:
+        yield StageAhead(placed, UNKNOWN if pinned(placed, planned.pins) else UNLOCKED, None)
+
+
+def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
+    made = [stage.layer for stage in planned.stages if stage.layer is not None]
+    words = kernel_parameters(recipe, found, planned.stages)
+    return store.versions.find(recipe.name, keys.identity(recipe.name, tree(found, made), words))
+
+
+def _on_image(
+    recipe: Recipe, site: Site, store: Store, base: Prospect, notes: list[str]
+) -> Foundation | None:
+    """The version of another image, or what a build would make of that image first."""
+    if base.version is not None:
+        return known_foundation(recipe, site, store, base.version.number)
+    last = [stage.planned for stage in base.stages]
+    if base.foundation is None or None in last:
+        notes.append(f"its base {recipe.base} would be built first; what that comes to is not known yet")
+        return None
+    notes.append(
+        f"its base {recipe.base} would be built first; should that come to a version that is there, less runs"
+    )
+    top = last[-1].key if last and last[-1] is not None else base.foundation.key
+    return Foundation(recipe.base, (), (), top, "", 0, base.foundation.kernel_parameters)
+
+
+def _on_base(
+    recipe: Recipe, site: Site, store: Store, lock: Lock | None, notes: list[str]
+) -> Foundation | None:
+    """The imported base; where a build would import it first, what the lock or the last import says."""
+    path = site.bases[recipe.base]
+    if not path.is_dir():
+        if site.lab is None:
+            raise PipelineError(
+                f"the base {recipe.base} is missing: {path} is no directory",
+                where=str(site.file),
+                hint="the site file says where bases are",
+            )
+        notes.append("the lab is not built yet; a build does that first")
+    known = known_foundation(recipe, site, store, None) if path.is_dir() else None
+    if known is not None:
+        return known
+    record = store.base(recipe.base)
+    what = "is not imported yet" if record is None else f"has changed since {path} was imported"
+    if lock is not None and lock.base.name == recipe.base:
+        notes.append(f"the base {recipe.base} {what}; taken to be the one of {recipe.lock_file.name}")
+        return _assumed(recipe.base, lock.base.digest, lock.base.epoch)
+    if record is not None:
+        notes.append(f"the base {recipe.base} {what}; taken to be as it was then")
+        return _assumed(recipe.base, record.digest, record.epoch)
+    notes.append(f"the base {recipe.base} {what}, and no lock says what it is; a build imports it first")
+    return None
+
+
+def _assumed(name: str, digest: str, epoch: int) -> Foundation:
+    from pipeline.store.importing import base_key
+
+    key = base_key(digest)
+    return Foundation(name, (layer_name(key),), (digest,), key, digest, epoch)

@@ -1,0 +1,130 @@
+"""Say what differs between two versions, of one image or of two: packages, kernel, parameters, files.
+
+What both have in common is not read. Times of files do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pipeline.cli.text import size
+
+if TYPE_CHECKING:
+    from pipeline.build.difference import Difference, Value
+    from pipeline.store.compare import FileChange
+
+SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="IMAGE[@N]", help="without @N the newest one")
+    parser.add_argument("new", metavar="IMAGE[@M]")
+    parser.add_argument(
+        "--files", metavar="PATTERN", help="only files whose path matches; * matches / as well"
+    )
+    parser.add_argument("--stat", action="store_true", help="counts instead of names of files and packages")
+    parser.add_argument("--text", metavar="PATH", help="the lines that differ in this one text file")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from pipeline.build.difference import difference, text_difference
+    from pipeline.recipe.site import load_site
+    from pipeline.store.store import Store
+
+    store = Store.open(load_site(options.site).store, create=False)
+    old, new = store.versions.resolve(options.old), store.versions.resolve(options.new)
+    if options.text is not None:
+        lines = text_difference(store, old, new, options.text)
+        if options.json:
+            print(msgspec.json.encode({"path": options.text, "lines": lines}).decode())
+        else:
+            print("\n".join(lines) or f"{options.text} is the same in both")
+        return 0
+    found = difference(store, old, new)
+    if options.files is not None:
+        pattern = options.files if options.files.startswith(("/", "*")) else f"/{options.files}"
+        files = tuple(file for file in found.files if fnmatchcase(file.path, pattern))
+        found = msgspec.structs.replace(found, files=files)
+    if options.json:
+        document = {**msgspec.structs.asdict(found), "stat": _counts(found)}
+        if options.stat:
+            document |= {"packages": (), "files": ()}
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        print("\n".join(_lines(found, stat=options.stat)))
+    return 0
+
+
+def _counts(found: Difference) -> dict[str, dict[str, int]]:
+    packages = ["changed" if old and new else "added" if new else "removed" for old, new in found.packages]
+    files = [file.change for file in found.files]
+    return {
+        "packages": {change: packages.count(change) for change in SIGNS},
+        "files": {
+            **{change: files.count(change) for change in SIGNS},
+            "bytes": sum(file.bytes for file in found.files),
+        },
+    }
+
+
+def _lines(found: Difference, *, stat: bool) -> list[str]:
+    lines = [f"{found.old} → {found.new}"]
+    for title, values in (
+        ("", found.facts),
+        ("kernel parameters", found.kernel_parameters),
+        ("parameters", found.parameters),
+    ):
+        lines += [title] if title and values else []
+        lines += [_value(value) for value in values]
+    counts = _counts(found)
+    for title, items in (("packages", _packages(found)), ("files", [_file(file) for file in found.files])):
+        if not items:
+            continue
+        count = ", ".join(f"{number} {change}" for change, number in counts[title].items() if change in SIGNS)
+        grown = f", {_grown(counts['files']['bytes'])}" if title == "files" else ""
+        lines.append(f"{title}: {count}{grown}")
+        lines += [] if stat else items
+    return lines if len(lines) > 1 else [*lines, "nothing differs"]
+
+
+def _value(value: Value) -> str:
+    def shown(side: object) -> str:
+        return "none" if side is None else str(side)
+
+    return f"  {value.name}: {shown(value.old)} → {shown(value.new)}"
+
+
+def _packages(found: Difference) -> list[str]:
+    return [
+        f"  ~ {old} → {new}" if old and new else f"  + {new}" if new else f"  - {old}"
+        for old, new in found.packages
+    ]
+
+
+def _file(file: FileChange) -> str:
+    parts = []
+    for name, (old, new) in file.fields.items():
+        if name == "sha256":
+            parts.append("content")
+        elif name == "xattrs":
+            names = sorted(
+                key for key in {*(old or {}), *(new or {})} if (old or {}).get(key) != (new or {}).get(key)
+            )
+            parts.append(f"xattrs {', '.join(names)}")
+        elif name == "size":
+            parts.append(f"size {old} → {new}" if None not in (old, new) else "")
+        else:
+            parts.append(f"{name} {'none' if old is None else old} → {'none' if new is None else new}")
+    what = ", ".join(part for part in parts if part)
+    kind = file.type if file.type != "file" else ""
+    told = ", ".join(part for part in (kind, what) if part)
+    return f"  {SIGNS[file.change]} {file.path}" + (f"  ({told})" if told else "")
+
+
+def _grown(count: int) -> str:
+    return f"{'-' if count < 0 else '+'}{size(abs(count))}"

@@ -1,0 +1,72 @@
+"""Remove layers and downloads that no version, base, kept failure or lock needs; with --keep, also versions.
+
+Waits for builds that run to end. What is published or can be rolled back to stays in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from pipeline.cli.text import size
+
+if TYPE_CHECKING:
+    from pipeline.store.garbage import Removal
+
+NAMED = ("version", "edits", "base", "layer", "download")
+"""The kinds that are listed one by one; of the rest only the number is told."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep", type=int, metavar="N", help="remove versions, too: all but the newest N of each image"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.build.collecting import collect, collectable
+    from pipeline.build.session import require_root
+    from pipeline.cli.progress import PlainLog
+    from pipeline.errors import UsageError
+    from pipeline.recipe.site import load_site
+    from pipeline.store.store import Store
+
+    if options.keep is not None and options.keep < 1:
+        raise UsageError(
+            "--keep takes a number from 1 on", hint="the newest version of an image always stays"
+        )
+    if not options.dry_run:
+        require_root()
+    site = load_site(options.site)
+    store = Store.open(site.store, create=False)
+    if options.dry_run:
+        found = collectable(site, store, options.keep)
+    else:
+        found = collect(site, store, options.keep, PlainLog(sys.stderr, verbose=False))
+    if options.json:
+        import msgspec
+
+        freed = sum(removal.bytes for removal in found)
+        document = {"dry_run": options.dry_run, "bytes": freed, "removed": found}
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        print("\n".join(_lines(found, dry_run=options.dry_run)))
+    return 0
+
+
+def _lines(found: tuple[Removal, ...], *, dry_run: bool) -> list[str]:
+    if not found:
+        return ["nothing to remove"]
+    lines = [
+        f"{removal.kind} {removal.name}: {size(removal.bytes)}, {removal.why}"
+        for removal in found
+        if removal.kind in NAMED
+    ]
+    kinds = [removal.kind for removal in found]
+    counts = ", ".join(f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds))
+    freed = size(sum(removal.bytes for removal in found))
+    doing = "would be removed" if dry_run else "removed"
+    return [*lines, f"{doing}: {counts}; {freed}"]

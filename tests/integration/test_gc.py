@@ -1,0 +1,214 @@
+"""``gc`` on a project: what stays, what goes, and how it and builds wait for each other."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.build.collecting import collect, collectable
+from pipeline.build.entering import root_of
+from pipeline.events import ignore
+from pipeline.publish.record import Publication, remember
+from pipeline.store.presence import alone, occupied
+from tests.integration.small_project import STAGES, SmallProject, make_small_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SmallProject:
+    return make_small_project(tmp_path / "project")
+
+
+def build(project: SmallProject, *contents: str) -> None:
+    """A version of ``web`` for each of ``contents``."""
+    for content in contents:
+        project.recipe(STAGES.replace('create = "3"', f'create = "{content}"'))
+        project.built("web")
+
+
+def labels(project: SmallProject) -> list[str]:
+    versions = project.store.versions
+    return [version.label for image in versions.images() for version in versions.all(image)]
+
+
+def gone(project: SmallProject, keep: int | None = None) -> list[tuple[str, str]]:
+    removed = collect(project.site, project.store, keep, ignore)
+    return [
+        (each.kind, each.name) for each in removed if each.kind in ("version", "layer", "base", "leftover")
+    ]
+
+
+def test_without_keep_every_version_stays_and_a_build_still_finds_all(project: SmallProject) -> None:
+    build(project, "a", "b")
+    project.recipe(STAGES.replace('create = "1"', 'create = "lost"') + "\n[[stage]]\n" + 'name = "bad"\n'
+                   'type = "edit"\nfile = "/etc/none"\nafter = "x"\ninsert = "y"\n')  # fmt: skip
+    assert project.run("build", "web").exit_code == 1
+    assert gone(project) == []  # the layers below the failure are kept with it
+    project.store.forget_failure("web")
+    assert [kind for kind, _ in gone(project)] == ["layer"] * 3
+    assert labels(project) == ["web@1", "web@2"]
+    project.recipe(STAGES.replace('create = "3"', 'create = "a"'))
+    assert all(stage["cached"] for stage in project.built("--json").json()["images"][0]["stages"])
+    assert project.run("fsck").exit_code == 0
+
+
+def test_keep_keeps_the_newest_and_says_what_it_freed(project: SmallProject) -> None:
+    build(project, "a", "b", "c")
+    planned = project.run("gc", "--keep", "2", "--dry-run", "--json").json()
+    assert labels(project) == ["web@1", "web@2", "web@3"]
+    done = project.run("gc", "--keep", "2", "--json").json()
+    assert done["removed"] == planned["removed"]
+    assert done["bytes"] == sum(each["bytes"] for each in done["removed"]) > 0
+    assert labels(project) == ["web@2", "web@3"]
+    assert [each["kind"] for each in done["removed"]].count("layer") == 1
+    assert project.run("gc").out == "nothing to remove\n"
+    assert project.run("fsck").exit_code == 0
+
+
+def test_what_is_published_or_was_stays(project: SmallProject) -> None:
+    build(project, "a", "b", "c", "d")
+    remember(project.store, "web", Publication(history=(1, 2), directories={2: "copy"}))
+    (project.path / "images/web-3").mkdir(parents=True)
+    assert gone(project, 1) == []
+    (project.path / "images/web-3").rmdir()
+    assert ("version", "web@3") in gone(project, 1)
+    assert labels(project) == ["web@1", "web@2", "web@4"]
+
+
+def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:
+    build(project, "a")
+    shop = '[[stage]]\nname = "own"\ntype = "file"\npath = "/etc/own"\ntouch = true\n'
+    project.recipe(shop, "shop", "web")
+    project.built("shop")
+    recipe = project.path / "recipes/shop/recipe.toml"
+    recipe.unlink()
+    build(project, "b", "c")
+    assert ("version", "web@2") in gone(project, 1)
+    assert labels(project) == ["shop@1", "web@1", "web@3"]
+
+
+def test_a_version_that_somebody_is_in_stays_until_it_is_left(project: SmallProject) -> None:
+    build(project, "a", "b")
+    with root_of(project.store, "web@1", None):
+        assert gone(project, 1) == []
+    assert ("version", "web@1") in gone(project, 1)
+
+
+def test_an_imported_base_goes_when_no_recipe_and_no_version_uses_it(project: SmallProject) -> None:
+    build(project, "a")
+    shutil.copytree(project.path / "base", project.path / "other")
+    project.write("other/etc/x", "x")
+    project.write(
+        "pipeline.toml",
+        '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "base"\nother = "other"\n',
+    )
+    project.recipe(name="more", base="other")
+    project.built("more")
+    assert gone(project) == []
+    for name in ("recipe.toml", "recipe.lock"):
+        (project.path / "recipes/more" / name).unlink()
+    assert gone(project) == []  # more@1 is based on it
+    version = project.store.versions.directory(project.store.versions.resolve("more@1"))
+    for path in version.iterdir():
+        path.unlink()
+    version.rmdir()
+    assert ("base", "other") in gone(project)
+    assert project.store.base("small") is not None
+
+
+def test_what_interrupted_publications_left_goes(project: SmallProject) -> None:
+    build(project, "a")
+    images = project.path / "images"
+    (images / ".web-1.tree/etc").mkdir(parents=True)
+    (images / ".web.link").symlink_to("web-1")
+    (images / ".other-1.tree").mkdir()
+    (images / "web-x").mkdir()
+    assert gone(project) == [("leftover", ".web-1.tree"), ("leftover", ".web.link")]
+    assert sorted(path.name for path in images.iterdir()) == [".other-1.tree", "web-x"]
+
+
+def test_downloads_that_a_lock_names_stay(project: SmallProject) -> None:
+    build(project, "a")
+    kept, lost = "a" * 64, "b" * 64
+    for digest in (kept, lost):
+        place = project.store.path / "downloads/sha256" / digest[:2] / digest
+        place.parent.mkdir(parents=True)
+        place.write_text("x")
+    lock = project.path / "recipes/web/recipe.lock"
+    source = f'[[sources]]\nlocation = "http://a/b"\nsha256 = "{kept}"\nsize = 1\n'
+    lock.write_text(f"{lock.read_text()}\n{source}")
+    found = [each.name for each in collectable(project.site, project.store, None) if each.kind == "download"]
+    assert found == [lost]
+
+
+def test_a_wrong_recipe_stops_it_before_anything_is_removed(project: SmallProject) -> None:
+    build(project, "a", "b")
+    project.write("recipes/web/recipe.toml", "[image]\nnam = 1\n")
+    assert project.run("gc", "--keep", "1").exit_code == 2
+    assert labels(project) == ["web@1", "web@2"]
+
+
+def test_keep_takes_no_zero(project: SmallProject) -> None:
+    build(project, "a")
+    assert project.run("gc", "--keep", "0").exit_code == 2
+
+
+def started(project: SmallProject, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(process: subprocess.Popen[str], text: str) -> None:
+    """Read what ``process`` says until a line has ``text``."""
+    assert process.stderr is not None
+    heard = []
+    for line in process.stderr:
+        heard.append(line)
+        if text in line:
+            return
+    pytest.fail(f"ended without {text!r}: {heard}")
+
+
+def test_it_waits_for_a_build_and_says_so(project: SmallProject) -> None:
+    build(project, "a", "b")
+    with occupied(project.store, lambda: None):
+        process = started(project, "gc", "--keep", "1")
+        until(process, "waiting for builds that run now to end")
+        assert labels(project) == ["web@1", "web@2"]
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert labels(project) == ["web@2"]
+
+
+def test_a_build_waits_for_it_and_says_so(project: SmallProject) -> None:
+    build(project, "a")
+    project.recipe(STAGES.replace('create = "3"', 'create = "b"'))
+    with alone(project.store, lambda: None):
+        process = started(project, "build", "--no-publish")
+        until(process, "pipeline gc is removing things from the store; waiting")
+        assert labels(project) == ["web@1"]
+    process.communicate(timeout=60)
+    assert labels(project) == ["web@1", "web@2"]
+
+
+def test_builds_and_removals_at_once_leave_a_store_in_which_all_is_right(project: SmallProject) -> None:
+    build(project, "a")
+    processes = []
+    for number in range(4):
+        project.recipe(STAGES.replace('create = "3"', f'create = "{number}"'), f"web{number}")
+        processes.append(started(project, "build", "--no-publish", f"web{number}"))
+        processes.append(started(project, "gc", "--keep", "1"))
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert "Traceback" not in err
+        assert process.returncode in (0, 5), err
+    assert labels(project) == ["web@1", "web0@1", "web1@1", "web2@1", "web3@1"]
+    assert project.run("fsck").exit_code == 0

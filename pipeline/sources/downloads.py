@@ -87,12 +87,19 @@ class Fetcher:
                     _settle(futures[request], partial(self._fetch, request, project, stop))
 
         # Daemons: an interrupted run must not wait for a server that has stalled. What they have is resumed.
-        for number in range(min(AT_ONCE, len(futures))):
-            Thread(target=work, name=f"fetch-{number}", daemon=True).start()
+        threads = [
+            Thread(target=work, name=f"fetch-{number}", daemon=True)
+            for number in range(min(AT_ONCE, len(futures)))
+        ]
+        for thread in threads:
+            thread.start()
         try:
             wait(futures.values())
         finally:
             stop.set()
+        # All is fetched, so they end at once; the caller may fork, which must not happen beside a thread.
+        for thread in threads:
+            thread.join()
         _raise_all(futures.values())
         return tuple(futures[request].result() for request in wanted)
 

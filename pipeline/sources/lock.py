@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import msgspec
@@ -124,6 +123,8 @@ def text_of(lock: Lock) -> str:
 
 def write(path: Path, lock: Lock) -> None:
     """Make ``path`` hold ``lock``, or leave it as it is. Raises ``PipelineError``."""
+    from tempfile import NamedTemporaryFile  # only where a lock is really written
+
     text = text_of(lock)
     with writing(path):
         with NamedTemporaryFile(

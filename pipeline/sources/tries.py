@@ -6,13 +6,13 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, retold
 from pipeline.recipe.model import Downloads
 from pipeline.sources.content import ContentStore, Partial
 from pipeline.sources.digests import Digest
@@ -78,6 +78,10 @@ class Download:
             return retrying(attempt)
         except TransferError as error:
             raise self._failed(error) from None
+        except PipelineError as error:
+            what = f"cannot download {self.location}: "
+            told = [replace(problem, message=what + problem.message) for problem in error.problems]
+            raise retold(error, told) from None
 
     def _seconds_to_wait(self) -> float:
         """Twice as long after each try in vain; spread, so that many nodes do not come back at once."""

@@ -67,14 +67,7 @@ class Inputs:
     packages: PackageAnswer | None = None
 
 
-class Stage(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="type",
-):
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
     """A mutation of an image. The docstring of each subclass is its manual.
 
     A type is one module of this package, ``pipeline.stages.NAME``, that holds one subclass with ``tag=NAME``.

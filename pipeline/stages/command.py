@@ -28,7 +28,7 @@ class Tolerated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     because: str
 
 
-class Requirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Requirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must hold afterwards: exactly one of a program (argv), shell text (shell) and a file."""
 
     argv: tuple[str, ...] = ()

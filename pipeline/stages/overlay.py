@@ -40,11 +40,11 @@ class Overlay(Stage, frozen=True, kw_only=True, tag="overlay"):
     fragment, "{{ vfs }}", and is laid without that suffix. All other files are laid
     as they are, links as links.
 
-    Since git keeps no modes, a file is 0755 if it is executable in the tree and 0644
-    if not, and a new directory is 0755. Directories that the image has keep their
-    owner and mode; links to directories are followed, within the image only. A file
-    replaces a file or a link; a file in place of a directory, or the other way
-    round, is an error.
+    Since git keeps no modes, a file is 0755 if it is executable in the tree and
+    0644 if not, and a new directory is 0755. Directories that the image has keep
+    their owner and mode; links to directories are followed, within the image only.
+    A file replaces a file or a link; a file in place of a directory, or the other
+    way round, is an error.
     """
 
     tree: str

@@ -6,7 +6,6 @@ ends otherwise than in order is never a pass.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import select
 import signal
@@ -16,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import pipeline
 from pipeline.chroot.root import Root
 from pipeline.store.records import Verification
 from pipeline.verify import inside, reports
+from pipeline.verify.digest import tests_digest
 from pipeline.verify.messages import (
     Ask,
     Collected,
@@ -42,12 +41,13 @@ from pipeline.verify.messages import (
 )
 from pipeline.verify.services import all_services
 
-__all__ = ["ImageFacts", "run_tests", "tests_digest"]
+__all__ = ["ImageFacts", "run_tests"]
 
 PACKAGES = Path(pipeline.__file__).parent.parent
-CODE = Path(__file__).parent
 LOG = "pytest.log"
 LAST_LINES = 15
+LOOK_EVERY = 0.2
+"""Seconds between looks whether the tests' process is there (a pidfd takes kernel 5.3, EL8 has 4.18)."""
 QUESTIONS: dict[str, Callable[..., Any]] = {
     question.__name__: question
     for question in (
@@ -120,20 +120,6 @@ def run_tests(
     return verification
 
 
-def tests_digest(tests: Sequence[Path]) -> str:
-    """sha256 (hex) of the test files, in order, and of the code and libraries that run them.
-
-    Raises ``OSError`` when a file of this program can't be read; a missing test counts as an empty one.
-    """
-    digest = hashlib.sha256()
-    for name in ("pytest", "pytest-testinfra"):
-        digest.update(f"{name} {version(name)}\n".encode())
-    for path in (*sorted(CODE.glob("*.py")), *tests):
-        content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
 def _run_pytest(
     files: tuple[Path, ...],
     top: Path,
@@ -194,14 +180,9 @@ def _serve(
     told: Told,
 ) -> None:
     """Answer the tests until their process says so, or ends, or talks nonsense."""
-    pid = os.pidfd_open(process.pid)
     try:
         send(connection, facts)
-        while not told.ended:
-            # The end of the process counts, too: something that it started may hold the socket open.
-            ready, _, _ = select.select([connection.fileno(), pid], [], [])
-            if connection.fileno() not in ready:
-                return
+        while not told.ended and _says_more(connection, process):
             message = receive(connection, Message)
             if isinstance(message, Run):
                 send(connection, _run(root, message.command))
@@ -211,8 +192,19 @@ def _serve(
                 _take(told, message, on_line)
     except (GoneError, msgspec.DecodeError, KeyError):
         return
-    finally:
-        os.close(pid)
+
+
+def _says_more(connection: socket.socket, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until there is a message (or the end of them); False when the process has ended without one.
+
+    Something that it started may hold the socket open, so its end has to be looked for.
+    """
+    while True:
+        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if select.select([connection], [], [], 0 if ended else LOOK_EVERY)[0]:
+            return True
+        if ended:
+            return False
 
 
 def _run(root: Root, command: str) -> Ran:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead, RemoteDisconnected
 from pathlib import Path
 
@@ -192,5 +193,7 @@ def test_the_mirror_ends_when_its_user_is_killed(root: Path) -> None:
     with socket.create_connection((address[0], int(address[1])), timeout=20) as held:
         user.send_signal(signal.SIGKILL)
         user.wait()
-        assert held.recv(1) == b"", "the connection ends with the mirror"
+        # An orderly end or a reset, depending on whether the mirror had accepted the connection yet.
+        with suppress(ConnectionResetError):
+            assert held.recv(1) == b"", "the connection ends with the mirror"
     user.stdout.close()

@@ -119,6 +119,12 @@ def test_what_looks_like_a_section_in_a_continuation_is_none() -> None:
     assert [part.section for part in parse(split(text))] == ["", "s"]
 
 
+def test_an_indented_line_below_does_not_become_part_of_a_new_value() -> None:
+    once = set_one("  [s]\n", "", "a", "1")
+    assert once == "a=1\n\n  [s]\n"
+    assert set_one(once, "", "a", "1") == once
+
+
 def test_keys_are_told_apart_by_case() -> None:
     assert set_one("[s]\nA=1\n", "s", "a", "2") == "[s]\nA=1\na=2\n"
 

@@ -14,7 +14,7 @@ from verify_local import FACTS, LocalRoot, verify
 
 from pipeline.errors import PipelineError
 from pipeline.store.records import Verification
-from pipeline.verify import runner
+from pipeline.verify import digest
 from pipeline.verify.runner import run_tests
 
 GOOD = "def test_good(): pass\n"
@@ -201,7 +201,7 @@ def test_a_process_that_a_test_leaves_behind_ends_with_the_tests(tmp_path: Path)
 def test_the_digest_changes_with_the_tests(tmp_path: Path) -> None:
     file = tmp_path / "test_a.py"
     file.write_text(GOOD)
-    before = runner.tests_digest([file])
-    assert before == runner.tests_digest([file]) and len(before) == 64
+    before = digest.tests_digest([file])
+    assert before == digest.tests_digest([file]) and len(before) == 64
     file.write_text(GOOD + "\n")
-    assert runner.tests_digest([file]) != before
+    assert digest.tests_digest([file]) != before

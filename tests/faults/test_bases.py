@@ -1,0 +1,100 @@
+"""Bases that are missing, no roots, or not what they were when they were locked."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.faults.site import Site, file_stage
+
+
+def test_a_base_that_is_missing_is_told_with_its_directory(site: Site) -> None:
+    shutil.rmtree(site.base)
+    site.recipe(file_stage("a"))
+    ended = site.run("build")
+    assert ended.exit_code == 1
+    assert f"{site.base} does not exist" in ended.err
+    assert "base 'small'" in ended.err and "hint: " in ended.err
+    assert site.layers() == {}
+
+
+def test_a_base_that_is_a_file_is_told(site: Site) -> None:
+    shutil.rmtree(site.base)
+    site.base.write_text("x")
+    site.recipe(file_stage("a"))
+    ended = site.run("build")
+    assert ended.exit_code == 1
+    assert f"{site.base} is no directory" in ended.err
+    assert site.layers() == {}
+
+
+@pytest.mark.parametrize("missing", ["etc", "bin"])
+def test_a_directory_that_is_no_root_is_told_with_what_it_lacks(site: Site, missing: str) -> None:
+    shutil.rmtree(site.base / missing)
+    site.recipe(file_stage("a"))
+    ended = site.run("build")
+    assert ended.exit_code == 1
+    assert f"{site.base} is not the root of a system: it has no {missing}" in ended.err
+    assert site.layers() == {}
+
+
+def test_a_base_that_changed_since_the_lock_exits_4_until_it_is_locked_again(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build").exit_code == 0
+    before = site.lock().read_bytes()
+    (site.base / "etc/new").write_text("new")
+
+    for words in (("build",), ("build", "--locked")):
+        ended = site.run(*words)
+        assert ended.exit_code == 4
+        assert "recipes/web/recipe.lock" in ended.err or site.line("base =") in ended.err
+        assert "small" in ended.err and "run: pipeline lock web" in ended.err
+        assert site.lock().read_bytes() == before
+
+    assert site.run("lock", "web").exit_code == 0
+    assert site.lock().read_bytes() != before
+    assert site.run("build", "--locked").exit_code == 0
+    assert (site.images / "web/etc/new").read_text() == "new"
+    assert (site.images / "web-1/etc/a").exists()
+
+
+def test_a_base_that_only_was_touched_is_the_same_base(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    tree = site.run("build", "--json").images()["web"]["tree"]
+    content = (site.base / "etc/passwd").read_bytes()
+    status = (site.base / "etc/passwd").stat()
+    (site.base / "etc/passwd").write_bytes(content)
+    import os
+
+    os.utime(site.base / "etc/passwd", ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = site.run("build", "--json", "--locked")
+    assert again.exit_code == 0, again.err
+    assert again.images()["web"]["tree"] == tree
+
+
+def test_an_image_on_another_is_built_after_it_and_anew_when_that_changes(site: Site) -> None:
+    site.recipe(file_stage("a"), image="lower")
+    site.recipe(file_stage("b"), image="upper", base="lower")
+    first = site.run("build", "upper", "--json").images()
+    assert {name: image["version"] for name, image in first.items()} == {"lower": 1, "upper": 1}
+    site.recipe(file_stage("a", "changed"), image="lower")
+    second = site.run("build", "upper", "--json").images()
+    assert {name: image["version"] for name, image in second.items()} == {"lower": 2, "upper": 2}
+    assert (site.images / "upper/etc/a").read_text() == "changed"
+    assert (site.images / "upper-1/etc/a").read_text() == "a"
+    third = site.run("build", "upper", "--json").images()
+    assert {name: image["version"] for name, image in third.items()} == {"lower": 2, "upper": 2}
+
+
+def test_an_image_whose_base_failed_is_not_tried_and_says_so(site: Site) -> None:
+    site.recipe(
+        '\n[[stage]]\nname = "a"\ntype = "edit"\nfile = "/etc/none"\nafter = "x"\ninsert = "y"\n',
+        image="lower",
+    )
+    site.recipe(file_stage("b"), image="upper", base="lower")
+    ended = site.run("build", "--json")
+    images = ended.images()
+    assert images["lower"]["exit_code"] == 1 and images["upper"]["exit_code"] == 1
+    assert "its base lower failed" in ended.err
+    assert "b" not in site.layers()

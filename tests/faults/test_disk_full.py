@@ -1,0 +1,130 @@
+"""A store whose disk is full: said with its place and what to do, nothing half-made stays, room mends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.archives import tar_with
+from tests.faults.site import Site, add_shell, archive_stage, command_stage, file_stage
+
+MEGABYTE = 1 << 20
+DISK = 48 * MEGABYTE
+CHUNK = os.urandom(MEGABYTE)
+
+
+@pytest.fixture
+def disk(site: Site) -> Iterator[Path]:
+    """The store of ``site``, on a small file system of its own."""
+    image = site.path.parent / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(DISK)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    place = site.path.parent / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+    text = (site.path / "pipeline.toml").read_text()
+    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
+    site.store.symlink_to(place / "store")
+    try:
+        yield place
+    finally:
+        site.unmount()
+        site.store.unlink()
+        subprocess.run(["umount", str(place)], check=True)
+        image.unlink()
+
+
+def fill(disk: Path, *, but: int) -> Path:
+    """Leave ``but`` bytes free."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while os.statvfs(disk).f_bavail:
+            file.write(CHUNK[: 1 << 16])
+    with filler.open("r+b") as file:
+        file.truncate(max(0, filler.stat().st_size - but))
+        os.fsync(file.fileno())
+    return filler
+
+
+def check_full(site: Site, filler: Path, *words: str) -> None:
+    """A build says that the disk is full; with room it goes on from there."""
+    ended = site.run("build")
+    assert ended.exit_code == 1, ended.err
+    told = ended.err.lower()
+    assert "no space left" in told or "disk is full" in told or "where there are" in told, ended.err
+    assert "hint: " in ended.err
+    for word in words:
+        assert word in ended.err, ended.err
+    assert not (site.images / "web").exists()
+    site.check_whole()
+    filler.unlink()
+    ended = site.run("build")
+    assert ended.exit_code == 0, ended.err
+    site.check_whole()
+    site.unmount()
+
+
+def test_full_while_a_base_is_imported(site: Site, disk: Path) -> None:
+    (site.base / "etc/big").write_bytes(CHUNK * 8)
+    site.recipe(file_stage("a"))
+    assert site.run("versions").exit_code in (0, 1)
+    check_full(site, fill(disk, but=4 * MEGABYTE), str(site.base))
+
+
+def test_full_while_a_source_is_downloaded(site: Site, disk: Path) -> None:
+    from pipeline.lab.mirror import Mirror
+
+    vendor = site.path.parent / "vendor"
+    vendor.mkdir()
+    (vendor / "x.tar").write_bytes(tar_with({"x": CHUNK * 8}))
+    site.recipe(archive_stage("http://vendor.example.com/x.tar"))
+    with Mirror(vendor) as mirror:
+        text = (site.path / "pipeline.toml").read_text()
+        (site.path / "pipeline.toml").write_text(
+            f'{text}\n[mirrors]\n"http://vendor.example.com" = "{mirror.url}"\n'
+        )
+        check_full(site, fill(disk, but=4 * MEGABYTE), "http://vendor.example.com/x.tar", str(disk))
+
+
+def test_full_while_an_archive_is_unpacked(site: Site, disk: Path) -> None:
+    (site.path / "x.tar").write_bytes(tar_with({"x": CHUNK * 8}))
+    site.recipe(archive_stage("x.tar"))
+    place = f'{site.line("[[stage]]")}: stage "archive": x.tar: '
+    check_full(site, fill(disk, but=4 * MEGABYTE), place)
+
+
+def test_full_while_a_program_of_the_image_writes(site: Site, disk: Path) -> None:
+    add_shell(site.base)
+    (site.base / "etc/big").write_bytes(CHUNK * 2)
+    site.recipe(file_stage("a"))
+    assert site.run("build", "--no-publish").exit_code == 0
+    site.recipe(
+        file_stage("a"), command_stage("writes", "for n in 1 2 3 4; do cat /etc/big > /etc/big$n; done")
+    )
+    check_full(site, fill(disk, but=4 * MEGABYTE), 'recipes/web/recipe.toml:11: stage "writes": ')
+
+
+@pytest.mark.parametrize("free", [0, 64 << 10, 256 << 10])
+def test_full_while_small_things_are_written(site: Site, disk: Path, free: int) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build", "--no-publish").exit_code == 0
+    site.recipe(file_stage("a"), file_stage("b", "x" * 400_000), file_stage("c"))
+    check_full(site, fill(disk, but=free))
+
+
+def test_a_store_that_is_read_only_is_told(site: Site, disk: Path) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build", "--no-publish").exit_code == 0
+    site.recipe(file_stage("a"), file_stage("b"))
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    ended = site.run("build", "--no-publish")
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert ended.exit_code in (1, 3)
+    assert "Read-only file system" in ended.err or "read-only" in ended.err
+    assert site.run("build").exit_code == 0

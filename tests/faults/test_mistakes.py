@@ -1,0 +1,160 @@
+"""Recipes, site files and locks with mistakes: all told at once, with their places, and nothing is run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults.archives import tar_with
+from tests.faults.site import Site, archive_stage, file_stage
+
+WRONG = """\
+[image]
+name = "web"
+base = "smal"
+
+[[stage]]
+name = "one"
+type = "file"
+path = "/etc/one"
+creat = "1"
+
+[[stage]]
+name = "one"
+type = "fil"
+
+[[stage]]
+name = "three"
+type = "overlay"
+tree = "nowhere"
+
+[[stage]]
+name = "four"
+type = "file"
+path = "{{ undefined }}"
+touch = 1
+"""
+
+
+def test_every_mistake_of_a_recipe_is_told_with_its_line_and_nothing_runs(site: Site) -> None:
+    site.write("recipes/web/recipe.toml", WRONG)
+    ended = site.run("build")
+    assert ended.exit_code == 2
+    for number, words in {
+        3: 'did you mean "small"?',
+        9: 'did you mean "create"?',
+        12: '"one"',
+        13: 'did you mean "file"?',
+        18: "nowhere",
+        23: "undefined",
+        24: "touch",
+    }.items():
+        assert any(
+            line.startswith(f"pipeline: recipes/web/recipe.toml:{number}: ") and words in line
+            for line in ended.err.splitlines()
+        ), (number, ended.err)
+    site.check_nothing_ran()
+
+
+def test_mistakes_of_several_recipes_are_told_together(site: Site) -> None:
+    for image in ("one", "two"):
+        site.recipe(file_stage("a").replace("path", "pat"), image=image)
+    ended = site.run("build")
+    assert ended.exit_code == 2
+    for image in ("one", "two"):
+        assert f"{site.line('pat =', image)}: " in ended.err
+    site.check_nothing_ran()
+
+
+def test_a_good_image_is_not_built_when_another_recipe_is_wrong(site: Site) -> None:
+    site.recipe(file_stage("a"), image="good")
+    site.recipe(file_stage("a").replace("path", "pat"), image="wrong")
+    assert site.run("build").exit_code == 2
+    site.check_nothing_ran()
+
+
+def test_every_mistake_of_the_site_file_is_told_with_its_line(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    site.write("pipeline.toml", '[site]\nstor = "store"\nimages = "images"\n[mirrors]\n"htp://x" = "here"\n')
+    ended = site.run("build")
+    assert ended.exit_code == 2
+    assert "pipeline: pipeline.toml:1: " in ended.err
+    assert "pipeline: pipeline.toml:2: " in ended.err
+    assert "pipeline: pipeline.toml:5: " in ended.err
+    site.check_nothing_ran()
+
+
+@pytest.mark.parametrize("text", [b"[image\nname = 1\n", b"\xff\xfe\n", b'name = "\x00"\n', b""])
+@pytest.mark.parametrize("name", ["pipeline.toml", "recipes/web/recipe.toml"])
+def test_what_is_no_toml_is_told_with_its_file(site: Site, name: str, text: bytes) -> None:
+    site.recipe(file_stage("a"))
+    (site.path / name).write_bytes(text)
+    ended = site.run("build")
+    assert ended.exit_code == 2
+    assert f"pipeline: {name}:" in ended.err
+    site.check_nothing_ran()
+
+
+@pytest.mark.parametrize("verb", ["build", "lock", "plan"])
+def test_an_image_that_nobody_described_is_told_with_the_nearest_name(site: Site, verb: str) -> None:
+    site.recipe(file_stage("a"))
+    ended = site.run(verb, "wbe")
+    assert ended.exit_code == 2
+    assert "wbe" in ended.err and "web" in ended.err
+    site.check_nothing_ran()
+
+
+@pytest.mark.parametrize("name", ["../web", "/etc", "", ".", "a/b", "web\n"])
+def test_an_image_name_that_is_no_file_name_goes_nowhere(site: Site, name: str) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build", name).exit_code == 2
+    site.check_nothing_ran()
+
+
+def test_locked_without_a_lock_exits_4_and_runs_nothing(site: Site) -> None:
+    recipe = site.recipe(file_stage("a"))
+    ended = site.run("build", "--locked")
+    assert ended.exit_code == 4
+    assert os.path.relpath(recipe, site.path) in ended.err
+    assert "run: pipeline lock web" in ended.err
+    assert "a" not in site.layers()
+    assert not site.lock().exists()
+
+
+def test_locked_with_a_stale_lock_exits_4_says_where_and_keeps_the_lock(site: Site) -> None:
+    source = site.path / "a.tar"
+    source.write_bytes(tar_with({"a": b"x"}))
+    site.recipe(archive_stage("a.tar"))
+    assert site.run("build").exit_code == 0
+    before = site.lock().read_bytes()
+    source.write_bytes(tar_with({"b": b"x"}))
+    ended = site.run("build", "--locked")
+    assert ended.exit_code == 4
+    assert site.line("[[stage]]") in ended.err or site.line("source") in ended.err
+    assert site.lock().read_bytes() == before
+    assert site.run("build").exit_code == 0
+    assert site.lock().read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda text: text.replace("version = 1", "version = 9"), 4),
+        (lambda text: text.replace('name = "small"', "name = 5"), 7),
+        (lambda text: text.replace("epoch", "epcoh"), 9),
+        (lambda text: text + "[[", 10),
+    ],
+)
+def test_a_lock_damaged_by_hand_is_refused_with_its_line(site: Site, change: object, line: int) -> None:
+    assert callable(change)
+    site.recipe(file_stage("a"))
+    assert site.run("build").exit_code == 0
+    damaged = change(site.lock().read_text())
+    site.lock().write_text(damaged)
+    site.recipe(file_stage("a"), file_stage("b"))
+    ended = site.run("build")
+    assert ended.exit_code == 2, ended.err
+    assert "recipes/web/recipe.lock:" in ended.err
+    assert site.lock().read_text() == damaged
+    assert "b" not in site.layers()

@@ -1,0 +1,205 @@
+"""What is printed: one document, plain lines, a live view; also when it fails, is cut off or interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import termios
+from dataclasses import dataclass
+
+import pytest
+
+from tests.faults.site import Site, add_shell, command_stage, file_stage, until
+
+SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
+FAILS = command_stage("bad", "echo these are its words; exit 3")
+
+
+def test_json_is_one_document_on_stdout_also_when_a_stage_fails(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("good"), FAILS)
+    ended = site.run("build", "--json")
+    assert ended.exit_code == 1
+    [image] = ended.json()["images"]
+    assert [stage["name"] for stage in image["stages"]] == ["good"]
+    assert image["version"] is None and image["exit_code"] == 1
+    [problem] = image["problems"]
+    assert "these are its words" in problem["message"]
+    assert problem["where"].startswith("recipes/web/recipe.toml:")
+    assert problem["command"] == "pipeline shell web --stage bad"
+    assert "pipeline: web: " in ended.err
+
+
+@pytest.mark.parametrize("words", [("build", "--json"), ("lock", "--json")])
+def test_json_of_a_wrong_recipe_is_no_half_document(site: Site, words: tuple[str, ...]) -> None:
+    site.recipe(file_stage("a").replace("path", "pat"))
+    ended = site.run(*words)
+    assert ended.exit_code == 2
+    if ended.out:
+        json.loads(ended.out)
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_on_stderr(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    ended = site.run("build")
+    assert "\x1b" not in ended.err + ended.out
+    assert "web: a: running" in ended.err.splitlines()
+    assert "web: version 1" in ended.err.splitlines()
+    assert "running" not in ended.out
+
+
+def test_a_failed_command_shows_its_words_its_exit_code_and_the_way_in(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(FAILS)
+    ended = site.run("build")
+    assert ended.exit_code == 1
+    assert f'{site.line("[[stage]]")}: stage "bad": ' in ended.err
+    assert "these are its words" in ended.err
+    assert "exit code 3" in ended.err
+    assert "run: pipeline shell web --stage bad" in ended.err
+    inside = site.run("shell", "--stage", "bad", "web", "--", "cat", "/etc/passwd")
+    assert inside.exit_code == 0
+    assert inside.out.startswith("root:")
+
+
+@pytest.mark.xfail(strict=True, reason="argparse takes no words after an option for a positional of '*'")
+def test_a_command_can_be_added_to_what_the_error_says_to_run(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(FAILS)
+    assert site.run("build").exit_code == 1
+    inside = site.run("shell", "web", "--stage", "bad", "--", "cat", "/etc/passwd")
+    assert inside.exit_code == 0
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_whoever_stops_reading_does_not_break_the_store(site: Site, stream: str) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("a"), command_stage("b", "sleep 0.3"), file_stage("c"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = site.start("build", **{stream: writer})
+    os.close(writer)
+    _, err = process.communicate(timeout=30)
+    assert "Traceback" not in (err or "") and "a defect" not in (err or "")
+    assert process.returncode == 141
+    assert site.run("build").exit_code == 0
+
+
+def test_output_that_nobody_can_read_as_utf_8_does_not_break_a_build(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(command_stage("bytes", "cat /etc/bytes"))
+    (site.base / "etc/bytes").write_bytes(b"\xff\xfe\x00\x1b[31m\n" + b"x" * 300_000 + b"\n")
+    ended = site.run("build", "-v")
+    assert ended.exit_code == 0, ended.err
+    site.recipe(command_stage("bytes", "cat /etc/bytes; exit 1"))
+    ended = site.run("build", "--json")
+    assert ended.exit_code == 1
+    assert ended.json()["images"][0]["problems"]
+
+
+@dataclass
+class Terminal:
+    """A command on a terminal of its own; ``seen`` is all that it has written to it."""
+
+    process: subprocess.Popen[str]
+    controller: int
+    seen: bytes = b""
+
+    def read(self, seconds: float) -> bool:
+        """Take in what has come; whether there may be more."""
+        ready, _, _ = select.select([self.controller], [], [], seconds)
+        if not ready:
+            return True
+        try:
+            piece = os.read(self.controller, 1 << 16)
+        except OSError:
+            return False
+        self.seen += piece
+        return bool(piece)
+
+    def sees(self, words: bytes) -> bool:
+        self.read(0.05)
+        return words in self.seen
+
+    def end(self) -> int:
+        """Read to the end; returns the exit code."""
+        while self.read(0.05) and self.process.poll() is None:
+            pass
+        self.process.wait(timeout=30)
+        while select.select([self.controller], [], [], 0)[0] and self.read(0):
+            pass
+        return self.process.returncode
+
+
+def on_terminal(site: Site, *words: str) -> Terminal:
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    before = {"TERM": "xterm-256color"}
+    process = site.start(
+        *words,
+        before=("env", *(f"{name}={value}" for name, value in before.items()), "setsid", "--ctty", "--wait"),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    return Terminal(process, controller)
+
+
+def test_on_a_terminal_the_live_view_ends_cleanly_with_the_table_after_it(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "sleep 0.5"))
+    terminal = on_terminal(site, "build")
+    assert terminal.end() == 0, terminal.seen
+    assert HIDE_CURSOR in terminal.seen and SHOW_CURSOR in terminal.seen
+    assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
+    after = terminal.seen[terminal.seen.rindex(SHOW_CURSOR) :].decode()
+    for word in ("stage", "first", "second", "ran", "published: "):
+        assert word in after
+    live = terminal.seen[: terminal.seen.rindex(SHOW_CURSOR)].decode()
+    assert "web" in live and "second" in live and "version 1" in live
+
+
+def test_on_a_terminal_a_failure_leaves_the_view_and_its_words(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), FAILS)
+    terminal = on_terminal(site, "build")
+    assert terminal.end() == 1
+    after = terminal.seen[terminal.seen.rindex(SHOW_CURSOR) :].decode()
+    assert "these are its words" in after
+    assert "pipeline shell web --stage bad" in after
+
+
+def test_ctrl_c_on_a_terminal_ends_soon_and_gives_the_cursor_back(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "sleep 30"))
+    terminal = on_terminal(site, "build")
+    until(lambda: terminal.sees(b"second") and "first" in site.layers(), "the second stage runs")
+    os.write(terminal.controller, b"\x03")
+    assert terminal.end() == 130
+    assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
+    assert b"interrupted; finished stages are kept" in terminal.seen
+    site.check_whole()
+
+
+def test_plain_lines_can_be_asked_for_on_a_terminal(site: Site) -> None:
+    site.recipe(file_stage("first"))
+    terminal = on_terminal(site, "build", "--plain")
+    assert terminal.end() == 0
+    assert b"\x1b" not in terminal.seen
+    assert b"web: first: running" in terminal.seen
+
+
+def test_an_interrupt_from_another_process_is_as_good_as_ctrl_c(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "sleep 30"))
+    process = site.start("build")
+    until(lambda: "first" in site.layers(), "the first stage is done")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=2)
+    assert process.returncode == 130
+    assert "interrupted; finished stages are kept" in err

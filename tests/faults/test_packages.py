@@ -1,0 +1,144 @@
+"""Packages that cannot be had or do not install: the package manager's words, the stage, and the way in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeline.lab.mirror import Mirror
+from pipeline.lab.rpmbuild import rpmbuild
+from tests.faults.site import TESTS, Site, make_site
+
+URL = "http://packages.invalid/repo"
+REPOSITORY = f"""
+[[stage]]
+name = "repository"
+type = "repository"
+id = "tests"
+gpgcheck = false
+baseurl = "{URL}"
+"""
+
+SPEC = """\
+Name: faults
+Version: 1
+Release: 1
+Summary: of the tests
+License: none
+BuildArch: noarch
+%description
+Of the tests.
+"""
+PART = """\
+%package -n {name}
+Summary: of the tests
+{tags}
+%description -n {name}
+Of the tests.
+{scripts}
+%files -n {name}
+"""
+PACKAGES = (
+    ("good", "", ""),
+    ("against-good", "Conflicts: good", ""),
+    ("needy", "Requires: what-nobody-has", ""),
+    ("breaks-before", "", "%pre -n breaks-before\necho about to break >&2\nexit 4"),
+    ("breaks-after", "", "%post -n breaks-after\necho about to break >&2\nexit 3"),
+)
+
+pytestmark = [
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("rpmbuild", "createrepo_c"))),
+        reason="rpmbuild and createrepo_c are needed",
+    ),
+    pytest.mark.xdist_group("packages"),
+]
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of packages that are trouble, for a mirror."""
+    folder = tmp_path_factory.mktemp("vendor")
+    spec = folder / "faults.spec"
+    parts = (PART.format(name=name, tags=tags, scripts=scripts) for name, tags, scripts in PACKAGES)
+    spec.write_text(SPEC + "".join(parts))
+    out = folder / "root/repo"
+    rpmbuild(spec, sources=folder, out=out, defines={"target": "noarch"})
+    subprocess.run(["createrepo_c", "-q", str(out)], check=True)
+    return folder / "root"
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, vendor: Path, lab_images: Mapping[str, Path]
+) -> Iterator[Site]:
+    """A site whose store has the lab's image: importing it takes seconds."""
+    made = make_site(tmp_path_factory.mktemp("site"))
+    with Mirror(vendor) as mirror:
+        made.settle(
+            f'[mirrors]\n"http://packages.invalid" = "{mirror.url}"\n',
+            bases=f'lab = "{lab_images["virtual-node-image"]}"\n',
+        )
+        yield made
+    made.unmount()
+
+
+def packages(words: str, name: str = "trouble") -> str:
+    return f'\n[[stage]]\nname = "{name}"\ntype = "packages"\n{words}\n'
+
+
+TROUBLES = {
+    "unknown": ('install = ["no-such-package"]', "no-such-package"),
+    "needs what nobody has": ('install = ["needy"]', "what-nobody-has"),
+    "conflicts": ('install = ["good", "against-good"]', "conflicts with good"),
+    "fails before": ('install = ["breaks-before"]', "about to break"),
+    "fails after": ('install = ["breaks-after"]', "about to break"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_the_package_managers_words_the_stage_and_the_way_in_are_told(shared: Site, trouble: str) -> None:
+    words, told = TROUBLES[trouble]
+    image = trouble.replace(" ", "-")
+    shared.recipe(REPOSITORY, packages(words), image=image, base="lab", tests=TESTS)
+    ended = shared.run("build", image, timeout=120)
+    assert ended.exit_code == 1, ended.err
+    place = shared.line("[[stage]]", image).rpartition(":")[0]
+    number = (shared.path / place).read_text().split('name = "trouble"')[0].count("\n")
+    assert f'{place}:{number}: stage "trouble": ' in ended.err, ended.err
+    assert told in ended.err
+    assert f"run: pipeline shell {image} --stage trouble" in ended.err
+    inside = shared.run("shell", "--stage", "trouble", image, "--", "rpm", "-q", "bash")
+    assert inside.exit_code == 0, inside.err
+    assert inside.out.startswith("bash-")
+    assert "trouble" not in shared.layers()
+
+
+def test_a_repository_that_answers_no_more_is_told_with_its_url(shared: Site) -> None:
+    gone = REPOSITORY.replace(URL, f"{URL}-that-is-gone")
+    shared.recipe(gone, packages('install = ["good"]'), image="gone", base="lab")
+    ended = shared.run("build", "gone", timeout=120)
+    assert ended.exit_code == 1
+    assert 'stage "trouble": ' in ended.err
+    assert "repo-that-is-gone" in ended.err and "404" in ended.err
+
+
+def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:
+    url = f"{URL}/repodata/repomd.xml"
+    (shared.path / "no.rpm").write_text("<html></html>")
+    shared.recipe(packages('install = ["no.rpm"]'), image="fake", base="lab")
+    ended = shared.run("build", "fake", timeout=120)
+    assert ended.exit_code == 1, url
+    assert 'stage "trouble": ' in ended.err and "no.rpm" in ended.err
+
+
+def test_after_all_this_trouble_the_store_is_whole_and_a_good_package_installs(shared: Site) -> None:
+    shared.recipe(REPOSITORY, packages('install = ["good"]', name="good"), image="good", base="lab")
+    ended = shared.run("build", "good", "--json", timeout=120)
+    assert ended.exit_code == 0, ended.err
+    assert [stage["packages"] for stage in ended.images()["good"]["stages"]] == [0, 1]
+    shared.check_whole()

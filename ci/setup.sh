@@ -39,12 +39,14 @@ need() {
 need rpm rpm rpm
 need rpmbuild rpm rpm-build
 need createrepo_c createrepo-c createrepo_c
-need mmdebstrap mmdebstrap mmdebstrap
-need depmod kmod kmod
 [ -n "$python" ] || case $manager in apt) lacking="$lacking python3 python3-venv" ;; dnf) lacking="$lacking python3.11" ;; esac
 if [ $dev = 1 ]; then
     need buildah buildah buildah
+    need mkfs.btrfs btrfs-progs btrfs-progs
+    need mkfs.xfs xfsprogs xfsprogs
+    need genisoimage genisoimage genisoimage
     need rsync rsync rsync
+    need zip zip zip
 fi
 
 if [ -n "$lacking" ]; then
@@ -73,4 +75,9 @@ if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; 
     .venv/bin/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable ".$extra"
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
+fi
+
+# The lab's base images and vendor; a minute or two the first time, nothing afterwards.
+if grep -q '^\[lab\]' pipeline.toml; then
+    .venv/bin/pipeline lab build >/dev/null
 fi

@@ -1,0 +1,123 @@
+"""The files that users copy or that editors read: the example site, CI jobs, schemas."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.cli import VERBS
+from pipeline.recipe.load import recipe_names
+from pipeline.recipe.schema import Kind, schema
+from pipeline.recipe.site import load_site
+from tests.docs.following import follow, fresh_clone
+from tests.docs.pages import REPOSITORY, Step
+from tests.lab.project import unmount_all
+
+CI = ["gitlab-ci.yml", "github-actions.yml"]
+SHELL_WORDS = {"mkdir", "cp", "test"}
+
+
+@pytest.mark.parametrize("kind", ["recipe", "fragment", "site"])
+def test_the_schema_beside_the_recipes_is_the_one_of_this_program(kind: Kind) -> None:
+    kept = json.loads((REPOSITORY / f"recipes/schema/{kind}.json").read_text())
+    assert kept == schema(kind), f"run: pipeline schema {kind} > recipes/schema/{kind}.json"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *sorted((REPOSITORY / "recipes").glob("*/recipe.toml")),
+        *sorted((REPOSITORY / "recipes/fragments").glob("*.toml")),
+        REPOSITORY / "pipeline.toml",
+        REPOSITORY / "docs/bright.toml",
+    ],
+    ids=lambda file: str(file.relative_to(REPOSITORY)),
+)
+def test_the_schema_that_a_file_names_is_there(file: Path) -> None:
+    named = re.match(r"#:schema (\S+)\n", file.read_text())
+    assert named, "its first line is no #:schema"
+    assert (file.parent / named[1]).resolve().parent == REPOSITORY / "recipes/schema"
+    assert (file.parent / named[1]).is_file()
+
+
+def test_the_folder_of_the_schemas_is_no_image() -> None:
+    assert "schema" not in recipe_names(load_site(REPOSITORY / "pipeline.toml"))
+
+
+def test_the_site_file_for_a_bright_head_node_is_read_as_it_is() -> None:
+    site = load_site(REPOSITORY / "docs/bright.toml")
+    assert site.lab is None
+    assert site.images == Path("/cm/images")
+    assert set(site.bases) == {"openstack-image", "virtual-node-image"}
+    assert site.mirrors
+
+
+def test_the_site_file_for_a_bright_head_node_shows_every_key() -> None:
+    text = re.sub(r"(?m)^# (?=\w+ = |\[)", "", (REPOSITORY / "docs/bright.toml").read_text())
+    shown = tomllib.loads(text)
+    definitions = schema("site")["$defs"]
+    assert set(shown["site"]) == set(definitions["SiteTable"]["properties"])
+    assert set(shown["downloads"]) == set(definitions["DownloadsTable"]["properties"])
+
+
+@pytest.mark.parametrize("name", CI)
+def test_every_command_of_a_ci_job_is_one(name: str) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    commands = list(_commands(yaml.safe_load((REPOSITORY / "ci" / name).read_text())))
+    assert commands
+    for command in commands:
+        words = [word for word in shlex.split(command, comments=True) if "=" not in word]
+        if words[0] == "make":
+            assert re.search(rf"(?m)^{words[1]}:", makefile), command
+        elif words[0] == ".venv/bin/pipeline":
+            assert words[1] in VERBS, command
+        else:
+            assert words[0] in SHELL_WORDS, command
+
+
+@pytest.mark.parametrize("name", CI)
+def test_a_ci_job_checks_the_lock_builds_locked_and_keeps_document_and_junit(name: str) -> None:
+    text = (REPOSITORY / "ci" / name).read_text()
+    for needed in ("pipeline lock --check", "build --locked", "--json", "junit.xml"):
+        assert needed in text
+
+
+def test_the_ci_jobs_build_publish_and_leave_their_artifacts(
+    tmp_path: Path, lab_home: Path, lab_images: object, lab_mirror: object
+) -> None:
+    project = fresh_clone(tmp_path / "project", lab_home)
+    shutil.rmtree(project.path / "recipes/openstack-image-mellanox")
+    todo = [Step("the lock, as it is committed", "pipeline lock")]
+    for name in CI:
+        for command in _commands(yaml.safe_load((REPOSITORY / "ci" / name).read_text())):
+            here = command.replace("/srv/pipeline/", f"{project.path}/.pipeline/")
+            todo.append(Step(f"ci/{name}", here))
+    try:
+        follow(todo, project, tmp_path / "scratch")
+        (image,) = json.loads((project.path / "build.json").read_text())["images"]
+        assert (image["image"], image["version"], image["verified"]) == ("virtual-node-image", 1, True)
+        assert list((project.path / "reports").rglob("virtual-node-image/**/junit.xml"))
+        assert (project.path / ".pipeline/images/virtual-node-image/etc/redhat-release").is_file()
+    finally:
+        unmount_all(project)
+
+
+def _commands(document: Any) -> list[str]:
+    """The lines of all scripts of a CI file."""
+    found: list[str] = []
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        if key in ("script", "before_script", "after_script", "run"):
+            texts = value if isinstance(value, list) else [value]
+            found += [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+        elif isinstance(value, dict | list):
+            found += _commands(value)
+    return found

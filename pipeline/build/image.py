@@ -111,7 +111,8 @@ class ImageBuild:
         for placed in self._recipe.stages:
             with _told_of(placed):
                 self._pin_sources(placed.stage)
-                self._pin_packages(placed, tuple(layers), found)
+            self._pin_packages(placed, tuple(layers), found)
+            with _told_of(placed):
                 pins = Pins(self._sources, self._answers)
                 stage = plan_stage(placed, parent, pins, self._site, self._store)
             layer, cached = (stage.layer, True) if stage.layer else self._run(stage, tuple(layers), found)
@@ -135,7 +136,8 @@ class ImageBuild:
         request = stage.packages()
         if request is None or stage.name in self._answers:
             return
-        names = rpm_files(request)
+        with _told_of(placed):
+            files = {name: self._path(name) for name in rpm_files(request)}
         run = StageRun(
             image=self._recipe.name,
             stage=stage,
@@ -143,7 +145,7 @@ class ImageBuild:
             basis={},
             parents=layers,
             epoch=found.epoch,
-            files={name: self._path(name) for name in names},
+            files=files,
             trees={},
             parameters=placed.parameters,
             answer=None,

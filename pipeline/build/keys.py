@@ -56,9 +56,13 @@ def tree(layers: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{digest}\n" for digest in layers).encode()).hexdigest()
 
 
-def identity(image: str, tree: str, kernel_parameters: tuple[str, ...]) -> str:
-    """What makes two builds the same version: the same content, and nodes that boot with the same words."""
-    return hashlib.sha256(_canonical([image, tree, kernel_parameters])).hexdigest()
+def identity(image: str, tree: str, kernel_parameters: tuple[str, ...], parameters: Mapping[str, Any]) -> str:
+    """What makes two builds the same version.
+
+    The same content, nodes that boot with the same words, and the same parameters: tests are run with those.
+    """
+    named = sorted(parameters.items())
+    return hashlib.sha256(_canonical([image, tree, kernel_parameters, named])).hexdigest()
 
 
 def _pinned(packages: PackageAnswer) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _nothing_to_do(
     made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
-    version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words))
+    version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words, recipe.parameters))
     if version is None:
         return None
     stages = tuple(
@@ -194,7 +194,11 @@ def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOp
 
     try:
         version = store.versions.get(outcome.image, outcome.version)
-        assert version is not None
+        if version is None:
+            raise PipelineError(
+                f"{outcome.image}@{outcome.version} was removed meanwhile",
+                command=f"pipeline build {outcome.image}",
+            )
         path = publish(site, store, version, unverified=options.unverified)
     except PipelineError as error:
         failed = failure(outcome.image, error)

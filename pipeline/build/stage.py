@@ -184,12 +184,17 @@ def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> Pipe
 def throwaway(store: Store, run: StageRun, observer: Observer) -> Iterator[tuple[EnteredRoot, Path]]:
     """A root with network on the parents of ``run``, of which nothing stays but what is put at OUT.
 
-    Yields the root and the directory of this machine that OUT is.
+    Yields the root and the directory of this machine that OUT is. A failure is kept as one of the stage.
     """
     observer(StageStarted(image=run.image, stage=run.stage.name, what="locking"))
     with store.begin(run.parents) as work, open(work.log, "a", errors="replace") as log:
         out = work.path / "out"
         out.mkdir()
         hear = _hearer(run, log, observer)
-        with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
-            yield root, out
+        try:
+            with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
+                yield root, out
+        except PipelineError as error:
+            log.flush()
+            remove_tree(out)
+            raise _kept(store, work, run, error) from None

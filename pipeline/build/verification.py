@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.events import Line, Observer, StageStarted
 from pipeline.recipe.model import Recipe
+from pipeline.store.presence import entered
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
 from pipeline.verify.digest import tests_digest
@@ -47,7 +48,7 @@ def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -
         observer(Line(image=version.image, stage=STAGE, text=text))
 
     spec = RootSpec(layers=tuple(map(store.layer_tree, version.layers)))
-    with TemporaryDirectory(prefix="pipeline-tests-") as folder:
+    with entered(store.versions.directory(version)), TemporaryDirectory(prefix="pipeline-tests-") as folder:
         out = Path(folder)
         with enter(spec) as root:
             verification = run_tests(recipe.tests, root, facts, out, hear)

@@ -31,7 +31,7 @@ def make_version(
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
     content = tree(found, (layer for _, layer in done))
     words = kernel_parameters(recipe, found, planned)
-    named = keys.identity(recipe.name, content, words)
+    named = keys.identity(recipe.name, content, words, recipe.parameters)
     known = store.versions.find(recipe.name, named)
     if known is not None:
         return known

@@ -225,7 +225,7 @@ def _write(full: str, member: Member, content: IO[bytes]) -> None:
                 raise EOFError(f"{member.name} ends {left} bytes early")
             left -= len(piece)
             with telling(full):
-                if member.sparse and not any(piece):
+                if member.sparse and piece == bytes(len(piece)):
                     file.seek(len(piece), os.SEEK_CUR)
                 else:
                     file.write(piece)

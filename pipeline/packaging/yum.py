@@ -15,8 +15,9 @@ CACHE = f"{OUT}/cache"
 LISTED = re.compile(r"^(?:Repo-id|Repo ID|Repo-baseurl|Base URL)\s*:\s*(?P<value>\S.*?)?\s*$")
 LISTED_ID = re.compile(r"^Repo.id\s*:", re.IGNORECASE)
 TROUBLE = re.compile(
-    r"\s*(?:error|fatal|problem|traceback|no package|no match|you have enabled)\b", re.IGNORECASE
+    r"\s*(?:errors?|fatal|problem|traceback|no package|no match|you have enabled)\b", re.IGNORECASE
 )
+SCRIPTLET_LINES = 5
 SILENTLY_ABSENT = re.compile(r"^(?:No package .+ available|No match for argument: .+|Unable to find .+)")
 
 
@@ -71,10 +72,15 @@ def ask(root: Root, argv: Sequence[str]) -> str:
 def words(text: str) -> list[str]:
     """What matters in what a package manager printed before it failed: from the first complaint on.
 
-    dnf ends some complaints with all the settings of the repository, so the last lines would not do.
+    dnf ends some complaints with all the settings of the repository, so the last lines would not do. What a
+    scriptlet printed stands before the complaint about it.
     """
     lines = text.splitlines()
-    first = next((number for number, line in enumerate(lines) if TROUBLE.match(line)), -LAST_LINES)
+    first = next((number for number, line in enumerate(lines) if TROUBLE.match(line)), None)
+    if first is None:
+        return lines[-LAST_LINES:]
+    if "scriptlet" in lines[first]:
+        first = max(0, first - SCRIPTLET_LINES)
     return lines[first:][:LAST_LINES]
 
 

@@ -141,8 +141,9 @@ class StageOfVersion(msgspec.Struct, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """``NAME@N``: never changes once made.
 
-    ``identity`` is equal for equal contents and kernel parameters; ``layers`` are layer names, lowest first,
-    the base included; ``tree`` is the digest of their digests; ``packages`` every NEVRA in it, sorted.
+    ``identity`` is equal for equal contents and parameters (the kernel's, too); ``layers`` are layer names,
+    lowest first, the base included; ``tree`` is the digest of their digests; ``packages`` every NEVRA in it,
+    sorted.
     """
 
     image: str

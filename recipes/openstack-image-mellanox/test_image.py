@@ -59,9 +59,9 @@ def test_guids_are_not_assigned_by_the_subnet_manager(host):
     assert text == "options mlx4_ib sm_guid_assign=0\n"
 
 
-def test_modprobe_reads_the_options(host):
+def test_modprobe_reads_the_options(host, parameters):
     options = host.check_output("modprobe --showconfig")
-    assert re.search(r"^options mlx4_core .*num_vfs=16", options, re.MULTILINE)
+    assert re.search(rf"^options mlx4_core .*num_vfs={parameters['vfs']}\b", options, re.MULTILINE)
     assert re.search(r"^options mlx4_ib sm_guid_assign=0", options, re.MULTILINE)
 
 

@@ -72,7 +72,7 @@ stamp=.venv/installed$extra
 if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "setup: installing the command into .venv"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable ".$extra"
+    .venv/bin/pip install -qq --disable-pip-version-check --config-settings editable_mode=compat --editable ".$extra"
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
 fi

@@ -218,8 +218,10 @@ def _fill(component: Component, data: Path, sources: Path) -> None:
     if (data / "payload" / component.name).is_dir():
         _copy(data / "payload" / component.name, sources)
     if component.name == "ofed-scripts":
-        shutil.copy(data / "tree/uninstall.sh", sources / "usr/sbin/ofed_uninstall.sh")
-        (sources / "usr/sbin/ofed_uninstall.sh").chmod(0o755)
+        uninstall = sources / "usr/sbin/ofed_uninstall.sh"
+        uninstall.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / "tree/uninstall.sh", uninstall)
+        uninstall.chmod(0o755)
     if component.library:
         write_library(sources / LIBRARIES.lstrip("/") / component.library, component.library)
         folders = sources / "etc/ld.so.conf.d" / f"{component.name}.conf"

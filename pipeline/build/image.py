@@ -31,6 +31,10 @@ from pipeline.store.records import Layer, Version
 from pipeline.store.store import Store, layer_name
 
 
+TOLD = 2
+"""Differences between recipe and lock that are spelled out when the lock is renewed anyway."""
+
+
 @dataclass(frozen=True)
 class Built:
     """What a build came to, before tests."""
@@ -88,8 +92,10 @@ class ImageBuild:
             )
         if options.locked and planned.differences:
             raise StaleLockError(planned.differences)
-        for problem in planned.differences:
+        for problem in planned.differences[:TOLD]:
             self._note("", f"recipe.lock is renewed: {problem.where}: {problem.message}")
+        if len(planned.differences) > TOLD:
+            self._note("", f"recipe.lock is renewed in {len(planned.differences) - TOLD} more places")
         self._sources = dict(planned.pins.sources)
         self._answers = dict(planned.pins.answers)
 

@@ -107,7 +107,7 @@ def _published(site: Site) -> Check:
     from pipeline.publish.publication import not_mounted
     from pipeline.store.store import Store
 
-    lost = not_mounted(site, Store.open(site.store, create=False)) if site.store.exists() else ()
+    lost = not_mounted(site, Store.open(site.store, create=False)) if (site.store / "format").exists() else ()
     return Check(
         "published versions",
         not lost,

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.sources.digests import CHUNK, Digest
 from pipeline.sources.disk import no_space, sync_directory, writing
 from pipeline.sources.records import Records
+from pipeline.store.filesystem import rename_to_new
 
 LOCK_POLL_SECONDS = 0.05
 
@@ -80,7 +81,14 @@ class ContentStore:
                     directory.mkdir(parents=True, exist_ok=True)
                     sync_directory(directory.parent)
             # Killed before this rename: the partial file is complete, and found so the next time.
-            path.rename(kept)
+            try:
+                rename_to_new(path, kept)
+            except FileExistsError:
+                # Another run was quicker, and may have mounted its file in a chroot: that one stays.
+                if kept.stat().st_size == os.fstat(stream.fileno()).st_size:
+                    path.unlink()
+                else:
+                    path.rename(kept)
             sync_directory(kept.parent)
 
 

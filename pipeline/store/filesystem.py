@@ -23,6 +23,7 @@ OVERLAYFS_MAGIC = 0x794C7630
 """``f_type`` of statfs(2) for overlayfs (linux/magic.h)."""
 
 _AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _PR_SET_PDEATHSIG = 1
 
@@ -65,9 +66,17 @@ def sync_directory(path: Path) -> None:
 
 def exchange(one: Path, other: Path) -> None:
     """Swap two names of one file system in one step (renameat2(2), Linux 3.15)."""
-    paths = (os.fsencode(one), os.fsencode(other))
-    if libc().renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
-        raise _failed(one)
+    _rename(one, other, _RENAME_EXCHANGE)
+
+
+def rename_to_new(path: Path, target: Path) -> None:
+    """Rename ``path``, or raise ``FileExistsError``: what is there already is never replaced."""
+    _rename(path, target, _RENAME_NOREPLACE)
+
+
+def _rename(path: Path, target: Path, how: int) -> None:
+    if libc().renameat2(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(target), how) != 0:
+        raise _failed(path)
 
 
 def die_with_parent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,6 @@ from tests.faults.archives import bomb, link, plain, special, tar_of, zip_with
 from tests.faults.site import Site, archive_stage
 
 OUTSIDE = "/tmp/pipeline-faults-outside"
-
-HOLES = 8 << 30
-SECONDS_FOR_HOLES = 25.0
-"""Looking at the bytes of holes one by one takes a minute."""
 
 BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "dots": (lambda: tar_of(plain("../escaped")), "../escaped", "'..'"),
@@ -77,17 +72,6 @@ def test_a_damaged_archive_is_refused(site: Site, size: int) -> None:
     assert ended.exit_code == 1
     assert "bad: " in ended.err
     check_nothing_written(site)
-
-
-def test_a_file_of_holes_takes_no_time_and_no_room(site: Site) -> None:
-    with (site.path / "holes").open("wb") as file:
-        file.truncate(HOLES)
-    subprocess.run(["tar", "--sparse", "-cf", "holes.tar", "holes"], cwd=site.path, check=True)
-    site.recipe(archive_stage("holes.tar"))
-    ended = site.run("build", timeout=SECONDS_FOR_HOLES)
-    assert ended.exit_code == 0, ended.err
-    found = (site.images / "web/opt/x/holes").stat()
-    assert found.st_size == HOLES and found.st_blocks == 0
 
 
 def check_nothing_written(site: Site) -> None:

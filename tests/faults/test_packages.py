@@ -112,7 +112,7 @@ def test_the_package_managers_words_the_stage_and_the_way_in_are_told(shared: Si
     assert f'{place}:{number}: stage "trouble": ' in ended.err, ended.err
     assert told in ended.err
     assert f"run: pipeline shell {image} --stage trouble" in ended.err
-    inside = shared.run("shell", "--stage", "trouble", image, "--", "rpm", "-q", "bash")
+    inside = shared.run("shell", image, "--stage", "trouble", "--", "rpm", "-q", "bash")
     assert inside.exit_code == 0, inside.err
     assert inside.out.startswith("bash-")
     assert "trouble" not in shared.layers()

@@ -30,7 +30,6 @@ from pipeline.store.presence import occupied
 from pipeline.store.records import Layer, Version
 from pipeline.store.store import Store, layer_name
 
-
 TOLD = 2
 """Differences between recipe and lock that are spelled out when the lock is renewed anyway."""
 

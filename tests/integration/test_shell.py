@@ -55,7 +55,15 @@ class Terminal:
         return shown
 
     def type(self, text: str) -> None:
-        os.write(self.side, text.encode())
+        """Type, and look meanwhile at what is shown, as terminals do."""
+        rest = text.encode()
+        while rest:
+            readable, writable, _ = select.select([self.side], [self.side], [], PATIENCE)
+            assert readable or writable, self.shown
+            if readable:
+                self.shown += os.read(self.side, 4096).decode()
+            elif writable:
+                rest = rest[os.write(self.side, rest[:100]) :]
 
     def end(self) -> int:
         try:

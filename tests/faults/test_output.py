@@ -10,6 +10,7 @@ import signal
 import subprocess
 import termios
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,8 @@ def test_whoever_stops_reading_does_not_break_the_store(site: Site, stream: str)
     site.recipe(file_stage("a"), command_stage("b", "sleep 0.3"), file_stage("c"))
     reader, writer = os.pipe()
     os.close(reader)
-    process = site.start("build", **{stream: writer})
+    pipes: dict[str, Any] = {stream: writer}
+    process = site.start("build", **pipes)
     os.close(writer)
     _, err = process.communicate(timeout=30)
     assert "Traceback" not in (err or "") and "a defect" not in (err or "")

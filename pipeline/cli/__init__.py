@@ -39,6 +39,9 @@ BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; an error is printed, never raised."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # argparse gives up on what follows "--" when an option stands before it.
+    end = words.index("--") if "--" in words else len(words)
+    words, command = words[:end], words[end + 1 :]
     verb = _verb(words)
     try:
         if verb not in VERBS:
@@ -52,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         _common(options, suppress=True)
         module.arguments(options)
-        code: int = module.run(parser.parse_args(words))
+        if command and verb != "shell":
+            options.error("only pipeline shell takes a command after --")
+        code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))
         sys.stdout.flush()
     except PipelineError as error:
         return _tell(error)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 
 ON_TERMINAL = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash --norc -i; exec /bin/sh -i"]
 
@@ -21,18 +20,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--network", action="store_true", help="with this machine's network")
     parser.usage = "pipeline shell [--stage NAME] [--network] IMAGE[@N] [-- COMMAND …]"
-    parse = parser.parse_known_args
-
-    def with_command(
-        words: Sequence[str], namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """argparse gives up on what follows ``--`` when an option stands between the image and it."""
-        end = words.index("--") if "--" in words else len(words)
-        options, unknown = parse(words[:end], namespace)
-        options.command = list(words[end + 1 :])
-        return options, unknown
-
-    parser.parse_known_args = with_command  # type: ignore[method-assign, assignment]
 
 
 def run(options: argparse.Namespace) -> int:

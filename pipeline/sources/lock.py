@@ -95,6 +95,9 @@ def read(path: Path) -> Lock | None:
         lock = msgspec.convert(raw, Lock)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `")
+        unknown = re.search(r"unknown field `(\w+)`", message)
+        if unknown:
+            place = f"{place.rstrip('`') or '$'}.{unknown[1]}"
         where = f"{path}:{_line(text, place.rstrip('`'))}"
         raise _damaged(path, [Problem(message, where=where)]) from None
     problems = [Problem(message, where=f"{path}:{_line(text, place)}") for place, message in _wrong(lock)]

@@ -1,4 +1,4 @@
-"""The benchmark: ``python -m tests.bench`` (root, about 15 minutes, 25 GB of room on the disk)."""
+"""The benchmark: ``python -m tests.bench`` (root, a quarter of an hour or more, 25 GB of room)."""
 
 from __future__ import annotations
 

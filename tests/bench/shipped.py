@@ -20,6 +20,7 @@ from pipeline.stages.archive import Archive
 from pipeline.stages.base import Stage
 from pipeline.stages.command import Command
 from pipeline.stages.kernel import Kernel
+from pipeline.store.records import Version
 from pipeline.store.store import Store
 from tests.bench.measuring import BenchError, Row, Sample, in_turns, run, seconds
 from tests.bench.site import INSIDE, forget
@@ -66,6 +67,7 @@ def rows(work: Path, lab: Path, count: int) -> Iterator[Row]:
 
         ours()
         cold, by_hand = in_turns(count, ours, theirs)
+        script.check(Store.open(store).versions.resolve(IMAGE))
         note = "layers only, everything fetched before"
         yield Row(f"{IMAGE}: cold", seconds(cold), COLD_LIMIT, "shell script", seconds(by_hand), note=note)
     finally:
@@ -91,6 +93,15 @@ class Script:
             ["unshare", "--mount", "--pid", "--fork", "sh", "-c", ENTER, "sh", str(self.copy)],
             self.copy.parent,
         )
+
+    def check(self, version: Version) -> None:
+        """Raise ``BenchError`` unless the script left the packages that ``version`` has: the same work."""
+        query = ["chroot", str(self.copy), "rpm", "-qa", "--qf", r"%{NAME} %{VERSION} %{RELEASE} %{ARCH}\n"]
+        told = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+        packages = map(parse, version.packages)
+        wanted = {f"{each.name} {each.version} {each.release} {each.arch or '(none)'}" for each in packages}
+        if wanted != set(told):
+            raise BenchError(f"the script left other packages: {sorted(wanted ^ set(told))}")
 
 
 def _script(project: Project, work: Path) -> Script:

@@ -155,6 +155,6 @@ def test_a_lock_damaged_by_hand_is_refused_with_its_line(site: Site, change: obj
     site.recipe(file_stage("a"), file_stage("b"))
     ended = site.run("build")
     assert ended.exit_code == 2, ended.err
-    assert "recipes/web/recipe.lock:" in ended.err
+    assert f"recipes/web/recipe.lock:{line}: " in ended.err
     assert site.lock().read_text() == damaged
     assert "b" not in site.layers()

@@ -41,7 +41,8 @@ def die(*ignored, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if fault == "rename":
-    Path.rename = die
+    import pipeline.sources.content
+    pipeline.sources.content.rename_to_new = die
 if fault == "sync":
     os.fsync = die
 fetcher = Fetcher(Path(directory), Mirrors({"http://vendor.example.com": server}),

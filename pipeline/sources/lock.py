@@ -115,7 +115,8 @@ def text_of(lock: Lock) -> str:
     try:
         whole = msgspec.json.decode(msgspec.json.encode(lock))  # lists for tuples, which toml does not know
         parts = ({name: whole[name] for name in names if whole[name]} for names in LAYOUT)
-        text = "\n".join([HEADER, *(toml.dumps(part, encoder=encoder) for part in parts)])
+        text = "\n".join([HEADER, *(toml.dumps(part, encoder=encoder) for part in parts if part)])
+        text = text.rstrip("\n") + "\n"
         is_same = msgspec.convert(tomllib.loads(text), Lock) == lock
     except (UnicodeEncodeError, tomllib.TOMLDecodeError, msgspec.ValidationError):
         is_same = False

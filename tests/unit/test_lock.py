@@ -190,7 +190,7 @@ def line(error: UsageError) -> str:
             "locked twice",
             'location = "http://www.mellanox.com/MLNX_OFED.tgz"',
         ),
-        ("epoch", "epoc", "unknown field `epoc`", "[base]"),
+        ("epoch", "epoc", "unknown field `epoc`", "epoc = 1412812800"),
         ("version = 1", "version = 7", "made by a newer pipeline", "version = 7"),
     ],
 )

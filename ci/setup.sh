@@ -76,6 +76,8 @@ if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; 
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
 fi
+# Also where the environment forbids Python to keep bytecode as it goes: without it each start takes longer.
+.venv/bin/python -m compileall -q pipeline
 
 # The lab's base images and vendor; a minute or two the first time, nothing afterwards.
 if grep -q '^\[lab\]' pipeline.toml; then

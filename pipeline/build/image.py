@@ -63,7 +63,9 @@ class ImageBuild:
         recipe = self._recipe
         names = tuple(placed.stage.name for placed in recipe.stages)
         self._observer(ImagePlanned(image=recipe.name, stages=names))
-        found = foundation(recipe, self._site, self._store, self._job.base_version, self._observer)
+        found = self._job.found or foundation(
+            recipe, self._site, self._store, self._job.base_version, self._observer
+        )
         old = locks.read(recipe.lock_file)
         self._take_pins(found, old)
         try:
@@ -73,7 +75,7 @@ class ImageBuild:
         new = self._lock(found)
         if new != old:
             locks.write(recipe.lock_file, new)
-        version = make_version(self._store, recipe, found, planned, new)
+        version = make_version(self._store, recipe, found, planned, new, self._packages)
         self._store.forget_failure(recipe.name)
         changed = "kept" if new == old else "made" if old is None else "renewed"
         return Built(version, tuple(self.stages), changed)
@@ -254,12 +256,16 @@ def _told_of(placed: PlacedStage) -> Iterator[None]:
         raise retold(error, [of_stage(name, place, problem) for problem in error.problems]) from None
 
 
-def build_image(job: Job) -> ImageOutcome:
-    """Build, and test, one image. Never raises ``PipelineError``: problems are in the outcome."""
+def build_elsewhere(job: Job) -> ImageOutcome:
+    """Build one image in a process that was started for it; events go to ``job.events``."""
     from pipeline.build.sending import sender
 
+    return build_image(job, sender(job.events))
+
+
+def build_image(job: Job, observer: Observer) -> ImageOutcome:
+    """Build, and test, one image. Never raises ``PipelineError``: problems are in the outcome."""
     begun = time.monotonic()
-    observer = sender(job.events)
     name = job.recipe.name
     stages: list[StageOutcome] = []
     try:

@@ -38,7 +38,7 @@ def build_all(
     ``events`` is the receiving end of the socket that the jobs send to; ``tick`` is called about ten times a
     second. An image whose base failed is not tried.
     """
-    from pipeline.build.image import build_image
+    from pipeline.build.image import build_elsewhere
 
     waiting = {job.recipe.name: job for job in jobs}
     running: dict[str, Future[ImageOutcome]] = {}
@@ -53,7 +53,7 @@ def build_all(
                     continue
                 if base is not None:
                     job = replace(job, base_version=base.version)
-                running[name] = executor.submit(build_image, job)
+                running[name] = executor.submit(build_elsewhere, job)
                 running[name].add_done_callback(lambda _: ring())
             ready, _, _ = select.select([events.fileno(), alarm], [], [], TICK)
             if alarm in ready:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.build.foundation import Foundation
 from pipeline.recipe.model import Recipe, Site
 
 
@@ -21,11 +22,15 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """One image to be built; can be sent to another process. ``base_version`` is the number of the version to
-    stand on when the base is another recipe, ``events`` the descriptor of a socket for events."""
+    """One image to be built; can be sent to another process.
+
+    ``base_version`` is the number of the version to stand on when the base is another recipe; ``found`` is
+    what the image stands on, when that is known already; ``events`` the descriptor of a socket for events.
+    """
 
     site: Site
     recipe: Recipe
     options: BuildOptions
     base_version: int | None = None
+    found: Foundation | None = None
     events: int | None = None

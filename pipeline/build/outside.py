@@ -12,7 +12,6 @@ from pipeline.recipe.model import Site
 
 if TYPE_CHECKING:
     from pipeline.sources.downloads import Fetcher
-    from pipeline.sources.mirrors import Mirrors
 
 
 class Outside:
@@ -37,18 +36,13 @@ class Outside:
         return prefixes
 
     @cached_property
-    def mirrors(self) -> Mirrors:
-        """The same, for looking up."""
-        from pipeline.sources.mirrors import Mirrors
-
-        return Mirrors(self.url_prefixes)
-
-    @cached_property
     def fetcher(self) -> Fetcher:
         """What brings files into the store."""
         from pipeline.sources.downloads import Fetcher
+        from pipeline.sources.mirrors import Mirrors
 
-        return Fetcher(self._downloads, self.mirrors, self._site.downloads, self._observer)
+        mirrors = Mirrors(lambda: self.url_prefixes)
+        return Fetcher(self._downloads, mirrors, self._site.downloads, self._observer)
 
     def close(self) -> None:
         """Stop what was started."""

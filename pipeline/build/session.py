@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -28,25 +29,27 @@ def build(
     images: Sequence[str],
     options: BuildOptions,
     observer: Observer,
-    tick: Callable[[], None],
+    tick: Callable[[], None] | None,
 ) -> tuple[ImageOutcome, ...]:
     """Build ``images`` (none: all of the site), and what they are based on; publish what passed its tests.
 
-    Raises ``UsageError`` when a recipe is wrong, before anything runs; whatever goes wrong later is in the
-    outcomes.
+    ``tick`` is called about ten times a second, for a view with clocks in it. Raises ``UsageError`` when a
+    recipe is wrong, before anything runs; whatever goes wrong later is in the outcomes.
     """
     recipes = recipes_of(site, images)
     require_root()
     prepare(site, observer)
     store = Store.open(site.store)
     outcomes: dict[str, ImageOutcome] = {}
+    jobs: list[Job] = []
     for recipe in recipes:
         known = _nothing_to_do(Job(site, recipe, options), store, outcomes, observer)
-        if known is not None:
+        if isinstance(known, Job):
+            jobs.append(known)
+        else:
             outcomes[recipe.name] = known
-    left = [recipe for recipe in recipes if recipe.name not in outcomes]
-    if left:
-        outcomes |= _in_workers(site, left, options, outcomes, observer, tick)
+    if jobs:
+        outcomes |= _run(jobs, observer, tick)
     if options.publish:
         outcomes = {name: _published(site, store, outcome, options) for name, outcome in outcomes.items()}
     return tuple(outcomes[recipe.name] for recipe in recipes)
@@ -120,28 +123,32 @@ def require_root() -> None:
 
 def _nothing_to_do(
     job: Job, store: Store, done: dict[str, ImageOutcome], observer: Observer
-) -> ImageOutcome | None:
-    """The outcome of an image whose version is there and tested; None when something is to be done."""
+) -> ImageOutcome | Job:
+    """The outcome of an image whose version is there and tested; else the job, with what was found out."""
     begun = time.monotonic()
     recipe = job.recipe
-    if job.options.relock or (recipe.base_recipe and recipe.base not in done):
-        return None
+    if recipe.base_recipe and recipe.base not in done:
+        return job
     base = done[recipe.base].version if recipe.base_recipe else None
+    job = replace(job, base_version=base)
+    if job.options.relock:
+        return job
     try:
         found = known_foundation(recipe, job.site, store, base)
         if found is None:
-            return None
+            return job
+        job = replace(job, found=found)
         planned = plan(recipe, job.site, store, found, locks.read(recipe.lock_file))
     except PipelineError as error:
         return failure(recipe.name, error)
     if not planned.complete:
-        return None
+        return job
     made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
     version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words, recipe.parameters))
     if version is None:
-        return None
+        return job
     stages = tuple(
         stage_outcome(stage.placed.stage.name, stage.basis, layer, cached=True) for stage, layer in made
     )
@@ -149,7 +156,7 @@ def _nothing_to_do(
     if job.options.verify:
         verification = kept_verification(store, recipe, version)
         if verification is None:
-            return None
+            return job
         outcome = with_tests(outcome, verification)
     _tell(outcome, observer)
     return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
@@ -165,25 +172,19 @@ def _tell(outcome: ImageOutcome, observer: Observer) -> None:
     observer(ImageFinished(image=name, number=outcome.version))
 
 
-def _in_workers(
-    site: Site,
-    recipes: Sequence[Recipe],
-    options: BuildOptions,
-    done: dict[str, ImageOutcome],
-    observer: Observer,
-    tick: Callable[[], None],
-) -> dict[str, ImageOutcome]:
+def _run(jobs: Sequence[Job], observer: Observer, tick: Callable[[], None] | None) -> dict[str, ImageOutcome]:
+    """Build ``jobs``: in this process when it is one and nothing has to be drawn meanwhile."""
+    if len(jobs) == 1 and tick is None:
+        from pipeline.build.image import build_image
+
+        return {jobs[0].recipe.name: build_image(jobs[0], observer)}
     from pipeline.build.images import build_all, forked
 
-    count = min(len(recipes), os.cpu_count() or 1)
+    count = min(len(jobs), os.cpu_count() or 1)
     with forked(count) as (executor, events, number):
-        jobs = [Job(site, recipe, options, _version(done, recipe), events=number) for recipe in recipes]
-        outcomes = build_all(jobs, observer, executor, events, tick)
+        sending = [replace(job, events=number) for job in jobs]
+        outcomes = build_all(sending, observer, executor, events, tick or (lambda: None))
     return {outcome.image: outcome for outcome in outcomes}
-
-
-def _version(done: dict[str, ImageOutcome], recipe: Recipe) -> int | None:
-    return done[recipe.base].version if recipe.base_recipe and recipe.base in done else None
 
 
 def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOptions) -> ImageOutcome:

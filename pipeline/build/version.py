@@ -25,8 +25,12 @@ def make_version(
     found: Foundation,
     done: Sequence[tuple[PlannedStage, Layer]],
     lock: Lock,
+    packages: tuple[str, ...] | None,
 ) -> Version:
-    """The version that these stages are: the one that is there already, or a new one."""
+    """The version that these stages are: the one that is there already, or a new one.
+
+    ``packages`` are those of the image, None when nobody has looked; then that is done here.
+    """
     planned = [stage for stage, _ in done]
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
     content = tree(found, (layer for _, layer in done))
@@ -35,7 +39,10 @@ def make_version(
     known = store.versions.find(recipe.name, named)
     if known is not None:
         return known
-    packages, kernel = _contents(store, layers)
+    if packages is None or not done:
+        packages, kernel = _contents(store, layers)
+    else:
+        kernel = done[-1][1].kernel
     text = locks.text_of(lock)
     version = Version(
         image=recipe.name,

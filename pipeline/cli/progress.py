@@ -21,10 +21,10 @@ from pipeline.events import (
 
 
 @contextmanager
-def watching(*, verbose: bool, plain: bool) -> Iterator[tuple[Observer, Callable[[], None]]]:
-    """An observer for this process's stderr, and what is to be called now and then so that times go on."""
+def watching(*, verbose: bool, plain: bool) -> Iterator[tuple[Observer, Callable[[], None] | None]]:
+    """An observer for this process's stderr, and what is to be called now and then so that clocks go on."""
     if plain or verbose or not sys.stderr.isatty():
-        yield PlainLog(sys.stderr, verbose=verbose), lambda: None
+        yield PlainLog(sys.stderr, verbose=verbose), None
         return
     from pipeline.cli.live import LiveView
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -25,9 +26,15 @@ class Mirrors:
     ``http://host/ab``. The longest prefix wins; what it is mapped to is not looked up again.
     """
 
-    def __init__(self, prefixes: Mapping[str, str]) -> None:
-        self._prefixes = {
-            _lower_host(prefix.rstrip("/")): target.rstrip("/") or "/" for prefix, target in prefixes.items()
+    def __init__(self, prefixes: Mapping[str, str] | Callable[[], Mapping[str, str]]) -> None:
+        """A function is asked for the mirrors when the first URL is looked up, and not before."""
+        self._given = prefixes
+
+    @cached_property
+    def _prefixes(self) -> dict[str, str]:
+        given = self._given() if callable(self._given) else self._given
+        return {
+            _lower_host(prefix.rstrip("/")): target.rstrip("/") or "/" for prefix, target in given.items()
         }
 
     def to(self, url: str) -> str:

@@ -7,26 +7,37 @@ import re
 from functools import cache
 from pathlib import Path
 
+from pipeline.libraries import installed_version
+
 PACKAGE = Path(__file__).parent.parent
 IMPORT = re.compile(
     r"^\s*(?:from (pipeline[\w.]*) import ([\w, ]+|\()|import (pipeline[\w.]+))", re.MULTILINE
 )
 PARENTHESES = re.compile(r"^\s*from (pipeline[\w.]*) import \(([^)]*)\)", re.MULTILINE)
-ALWAYS = ("pipeline.chroot.enter", "pipeline.store.seal")
+ALWAYS = ("pipeline.build.stage", "pipeline.store.commit")
 """What every stage's result goes through, beside the module of its type."""
+
+LIBRARIES = {"jinja2": "Jinja2", "pycdlib": "pycdlib", "zstandard": "zstandard"}
+"""Libraries that read what goes into an image: module → distribution. The others only serve this program."""
+
+LIBRARY = re.compile(rf"^\s*(?:from|import) ({'|'.join(LIBRARIES)})\b", re.MULTILINE)
 
 
 @cache
 def code_digest(stage_type: str) -> str:
     """sha256 over the source of the stage type and of every module of this program that it imports.
 
-    Lazy imports inside functions count too. Libraries do not: what they do for an image is parsing and
-    templates, and their versions are pinned by the installation.
+    Lazy imports inside functions count too, and so do the versions of the libraries that read what goes into
+    an image.
     """
     digest = hashlib.sha256()
+    libraries: set[str] = set()
     for module, _ in modules(stage_type):
         digest.update(f"{module}\0".encode())
         digest.update(hashlib.sha256(_source(module)).digest())
+        libraries.update(LIBRARY.findall(_source(module).decode()))
+    for library in sorted(libraries):
+        digest.update(f"{library} {installed_version(LIBRARIES[library])}\n".encode())
     return digest.hexdigest()
 
 

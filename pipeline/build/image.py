@@ -20,7 +20,7 @@ from pipeline.build.plan import Pins, PlannedStage, asked_sources, plan, plan_st
 from pipeline.build.stage import StageRun, of_stage, run_stage
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
-from pipeline.errors import PipelineError, StaleLockError, retold
+from pipeline.errors import PipelineError, StaleLockError, UsageError, retold
 from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
 from pipeline.recipe.model import PlacedStage
 from pipeline.sources import lock as locks
@@ -44,7 +44,8 @@ class Built:
 
 
 class ImageBuild:
-    """One run through the stages of an image. ``stages`` grows as they are done."""
+    """One run through the stages of an image. ``stages`` grows as they are done; ``lock`` says what became of
+    recipe.lock: ``kept``, ``made`` or ``renewed``."""
 
     def __init__(self, job: Job, store: Store, outside: Outside, observer: Observer) -> None:
         self._job = job
@@ -57,6 +58,7 @@ class ImageBuild:
         self._answers: dict[str, PackageAnswer] = {}
         self._packages: tuple[str, ...] | None = None
         self.stages: list[StageOutcome] = []
+        self.lock = "kept"
 
     def run(self) -> Built:
         """Build it; what was locked on the way is kept in recipe.lock even when a stage fails."""
@@ -66,19 +68,32 @@ class ImageBuild:
         found = self._job.found or foundation(
             recipe, self._site, self._store, self._job.base_version, self._observer
         )
-        old = locks.read(recipe.lock_file)
+        old = self._lock_there()
         self._take_pins(found, old)
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
             raise self._with_kept_pins(found, old, error) from None
         new = self._lock(found)
-        if new != old:
-            locks.write(recipe.lock_file, new)
+        self._write(new, old)
         version = make_version(self._store, recipe, found, planned, new, self._packages)
         self._store.forget_failure(recipe.name)
-        changed = "kept" if new == old else "made" if old is None else "renewed"
-        return Built(version, tuple(self.stages), changed)
+        return Built(version, tuple(self.stages), self.lock)
+
+    def _lock_there(self) -> Lock | None:
+        """The lock beside the recipe; one that cannot be read is no reason not to lock anew."""
+        try:
+            return locks.read(self._recipe.lock_file)
+        except UsageError as error:
+            if not self._job.options.relock:
+                raise
+            self._note("", f"the damaged recipe.lock is replaced: {error.problems[0].message}")
+            return None
+
+    def _write(self, new: Lock, old: Lock | None) -> None:
+        if new != old:
+            locks.write(self._recipe.lock_file, new)
+            self.lock = "made" if old is None else "renewed"
 
     def _take_pins(self, found: Foundation, old: Lock | None) -> None:
         options, recipe = self._job.options, self._recipe
@@ -103,10 +118,10 @@ class ImageBuild:
     def _with_kept_pins(self, found: Foundation, old: Lock | None, error: PipelineError) -> PipelineError:
         """Keep what was locked before ``error``; only a whole resolution replaces a lock that is good."""
         new = self._lock(found)
-        if new == old or (old is not None and self._job.options.relock):
+        if old is not None and self._job.options.relock:
             return error
         try:
-            locks.write(self._recipe.lock_file, new)
+            self._write(new, old)
         except PipelineError as another:
             return retold(error, (*error.problems, *another.problems))
         return error
@@ -267,13 +282,12 @@ def build_image(job: Job, observer: Observer) -> ImageOutcome:
     """Build, and test, one image. Never raises ``PipelineError``: problems are in the outcome."""
     begun = time.monotonic()
     name = job.recipe.name
-    stages: list[StageOutcome] = []
+    build: ImageBuild | None = None
     try:
         store = Store.open(job.site.store)
         with occupied(store, partial(_waiting, name, observer)):
             with closing(Outside(job.site, store.path / "downloads", observer)) as outside:
                 build = ImageBuild(job, store, outside, observer)
-                stages = build.stages
                 built = build.run()
             observer(ImageFinished(image=name, number=built.version.number))
             outcome = ImageOutcome(
@@ -281,13 +295,14 @@ def build_image(job: Job, observer: Observer) -> ImageOutcome:
                 version=built.version.number,
                 tree=built.version.tree,
                 lock=built.lock,
-                stages=tuple(stages),
+                stages=built.stages,
             )
             if job.options.verify:
                 outcome = with_tests(outcome, verify_once(store, job.recipe, built.version, observer))
     except PipelineError as error:
         observer(ImageFinished(image=name, number=None))
-        outcome = failure(name, error, tuple(stages))
+        done = (tuple(build.stages), build.lock) if build is not None else ((), "kept")
+        outcome = failure(name, error, *done)
     return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
 
 

@@ -15,7 +15,7 @@ from pipeline.build.job import BuildOptions, Job
 from pipeline.build.outcome import ImageOutcome, failure, stage_outcome, with_tests
 from pipeline.build.plan import kernel_parameters, plan, tree, wanted
 from pipeline.build.verification import kept_verification
-from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError
+from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError, UsageError
 from pipeline.events import ImageFinished, ImagePlanned, Observer, StageFinished
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Recipe, Site
@@ -58,6 +58,12 @@ def build(
 def recipes_of(site: Site, images: Sequence[str]) -> tuple[Recipe, ...]:
     """The recipes of ``images`` and of their bases, bases first. Raises ``UsageError`` with all mistakes."""
     wanted = tuple(dict.fromkeys(images)) or recipe_names(site)
+    if not wanted:
+        raise UsageError(
+            f"there are no recipes: no NAME/recipe.toml in {site.recipes}",
+            where=str(site.file),
+            hint="recipes/ lies beside the site file",
+        )
     loaded = {recipe.name: recipe for recipe in load_recipes(wanted, site)}
     missing = [recipe.base for recipe in loaded.values() if recipe.base_recipe]
     while missing:
@@ -83,23 +89,27 @@ def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     return tuple(done.values())
 
 
-def check_locks(site: Site, images: Sequence[str]) -> None:
-    """Raise ``StaleLockError`` when a lock is not what its recipe asks for; nothing is changed.
+def check_locks(site: Site, images: Sequence[str]) -> list[str]:
+    """The images whose locks hold; ``StaleLockError`` with every difference when one does not.
 
-    A base is compared as it was imported last: importing it would change the store.
+    Nothing is changed. A base is compared as it was imported last: importing it would change the store.
     """
-    store = Store.open(site.store)
+    from pipeline.build.prospect import store_to_look_at
+
     problems: list[Problem] = []
-    for recipe in recipes_of(site, images):
-        lock = locks.read(recipe.lock_file)
-        if lock is None:
-            message = f"{recipe.name} has no recipe.lock"
-            problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
-        else:
-            base = None if recipe.base_recipe else store.base(recipe.base)
-            problems += differences(lock, wanted(recipe, site, store, base.digest if base else None))
+    recipes = recipes_of(site, images)
+    with store_to_look_at(site) as store:
+        for recipe in recipes:
+            lock = locks.read(recipe.lock_file)
+            if lock is None:
+                message = f"{recipe.name} has no recipe.lock"
+                problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
+            else:
+                base = None if recipe.base_recipe else store.base(recipe.base)
+                problems += differences(lock, wanted(recipe, site, store, base.digest if base else None))
     if problems:
         raise StaleLockError(problems)
+    return [recipe.name for recipe in recipes]
 
 
 def prepare(site: Site, observer: Observer) -> None:
@@ -158,6 +168,7 @@ def _nothing_to_do(
         if verification is None:
             return job
         outcome = with_tests(outcome, verification)
+    store.forget_failure(recipe.name)
     _tell(outcome, observer)
     return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
 

@@ -28,6 +28,9 @@ FILE = "recipe.toml"
 NOT_IMAGES = frozenset({FRAGMENTS, "clusters"})
 """Folders of ``recipes/`` that hold other things."""
 
+VERSION = re.compile(r"(.+)-[0-9]+")
+"""How the directory of a published version is called: the image's name and a number."""
+
 
 def recipe_names(site: Site) -> tuple[str, ...]:
     """The recipes that there are, sorted."""
@@ -80,9 +83,23 @@ class _Loading:
                 self.site.recipes, None, f'no recipe "{name}"{nearest(name, known) or there_are(known)}'
             )
         else:
+            self._refuse_names_of_versions(name)
             document = read_document(file, self.findings)
             if document is not None:
                 self.loaded[name] = self._recipe(name, document, above)
+
+    def _refuse_names_of_versions(self, name: str) -> None:
+        """``IMAGES/web-1`` is version 1 of ``web``, so that no image can be called that."""
+        names = set(recipe_names(self.site))
+        for longer in names:
+            match = VERSION.fullmatch(longer)
+            if match and match[1] in names and name in (longer, match[1]):
+                self.findings.add(
+                    self.site.recipes / longer / FILE,
+                    ("image", "name"),
+                    f'[image]: the name "{longer}" is that of a version of the image "{match[1]}"',
+                    "name one of the two otherwise",
+                )
 
     def _recipe(self, name: str, document: Document, above: tuple[str, ...]) -> Recipe | None:
         told = self.findings.told

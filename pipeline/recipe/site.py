@@ -30,7 +30,8 @@ URL = re.compile(r"(?:https?|ftp)://[^\s/]+\S*")
 
 HOW_TO_MAKE = (
     f'write {FILE} beside recipes/: [site], store = "DIRECTORY" (where layers and versions are kept), '
-    'images = "DIRECTORY" (where they are published, such as /cm/images), [bases], NAME = "DIRECTORY"'
+    'images = "DIRECTORY" (where they are published, such as /cm/images/published), '
+    '[bases], NAME = "DIRECTORY"'
 )
 
 Table = TypeVar("Table", bound=msgspec.Struct)
@@ -49,6 +50,16 @@ def load_site(path: Path | None) -> Site:
     findings.raise_if_any()
     assert site is not None  # everything that makes it None has been told
     return site
+
+
+def _real(path: Path) -> Path:
+    """Where ``path`` leads through links, as far as it is there."""
+    return Path(os.path.realpath(path))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = _real(one), _real(other)
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _nearest_file() -> Path:
@@ -74,10 +85,11 @@ class _Reading:
         store = self.path(("site", "store"), site.store) if site else None
         images = self.path(("site", "images"), site.images) if site else None
         home = self.path(("lab", "home"), lab.home) if lab else None
-        bases = self.bases()
+        bases = {**({name: home / "images" / name for name in LAB_BASES} if home else {}), **self.bases()}
         mirrors = self.mirrors()
-        if store and images and (store.is_relative_to(images) or images.is_relative_to(store)):
+        if store and images and _overlap(store, images):
             self.say(("site", "images"), '"images" and "store" cannot be one inside the other')
+        self.refuse_overlaps(bases, store=store, images=images)
         if site is None or downloads is None or store is None or images is None:
             return None
         return Site(
@@ -85,7 +97,7 @@ class _Reading:
             project=self.file.parent,
             store=store,
             images=images,
-            bases={**({name: home / "images" / name for name in LAB_BASES} if home else {}), **bases},
+            bases=bases,
             mirrors=mirrors,
             publish_mode=site.publish,
             downloads=Downloads(downloads.attempts, downloads.timeout, downloads.longest_wait),
@@ -136,6 +148,14 @@ class _Reading:
             if path:
                 bases[name] = path
         return bases
+
+    def refuse_overlaps(self, bases: Mapping[str, Path], **others: Path | None) -> None:
+        """Tell of every base that would be imported with what is made of it, or be made of it."""
+        for name, base in bases.items():
+            at = ("bases", name) if name in self.tables.get("bases", {}) else ("lab", "home")
+            for other, path in others.items():
+                if path and _overlap(base, path):
+                    self.say(at, f'the base "{name}" and "{other}" cannot be one inside the other')
 
     def mirrors(self) -> dict[str, str]:
         mirrors: dict[str, str] = {}

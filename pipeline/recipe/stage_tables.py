@@ -13,6 +13,7 @@ from pipeline.recipe.findings import Findings, where
 from pipeline.recipe.kinds import described, there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.model import Place, PlacedStage
+from pipeline.recipe.named_files import file_faults
 from pipeline.recipe.names import file_name_fault
 from pipeline.recipe.overlays import parameters_of, tree_fault
 from pipeline.recipe.scopes import Scope, declare
@@ -85,6 +86,9 @@ class Expansion:
             return
         for option, message in stage.check() if complete else ():
             say(undotted(option), f'option "{option}": {message}' if option else message)
+        for location, message in file_faults(stage, self.project):
+            named = next((option for option, form in forms.items() if _holds(form, location)), None)
+            say((named,) if named else (), message)
         used = self._trees(stage, table, place, scope, say)
         values = {key: scope.parameters[key] for key in used if key in scope.parameters}
         self.stages.append(PlacedStage(stage, place, values))
@@ -194,3 +198,10 @@ class Expansion:
                 return None
             self.fragments[file] = read_document(file, self.findings)
         return self.fragments[file]
+
+
+def _holds(value: Any, wanted: str) -> bool:
+    """Whether ``wanted`` is ``value`` or stands somewhere in its lists."""
+    if isinstance(value, list | tuple):
+        return any(_holds(each, wanted) for each in value)
+    return bool(value == wanted)

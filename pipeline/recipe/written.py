@@ -82,7 +82,7 @@ class SiteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[site]``. Paths are absolute, or relative to the folder of the site file."""
 
     store: Annotated[str, Meta(description="Where downloads, layers and versions are kept.")]
-    images: Annotated[str, Meta(description="Where versions are published, such as /cm/images.")]
+    images: Annotated[str, Meta(description="Where versions are published, such as /cm/images/published.")]
     publish: Annotated[
         Literal["overlay", "copy"],
         Meta(description="Published directories are mounted overlays, or full copies."),

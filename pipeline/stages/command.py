@@ -106,6 +106,11 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
             found.append(("cwd", f"{self.cwd!r} is not absolute"))
         if not self.exit_codes:
             found.append(("exit_codes", "none would mean success"))
+        found += [
+            ("exit_codes", f"{code} is no exit code: they go from 0 to 255")
+            for code in self.exit_codes
+            if not 0 <= code <= 255
+        ]
         found += [("env", f"{name!r} is no name") for name in self.env if not name or "=" in name]
         found += [("logs", f"{path!r} is not absolute") for path in self.logs if not path.startswith("/")]
         found += _bad_patterns("fail_on", self.fail_on)
@@ -154,7 +159,6 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
             if not paths:
                 root.note(f"logs: no file matches {pattern}")
             for path in paths:
-                root.note(f"log {path}:")
                 root.run(["cat", path], exit_codes=())
 
     def _report_tolerated(self, root: Root, lines: Sequence[str]) -> None:

@@ -158,3 +158,64 @@ def test_a_lock_damaged_by_hand_is_refused_with_its_line(site: Site, change: obj
     assert f"recipes/web/recipe.lock:{line}: " in ended.err
     assert site.lock().read_text() == damaged
     assert "b" not in site.layers()
+
+
+def test_sources_that_cannot_be_had_are_all_told_before_anything_runs(site: Site) -> None:
+    site.write("files/there.tar", "")
+    site.recipe(
+        file_stage("first"),
+        archive_stage("gopher://x/y.tgz", name="scheme"),
+        archive_stage("files/missing.tgz", name="missing"),
+        archive_stage("files", name="folder"),
+        archive_stage("../../../etc/passwd", name="outside"),
+        '\n[[stage]]\nname = "rpm"\ntype = "packages"\ninstall = ["files/none.rpm"]\n',
+    )
+    ended = site.run("build")
+    assert ended.exit_code == 2, ended.err
+    for words in (
+        'stage 2 "scheme": "gopher://x/y.tgz" cannot be fetched: unknown scheme "gopher"',
+        'stage 3 "missing": "files/missing.tgz" does not exist',
+        'stage 4 "folder": "files" is no file',
+        'stage 5 "outside": "../../../etc/passwd" leads out of the project',
+        'stage 6 "rpm": "files/none.rpm" does not exist',
+    ):
+        assert words in ended.err
+    assert not site.store.exists()
+
+
+def test_an_exit_code_that_no_program_has_is_refused(site: Site) -> None:
+    site.recipe('\n[[stage]]\nname = "a"\ntype = "command"\nshell = "true"\nexit_codes = [300]\n')
+    ended = site.run("build")
+    assert ended.exit_code == 2
+    assert "300 is no exit code" in ended.err
+
+
+def test_a_project_without_recipes_is_an_error_and_no_success(site: Site) -> None:
+    for verb in ("build", "lock"):
+        ended = site.run(verb)
+        assert ended.exit_code == 2
+        assert "there are no recipes" in ended.err
+
+
+def test_lock_replaces_a_damaged_lock(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build").exit_code == 0
+    site.lock().write_text("x = [")
+    assert site.run("build").exit_code == 2
+    ended = site.run("lock")
+    assert ended.exit_code == 0, ended.err
+    assert "the damaged recipe.lock is replaced" in ended.err
+    assert site.run("build", "--locked").exit_code == 0
+
+
+def test_a_failure_that_was_mended_is_not_entered_any_more(site: Site) -> None:
+    good = site.recipe(file_stage("a"))
+    assert site.run("build").exit_code == 0
+    text = good.read_text()
+    edit = '\n[[stage]]\nname = "b"\ntype = "edit"\nfile = "/etc/passwd"\nafter = "nowhere"\ninsert = "x"\n'
+    good.write_text(text + edit)
+    assert site.run("build").exit_code == 1
+    assert (site.store / "failed/web").exists()
+    good.write_text(text)
+    assert site.run("build").exit_code == 0
+    assert not (site.store / "failed/web").exists()

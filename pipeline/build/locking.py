@@ -23,7 +23,7 @@ def answer(
     manager's words.
     """
     with throwaway(store, run, observer) as (root, out):
-        resolution = resolve(root, request, files=run.inputs().sources, mirrors=outside.url_prefixes)
+        resolution = resolve(root, request, files=run.inputs().sources, mirrors=outside.repository_prefixes)
         given = tuple(_given(package, site, outside) for package in resolution.install if not package.file)
         found = tuple(package for package in resolution.install if package.file)
         fetched = _fetched(found, out, site, outside)

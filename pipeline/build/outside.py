@@ -36,6 +36,24 @@ class Outside:
         return prefixes
 
     @cached_property
+    def repository_prefixes(self) -> dict[str, str]:
+        """The same for the package manager of an image, which sees no directory of this machine.
+
+        Mirrors that are directories are served to it on the loopback interface.
+        """
+        from pipeline.sources.mirrors import is_url
+
+        return {
+            prefix: target if is_url(target) else self._served(Path(target))
+            for prefix, target in self.url_prefixes.items()
+        }
+
+    def _served(self, folder: Path) -> str:
+        from pipeline.lab.mirror import Mirror
+
+        return self._closing.enter_context(Mirror(folder)).url
+
+    @cached_property
     def fetcher(self) -> Fetcher:
         """What brings files into the store."""
         from pipeline.sources.downloads import Fetcher

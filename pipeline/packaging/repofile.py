@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.sources.mirrors import Mirrors
+
 FOLDER = "/etc/yum.repos.d"
 MAIN_FILES = ("/etc/yum.conf", "/etc/dnf/dnf.conf")
 """Repositories may stand there as well (yum.conf(5), dnf.conf(5))."""
@@ -60,18 +62,13 @@ def checked(text: str) -> str:
 
 def redirected(text: str, mirrors: Mapping[str, str]) -> str:
     """``text`` with each URL that starts with a key of ``mirrors``, the longest one, at its mirror."""
-    return URL.sub(lambda found: to_mirror(found[0], mirrors), text)
-
-
-def to_mirror(url: str, mirrors: Mapping[str, str]) -> str:
-    """Where ``url`` is fetched from."""
-    prefix = max((prefix for prefix in mirrors if url.startswith(prefix)), key=len, default=None)
-    return url if prefix is None else mirrors[prefix] + url[len(prefix) :]
+    known = Mirrors(mirrors)
+    return URL.sub(lambda found: known.to(found[0]), text)
 
 
 def from_mirror(url: str, mirrors: Mapping[str, str]) -> str:
-    """The URL that ``to_mirror`` turned into ``url``."""
-    return to_mirror(url, {mirror: prefix for prefix, mirror in mirrors.items()})
+    """The URL that was redirected to ``url``."""
+    return Mirrors(mirrors).back(url)
 
 
 def redirect_all(mirrors: Mapping[str, str]) -> tuple[str, ...]:

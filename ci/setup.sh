@@ -81,5 +81,9 @@ fi
 
 # The lab's base images and vendor; a minute or two the first time, nothing afterwards.
 if grep -q '^\[lab\]' pipeline.toml; then
-    .venv/bin/pipeline lab build >/dev/null
+    if [ $manager = apt ]; then
+        .venv/bin/pipeline lab build >/dev/null
+    else
+        echo "setup: the lab takes Debian or Ubuntu; write a site of your own into pipeline.toml (docs/bright.toml)"
+    fi
 fi

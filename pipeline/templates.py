@@ -8,6 +8,7 @@ Jinja's, with the same result for what both can read.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,12 +114,24 @@ def render(text: str, parameters: Mapping[str, Any]) -> str:
         raise UsageError(problems)
     if _is_plain(text):
         return put_in(text, parameters)
-    from jinja2 import TemplateError
-
     try:
         return _environment(text).from_string(text).render(parameters)
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise UsageError(f"the template cannot be rendered: {error}") from error
+    except UsageError:
+        raise
+    except Exception as error:
+        # A template is a program of the user's: whatever it raises is wrong with it.
+        said = str(error) or type(error).__name__
+        raise UsageError(f"{_line_of(error)}the template cannot be rendered: {said}") from error
+
+
+def _line_of(error: BaseException) -> str:
+    """``line N: ``, where Jinja says that the template was; empty when it does not."""
+    lines = [
+        number
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == "<template>"
+    ]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def _is_plain(text: str) -> bool:
@@ -128,9 +141,11 @@ def _is_plain(text: str) -> bool:
 
 
 def _environment(text: str) -> Environment:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = Environment(
+    # Templates are rendered by this program, as root and outside of any chroot.
+    environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,

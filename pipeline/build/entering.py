@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from pipeline.chroot.root import RootSpec
 from pipeline.errors import UsageError
-from pipeline.store.presence import entered
+from pipeline.store.presence import entered, failure_entered
 from pipeline.store.store import Store
 
 
@@ -16,13 +16,17 @@ def root_of(store: Store, label: str, stage: str | None, *, network: bool = Fals
     """What to enter for ``label`` (``IMAGE[@N]``) and ``stage``.
 
     A failed stage is entered as it was left, and keeps what is done there; the rest is thrown away. Raises
-    ``UsageError`` when there is no such version or stage.
+    ``UsageError`` when there is no such version or stage, ``PipelineError`` when somebody is in the failed
+    one already.
     """
-    failed = store.failed(label, stage) if stage is not None and "@" not in label else None
-    if failed is not None:
-        layers = tuple(map(store.layer_tree, failed.failure.layers))
-        yield RootSpec(layers=layers, upper=failed.upper, work=failed.work, network=network, hostname=label)
-        return
+    if stage is not None and "@" not in label:
+        with failure_entered(store, label, stage) as failed:
+            if failed is not None:
+                layers = tuple(map(store.layer_tree, failed.failure.layers))
+                yield RootSpec(
+                    layers=layers, upper=failed.upper, work=failed.work, network=network, hostname=label
+                )
+                return
     version = store.versions.resolve(label)
     names = version.layers
     if stage is not None:

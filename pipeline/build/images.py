@@ -77,7 +77,10 @@ def forked(count: int) -> Iterator[tuple[Executor, socket.socket, int]]:
     receiving.setblocking(False)
     with receiving, sending:
         executor = ProcessPoolExecutor(
-            count, mp_context=multiprocessing.get_context("fork"), initializer=_begin_worker
+            count,
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=begin_worker,
+            initargs=(os.getpid(),),
         )
         try:
             yield executor, receiving, sending.fileno()
@@ -88,10 +91,13 @@ def forked(count: int) -> Iterator[tuple[Executor, socket.socket, int]]:
         executor.shutdown()
 
 
-def _begin_worker() -> None:
+def begin_worker(parent: int) -> None:
+    """Have this process end with ``parent`` (a process id), and do so now when that one has ended already."""
     from pipeline.chroot.syscalls import die_with_parent
 
     die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

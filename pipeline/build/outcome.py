@@ -55,13 +55,15 @@ class ImageOutcome(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Trouble, ...] = ()
 
 
-def failure(image: str, error: PipelineError, stages: tuple[StageOutcome, ...] = ()) -> ImageOutcome:
+def failure(
+    image: str, error: PipelineError, stages: tuple[StageOutcome, ...] = (), lock: str = "kept"
+) -> ImageOutcome:
     """The outcome of an image that ended with ``error`` after ``stages``."""
     problems = tuple(
         Trouble(message=problem.message, where=problem.where, hint=problem.hint, command=problem.command)
         for problem in error.problems
     )
-    return ImageOutcome(image=image, exit_code=error.exit_code, stages=stages, problems=problems)
+    return ImageOutcome(image=image, exit_code=error.exit_code, stages=stages, lock=lock, problems=problems)
 
 
 def stage_outcome(name: str, basis: Mapping[str, Any], layer: Layer, *, cached: bool) -> StageOutcome:

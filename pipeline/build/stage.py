@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +27,7 @@ from pipeline.store.work import Work
 NO_SPACE = os.strerror(errno.ENOSPC)
 """As programs of an image say it too: they run with LANG=C."""
 DISK_FULL = "the disk of the store is full: make room (pipeline gc) and run the same command again"
+TRACEBACK = "Traceback (most recent call last):"
 RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
 
@@ -86,10 +89,10 @@ def run_stage(
     """
     observer(StageStarted(image=run.image, stage=run.stage.name))
     notes: list[str] = []
-    run.stage.prepare()
-    with store.begin(run.parents) as work, open(work.log, "a", errors="replace") as log:
+    with store.begin(run.parents) as work, _log_of(work) as log:
         hear = _hearer(run, log, observer)
-        try:
+        with _kept_on_failure(store, work, run, log):
+            run.stage.prepare()
             with enter(
                 spec(store, work, run, network=run.stage.wants_network()),
                 on_line=hear,
@@ -99,32 +102,25 @@ def run_stage(
                 run.stage.run(root, run.inputs())
                 after = installed(root) if _touched(work.upper) else before
                 kernel, shims = root.kernel, root.shims
-            remove_tree(work.path / "shims")
             draft = Draft(
                 key=run.key,
                 image=run.image,
                 stage=run.stage.name,
                 type=str(run.basis["type"]),
                 notes=tuple(notes),
-                added=_minus(after, before),
+                added=_minus(after, before) if before is not None else (),
                 removed=_minus(before, after),
                 kernel=kernel,
                 basis=dict(run.basis),
             )
-            log.flush()
             return store.commit(work, draft, epoch=run.epoch, shims=shims), after
-        except PipelineError as error:
-            log.flush()
-            raise _kept(store, work, run, error) from None
 
 
 def _packages_before(
     root: EnteredRoot, stage: Stage, packages: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """Only types that run programs of the image can change its packages; for others it costs nothing."""
-    if packages is None and type(stage).__name__ in ("Packages", "Command"):
-        return installed(root)
-    return packages
+    """Nobody looks for a type that cannot change them."""
+    return installed(root) if packages is None and stage.changes_packages() else packages
 
 
 def _touched(upper: Path) -> bool:
@@ -158,26 +154,67 @@ def of_stage(name: str, place: str, problem: Problem) -> Problem:
     return Problem(f'stage "{name}": {inner}{problem.message}', place, problem.hint, problem.command)
 
 
-def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> PipelineError:
-    """Put the failed stage aside and say where it stands in the recipe and how to get in."""
-    store.fail(
-        work,
-        Failure(
-            image=run.image,
-            stage=run.stage.name,
-            key=run.key,
-            layers=run.parents,
-            message=str(error),
-            when=time.time(),
-        ),
+def _log_of(work: Work) -> TextIO:
+    """The log, unbuffered: on a full disk nothing is left to be written, and to fail, when it is closed."""
+    return TextIOWrapper(open(work.log, "ab", buffering=0), errors="replace", write_through=True)
+
+
+@contextmanager
+def _kept_on_failure(store: Store, work: Work, run: StageRun, log: TextIO) -> Iterator[None]:
+    """Whatever fails in the block is kept as a failure of the stage, a defect of this program too."""
+    try:
+        yield
+    except PipelineError as error:
+        raise _kept(store, work, run, error) from None
+    except BrokenPipeError:  # nobody reads what this program prints
+        raise
+    except Exception as error:
+        with suppress(OSError):
+            log.write("".join(traceback.format_exception(error)))
+        raise _kept(store, work, run, _of_exception(error, run.image)) from None
+
+
+def _of_exception(error: Exception, image: str) -> PipelineError:
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename
+        return PipelineError(
+            error.strerror, where=os.fsdecode(name) if isinstance(name, str | bytes) else None
+        )
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if TRACEBACK in text:  # that of a function which failed in the chroot
+        text = text.splitlines()[-1]
+    return PipelineError(
+        f"a defect of this program: {text}",
+        hint=f"please report it with failed/{image}/log.txt of the store",
     )
-    enter_it = f"pipeline shell {run.image} --stage {run.stage.name}"
+
+
+def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> PipelineError:
+    """Put the failed stage aside and say where it stands in the recipe and how to get in.
+
+    When it cannot even be put aside, that is said as well, after what failed first.
+    """
     place = run.place()
     problems = [of_stage(run.stage.name, place, problem) for problem in error.problems]
     last = problems[-1]
+    enter_it: str | None = f"pipeline shell {run.image} --stage {run.stage.name}"
+    lost: list[Problem] = []
+    failure = Failure(
+        image=run.image,
+        stage=run.stage.name,
+        key=run.key,
+        layers=run.parents,
+        message=str(error),
+        when=time.time(),
+    )
+    try:
+        store.fail(work, failure)
+    except PipelineError as second:
+        enter_it = None
+        lost = [of_stage(run.stage.name, place, problem) for problem in second.problems]
     hint = last.hint or (DISK_FULL if NO_SPACE in last.message else None)
     problems[-1] = Problem(last.message, last.where, hint, last.command or enter_it)
-    return retold(error, problems)
+    return retold(error, [*problems, *lost])
 
 
 @contextmanager
@@ -187,14 +224,14 @@ def throwaway(store: Store, run: StageRun, observer: Observer) -> Iterator[tuple
     Yields the root and the directory of this machine that OUT is. A failure is kept as one of the stage.
     """
     observer(StageStarted(image=run.image, stage=run.stage.name, what="locking"))
-    with store.begin(run.parents) as work, open(work.log, "a", errors="replace") as log:
+    with store.begin(run.parents) as work, _log_of(work) as log:
         out = work.path / "out"
-        out.mkdir()
         hear = _hearer(run, log, observer)
-        try:
-            with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
-                yield root, out
-        except PipelineError as error:
-            log.flush()
-            remove_tree(out)
-            raise _kept(store, work, run, error) from None
+        with _kept_on_failure(store, work, run, log):
+            out.mkdir()
+            try:
+                with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
+                    yield root, out
+            except BaseException:
+                remove_tree(out)
+                raise

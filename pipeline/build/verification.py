@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipeline.events import Line, Observer, StageStarted
 from pipeline.recipe.model import Recipe
 from pipeline.store.presence import entered
@@ -29,8 +27,6 @@ def verify_once(store: Store, recipe: Recipe, version: Version, observer: Observ
 
 def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -> Verification:
     """Run the tests of ``recipe`` in the chroot of ``version`` and keep the results with it."""
-    from tempfile import TemporaryDirectory
-
     from pipeline.chroot.enter import enter
     from pipeline.chroot.root import RootSpec
     from pipeline.verify.runner import ImageFacts, run_tests
@@ -48,8 +44,8 @@ def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -
         observer(Line(image=version.image, stage=STAGE, text=text))
 
     spec = RootSpec(layers=tuple(map(store.layer_tree, version.layers)))
-    with entered(store.versions.directory(version)), TemporaryDirectory(prefix="pipeline-tests-") as folder:
-        out = Path(folder)
+    with entered(store.versions.directory(version)), store.begin() as work:
+        out = work.path / "reports"
         with enter(spec) as root:
             verification = run_tests(recipe.tests, root, facts, out, hear)
         files = {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,8 +24,11 @@ T = TypeVar("T")
 SEGFAULT = {-signal.SIGSEGV, 128 + signal.SIGSEGV}
 
 
-def environment(spec: RootSpec) -> dict[str, str]:
-    """What programs in the root find in their environment; nothing of this process's own."""
+def environment(spec: RootSpec, kernel: str | None) -> dict[str, str]:
+    """What programs in the root find in their environment; nothing of this process's own.
+
+    ``kernel`` is the image's: modprobe would take that of this machine (modprobe(8), MODPROBE_OPTIONS).
+    """
     clean = {
         "PATH": server.PATH,
         "HOME": "/root",
@@ -38,6 +41,8 @@ def environment(spec: RootSpec) -> dict[str, str]:
     }
     if spec.epoch is not None:
         clean["SOURCE_DATE_EPOCH"] = str(spec.epoch)
+    if kernel is not None:
+        clean["MODPROBE_OPTIONS"] = f"-S {kernel}"
     return clean
 
 
@@ -176,8 +181,7 @@ def enter(
     ``maps`` says whether this machine has a vsyscall page. Raises ``MachineError`` when this machine can't
     make such a root.
     """
-    work = partial(server.serve, environment=environment(spec))
-    with _standing(spec, work) as (connection, kernel, laid):
+    with _standing(spec, server.serve) as (connection, kernel, laid):
         root = EnteredRoot(connection, kernel, laid, on_line, on_note, maps)
         yield root
         root.close()
@@ -191,8 +195,11 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
     no such program.
     """
     on_terminal = os.isatty(0) and os.isatty(1)
-    full = {**environment(spec), "TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
-    work = partial(interactive.run, argv=argv, env=full, on_terminal=on_terminal)
+    more = {"TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
+
+    def work(theirs: socket.socket, env: Mapping[str, str]) -> None:
+        interactive.run(theirs, argv, {**env, **more}, on_terminal)
+
     with _standing(spec, work) as (connection, _, _):
         if on_terminal:
             _, (side, *_), _, _ = socket.recv_fds(connection, 1, 1)
@@ -213,10 +220,11 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
 
 @contextmanager
 def _standing(
-    spec: RootSpec, work: Callable[[socket.socket], None]
+    spec: RootSpec, work: Callable[[socket.socket, Mapping[str, str]], None]
 ) -> Iterator[tuple[socket.socket, str | None, Mapping[str, str]]]:
-    """A root in whose first process ``work`` runs, with one end of a connection; yields the other end, the
-    kernel and the shims. When the block is left by an exception, all in the root is ended."""
+    """A root in whose first process ``work`` runs, with one end of a connection and the environment of
+    programs; yields the other end, the kernel and the shims. When the block is left by an exception, all in
+    the root is ended."""
     ours, theirs = socket.socketpair()
 
     def inside() -> None:
@@ -226,14 +234,14 @@ def _standing(
             if not spec.network:
                 syscalls.unshare(syscalls.CLONE_NEWNET)
                 syscalls.loopback_up()
-            root = mounts.assemble(spec)
+            root = mounts.assemble(spec, shims_folder)
         except Exception as error:
             wire.send(theirs, ("failed", str(error)))
             return
         wire.send(theirs, ("ready", root.kernel, root.shims))
-        work(theirs)
+        work(theirs, environment(spec, root.kernel))
 
-    with ours:
+    with ours, _shims_folder(spec) as shims_folder:
         keeper = _start(inside, theirs)
         try:
             theirs.close()
@@ -246,6 +254,24 @@ def _standing(
             raise
         finally:
             processes.wait(keeper)
+
+
+@contextmanager
+def _shims_folder(spec: RootSpec) -> Iterator[str | None]:
+    """A directory beside the upper one for stand-ins, of nobody else; None for a root that is thrown away."""
+    if spec.upper is None:
+        yield None
+        return
+    folder = f"{spec.upper.parent}/shims.{os.urandom(8).hex()}"
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        raise _cannot(str(error)) from None
+    try:
+        yield folder
+    finally:
+        # The store may have put the directory that it is in aside; then it goes with that.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(inside: Callable[[], None], theirs: socket.socket) -> int:

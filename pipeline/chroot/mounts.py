@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +59,9 @@ KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 AUDIT_WRITE SETFCAP (capabilities(7)): what packages need. Not SYS_ADMIN (mounts), SYS_RAWIO and SYS_MODULE
 (hardware), SYS_BOOT, SYS_TIME, NET_ADMIN."""
 
+NET_RAW = 13
+"""Packets of any kind: good for nothing on loopback, but not for the network of this machine."""
+
 
 @dataclass(frozen=True)
 class Assembled:
@@ -69,11 +71,15 @@ class Assembled:
     shims: dict[str, str]
 
 
-def assemble(spec: RootSpec) -> Assembled:
-    """Build the root of ``spec`` and make it this process's root. To be called in fresh namespaces."""
+def assemble(spec: RootSpec, shims_folder: str | None) -> Assembled:
+    """Build the root of ``spec`` and make it this process's root. To be called in fresh namespaces.
+
+    ``shims_folder`` is an empty directory for the stand-ins, on the filesystem of ``spec.upper``: layers on
+    one filesystem keep one st_dev for all files of the root. Without it they are in memory.
+    """
     mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     host_resolver = _host_resolv_conf() if spec.network else None
-    opened = _Opened(spec)
+    opened = _Opened(spec, shims_folder)
     mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     below, root, real = f"{STAGE}/below", f"{STAGE}/root", f"{STAGE}/real"
     for folder in (below, root, real, f"{STAGE}/upper", f"{STAGE}/work", f"{STAGE}/shims"):
@@ -108,7 +114,7 @@ def assemble(spec: RootSpec) -> Assembled:
     os.chdir(root)
     socket.sethostname(spec.hostname[:LONGEST_HOSTNAME])
     syscalls.pivot_here()
-    syscalls.keep_capabilities(KEPT_CAPABILITIES)
+    syscalls.keep_capabilities(KEPT_CAPABILITIES - {NET_RAW} if spec.network else KEPT_CAPABILITIES)
     # Whoever could trace this process or open its descriptors would be outside, and speak in its name.
     syscalls.keep_to_itself()
     opened.close()
@@ -121,19 +127,12 @@ class _Opened:
     Each attribute is a path ``/proc/self/fd/N``: short too, for mount(2) takes one page of options.
     """
 
-    def __init__(self, spec: RootSpec) -> None:
+    def __init__(self, spec: RootSpec, shims_folder: str | None) -> None:
         self._numbers: list[int] = []
         self.layers = [self._open(str(layer)) for layer in spec.layers]
         self.upper = self._open(str(spec.upper)) if spec.upper else None
         self.work = self._open(str(spec.work)) if spec.work else None
-        self.shims: str | None = None
-        if spec.upper:
-            # Beside the upper directory: layers on one filesystem keep one st_dev for all files of the root.
-            folder = spec.upper.parent / "shims"
-            if folder.exists():  # of a stage that failed and is entered again, perhaps otherwise
-                shutil.rmtree(folder)
-            folder.mkdir()
-            self.shims = self._open(str(folder))
+        self.shims = self._open(shims_folder) if shims_folder else None
         self.binds = {inside: self._open(str(host)) for inside, host in (spec.binds or {}).items()}
         self.out = self._open(str(spec.out)) if spec.out else None
 
@@ -269,13 +268,13 @@ def _fill_run(run: str, below: str, opened: _Opened) -> None:
         target = run + OUT.removeprefix("/run")
         os.mkdir(target)
         bind(opened.out, target)
-    for folder in shims.FOLDERS:
-        program = resolve(below, f"{folder}/systemctl")
+    for name in shims.PASSING_ON:
+        found = (resolve(below, f"{folder}/{name}") for folder in shims.FOLDERS)
+        program = next((path for path in found if path is not None), None)
         if program is not None:
-            target = run + f"{shims.REAL}/systemctl".removeprefix("/run")
+            target = run + f"{shims.REAL}/{name}".removeprefix("/run")
             _write(target, b"")
             bind(f"{below}/{program}", target, read_only=True)
-            break
 
 
 def _write(path: str, content: bytes) -> None:

@@ -81,6 +81,19 @@ echo "systemctl $*: not done, this is an image"
 exit 0
 """
 
+DEPMOD = """#!/bin/sh
+# For the kernel of the image where none is named; it may stand before the options, and before names of files.
+for word; do
+    case $word in [0-9]*.[0-9]*) exec {real}/depmod "$@" ;; esac
+done
+exec {real}/depmod {kernel} "$@"
+"""
+
+MODINFO = """#!/bin/sh
+# Of the kernel of the image, where no other is named: the last -k counts.
+exec {real}/modinfo -k {kernel} "$@"
+"""
+
 NOT_DONE = """#!/bin/sh
 # Nothing is started in an image.
 echo "${{0##*/}} $*: not done, this is an image"
@@ -94,7 +107,6 @@ killproc() { echo "killproc $*: not done, this is an image"; return 0; }
 """
 
 PROGRAMS = {
-    "uname": UNAME,
     "service": SERVICE,
     "systemctl": SYSTEMCTL,
     "initctl": NOT_DONE,
@@ -102,6 +114,12 @@ PROGRAMS = {
     "start-stop-daemon": NOT_DONE,
     "invoke-rc.d": NOT_DONE,
 }
+OF_KERNEL = {"uname": UNAME, "depmod": DEPMOD, "modinfo": MODINFO}
+"""Only where the image has a kernel. No modprobe: dracut copies that and kmod, as it finds them, into the
+ramdisk that nodes boot from (its module 99base). modprobe reads MODPROBE_OPTIONS instead: see ``enter``."""
+LINKS = ("depmod", "modinfo")
+"""Of kmod, these are links to one program that does more: the link is stood in for, and not the program."""
+PASSING_ON = ("systemctl", *LINKS)
 FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin")
 INIT_FUNCTIONS = ("etc/rc.d/init.d/functions", "etc/init.d/functions")
 MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "var/tmp")
@@ -129,11 +147,13 @@ def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
     """Path in the image → content of what stands in for it, for each program that the image has."""
     found: dict[str, bytes] = {}
     for place in FOLDERS:
-        for name, text in PROGRAMS.items():
-            if name == "uname" and kernel is None:
-                continue
+        for name, text in (PROGRAMS if kernel is None else PROGRAMS | OF_KERNEL).items():
             path = resolve(below, f"{place}/{name}")
-            if path is not None and path not in found and os.path.isfile(f"{below}/{path}"):
+            if path is None or not os.path.isfile(f"{below}/{path}"):
+                continue
+            if name in LINKS:
+                path = f"{resolve(below, place)}/{name}"
+            if path not in found:
                 content = text.format(kernel=shlex.quote(kernel or ""), machine=os.uname().machine, real=REAL)
                 found[path] = content.encode()
     for place in INIT_FUNCTIONS:
@@ -147,7 +167,7 @@ def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
 def _put(origin: str, target: str, content: bytes) -> str:
     with open(target, "wb") as file:
         file.write(content)
-        os.fchmod(file.fileno(), 0o644)
+        os.fchmod(file.fileno(), 0o755 if os.path.islink(origin) else 0o644)
     _like(origin, target)
     return hashlib.sha256(content).hexdigest()
 

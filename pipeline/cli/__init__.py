@@ -38,6 +38,8 @@ BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; an error is printed, never raised."""
+    if sys.stdout is None:  # closed by the caller (>&-)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
     words = list(sys.argv[1:] if argv is None else argv)
     # argparse gives up on what follows "--" when an option stands before it.
     end = words.index("--") if "--" in words else len(words)
@@ -67,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
+    except OSError as error:
+        return _tell(PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
     except Exception as error:
         return _tell_defect(error)
     return code

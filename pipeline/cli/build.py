@@ -47,7 +47,9 @@ def tell(outcomes: tuple[ImageOutcome, ...], *, as_json: bool) -> int:
         document = msgspec.json.format(msgspec.json.encode({"images": outcomes}), indent=2)
         print(document.decode())
     else:
-        print("\n\n".join(_image(outcome) for outcome in outcomes if outcome.stages))
+        tables = [_image(outcome) for outcome in outcomes if outcome.stages]
+        if tables:
+            print("\n\n".join(tables))
     for outcome in outcomes:
         for trouble in outcome.problems:
             _problem(outcome.image, trouble.message, trouble.where, trouble.hint, trouble.command)
@@ -79,9 +81,8 @@ def _image(outcome: ImageOutcome) -> str:
     if outcome.published:
         lines.append(f"published: {outcome.published}")
     ran = sum(not stage.cached for stage in outcome.stages)
-    lines.append(
-        f"{ran} of {len(outcome.stages)} stages ran, {seconds(outcome.seconds)}, lock {outcome.lock}"
-    )
+    whole = f"{ran} of {len(outcome.stages)} stages ran" if outcome.version else f"failed; {ran} stages ran"
+    lines.append(f"{whole}, {seconds(outcome.seconds)}, lock {outcome.lock}")
     return "\n".join(lines)
 
 

@@ -47,6 +47,7 @@ def _checks(site: Site) -> Iterator[Check]:
     if site.lab is not None:
         yield _lab_programs()
     yield _published(site)
+    yield _unit(site)
 
 
 def _store(site: Site) -> Check:
@@ -114,5 +115,27 @@ def _published(site: Site) -> Check:
         f"not mounted: {', '.join(map(str, lost))}" if lost else "all mounted",
         "after a reboot they are mounted by pipeline-publish.service, or by hand",
         "pipeline publish --restore",
+        needed=False,
+    )
+
+
+def _unit(site: Site) -> Check:
+    """Whether what is published by mounting comes back with the machine: else nodes get empty directories."""
+    from pathlib import Path
+
+    from pipeline.chroot.machine import Check
+    from pipeline.publish.unit import NAME
+
+    wanted = site.publish_mode == "overlay" and site.lab is None
+    there = any(
+        (Path(folder) / NAME).exists()
+        for folder in ("/etc/systemd/system/multi-user.target.wants", "/usr/lib/systemd/system")
+    )
+    return Check(
+        "mounts at boot",
+        there or not wanted,
+        f"{NAME} is {'enabled' if there else 'not enabled'}{'' if wanted else ', and not needed here'}",
+        "published versions are empty directories after a reboot, until they are mounted again",
+        f"pipeline publish --unit >/etc/systemd/system/{NAME} && systemctl enable {NAME}",
         needed=False,
     )

@@ -13,11 +13,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import msgspec
 
+    from pipeline.build.session import require_root
     from pipeline.cli.progress import PlainLog
     from pipeline.recipe.site import load_site
     from pipeline.store.check import check
     from pipeline.store.store import Store
 
+    require_root()
     store = Store.open(load_site(options.site).store, create=False)
     problems = check(store, PlainLog(sys.stderr, verbose=False))
     if options.json:

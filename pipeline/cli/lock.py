@@ -7,6 +7,7 @@ changed is accepted by this command, and by this command only.
 from __future__ import annotations
 
 import argparse
+import json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
 
     site = load_site(options.site)
     if options.check:
-        check_locks(site, tuple(options.images))
+        checked = check_locks(site, tuple(options.images))
+        print(json.dumps({"locks": checked}) if options.json else f"{len(checked)} locks hold")
         return 0
     wishes = BuildOptions(relock=True, verify=False, publish=False)
     with watching(verbose=options.verbose, plain=options.plain) as (observer, tick):

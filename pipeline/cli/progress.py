@@ -61,7 +61,8 @@ class PlainLog:
             case Progress() if event.what not in self._begun:
                 self._begun.add(event.what)
                 total = f" ({size(event.total)})" if event.total else ""
-                return f"fetching {event.what}{total}"
+                doing = "fetching " if "://" in event.what else ""
+                return f"{doing}{event.what}{total}"
             case ImageFinished(number=None):
                 return f"{event.image}: failed"
             case ImageFinished():

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
+from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
 from pipeline.store.records import Verification, Version
+from pipeline.store.store import Store
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
     from pipeline.publish.publication import directory, publication
+    from pipeline.publish.restoring import hand_edits, not_mounted
     from pipeline.recipe.site import load_site
     from pipeline.sources.lock import read as read_lock
-    from pipeline.store.store import Store
 
     site = load_site(options.site)
     store = Store.open(site.store, create=False)
@@ -49,13 +51,15 @@ def run(options: argparse.Namespace) -> int:
             "verification": verification,
             "sources": sources,
             "published": str(place) if place else None,
+            "mounted": place is not None and place not in not_mounted(site, store),
+            "hand_edits": hand_edits(store, version.image, version.number),
             "current": published.current == version.number,
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
     current = published.current == version.number
     lines = _lines(version, verification, place, current=current, packages=options.packages)
-    print("\n".join([*lines, *_sources(sources)]))
+    print("\n".join([*lines, *_sources(sources), *_edits(site, store, version, place)]))
     return 0
 
 
@@ -108,6 +112,17 @@ def _lines(
     return lines
 
 
+def _edits(site: Site, store: Store, version: Version, place: Path | None) -> list[str]:
+    """What nodes get beside the version, and what its tests have not seen."""
+    from pipeline.publish.restoring import hand_edits, not_mounted
+
+    found = hand_edits(store, version.image, version.number)
+    lines = ["", f"edited by hand in {place}:", *(f"  {path}" for path in found)] if found else []
+    if place is not None and place in not_mounted(site, store):
+        lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
+    return lines
+
+
 def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
     if not sources:
         return []
@@ -118,5 +133,7 @@ def _tests(verification: Verification | None) -> str:
     if verification is None:
         return "not run"
     passed = sum(result[1] == "passed" for result in verification.results)
-    how = "passed" if verification.passed else "failed"
+    if not verification.results:
+        return f"there are none, {when(verification.when)}"
+    how = "passed" if verification.passed else "not passed"
     return f"{how}: {passed} of {len(verification.results)}, {when(verification.when)}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pipeline.cli.text import table, when
-from pipeline.publish.publication import Publication, publication
+from pipeline.publish.publication import Publication, directory, not_mounted, publication
+from pipeline.recipe.model import Site
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 
@@ -15,7 +17,8 @@ from pipeline.store.store import Store
 @dataclass(frozen=True)
 class Row:
     """A version in the list. ``verified`` is None when it has not been tested; ``directory`` says whether it
-    has one, ``current`` whether the image's link points to it."""
+    has one, ``mounted`` whether what is in it can be seen, ``current`` whether the image's link points to it.
+    """
 
     version: str
     created: float
@@ -23,6 +26,7 @@ class Row:
     packages: int
     verified: bool | None
     directory: bool
+    mounted: bool
     current: bool
     tree: str
 
@@ -36,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
     from pipeline.recipe.site import load_site
 
-    store = Store.open(load_site(options.site).store, create=False)
+    site = load_site(options.site)
+    store = Store.open(site.store, create=False)
     known = store.versions.images()
     unknown = [image for image in options.images if image not in known]
     if unknown:
@@ -45,15 +50,16 @@ def run(options: argparse.Namespace) -> int:
             hint=f"there are versions of {', '.join(known) or 'no image'}",
             command=f"pipeline build {unknown[0]}",
         )
+    lost = not_mounted(site, store)
     rows = [
-        _row(store, version, publication(store, image))
+        _row(site, store, version, publication(store, image), lost)
         for image in options.images or known
         for version in store.versions.all(image)
     ]
     if options.json:
         print(json.dumps({"versions": [asdict(row) for row in rows]}, indent=2))
         return 0
-    tests = {None: "not tested", True: "passed", False: "failed"}
+    tests = {None: "not tested", True: "passed", False: "not passed"}
     cells = [
         (
             row.version,
@@ -61,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             str(row.stages),
             str(row.packages),
             tests[row.verified],
-            "published" if row.current else "kept" if row.directory else "",
+            _place(row),
         )
         for row in rows
     ]
@@ -70,7 +76,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(store: Store, version: Version, published: Publication) -> Row:
+def _place(row: Row) -> str:
+    where = "published" if row.current else "kept" if row.directory else ""
+    return where if row.mounted or not where else f"{where}, NOT MOUNTED: pipeline publish --restore"
+
+
+def _row(site: Site, store: Store, version: Version, published: Publication, lost: tuple[Path, ...]) -> Row:
+    number = version.number
     verification = store.versions.verification(version)
     return Row(
         version=version.label,
@@ -78,7 +90,8 @@ def _row(store: Store, version: Version, published: Publication) -> Row:
         stages=len(version.stages),
         packages=len(version.packages),
         verified=None if verification is None else verification.passed,
-        directory=version.number in published.directories,
-        current=version.number == published.current,
+        directory=number in published.directories,
+        mounted=number in published.directories and directory(site, version.image, number) not in lost,
+        current=number == published.current,
         tree=version.tree,
     )

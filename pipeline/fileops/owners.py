@@ -14,9 +14,11 @@ from pipeline.errors import PipelineError
 from pipeline.fileops.text import decode, nearest
 
 OWNER = re.compile(r"(?P<user>[^:\s]*)(:(?P<group>[^:\s]+))?")
+LARGEST = 0xFFFF_FFFE
+"""The largest number of a user or group; the one above means "as it is" to chown(2)."""
 MODE = re.compile(r"0?[0-7]{3,4}")
 
-OWNER_FORM = 'expected "user:group", "user" or ":group", as names of the image or numbers'
+OWNER_FORM = 'expected "user:group", "user" or ":group", as names of the image or numbers up to 4294967294'
 MODE_FORM = 'expected an octal text such as "0644" or "4755"'
 
 
@@ -30,7 +32,10 @@ class Owner:
 
 def is_owner(text: str) -> bool:
     """Whether ``text`` has the form of an owner."""
-    return bool(text) and OWNER.fullmatch(text) is not None
+    match = OWNER.fullmatch(text) if text else None
+    return match is not None and all(
+        _is_possible(name) for name in (match["user"], match["group"]) if name and _is_number(name)
+    )
 
 
 def is_mode(text: str) -> bool:
@@ -41,7 +46,7 @@ def is_mode(text: str) -> bool:
 def look_up(owner: str | None) -> Owner:
     """The numbers for ``owner``. To be called in the chroot. Raises ``PipelineError``."""
     match = OWNER.fullmatch(owner or "")
-    if match is None:
+    if match is None or (owner and not is_owner(owner)):
         raise PipelineError(f"{owner!r} is no owner: {OWNER_FORM}")
     return Owner(
         _number(match["user"], "/etc/passwd", "user") if match["user"] else None,
@@ -49,21 +54,32 @@ def look_up(owner: str | None) -> Owner:
     )
 
 
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _is_possible(number: str) -> bool:
+    return len(number) <= len(str(LARGEST)) and int(number) <= LARGEST
+
+
 def _number(name: str, file: str, kind: str) -> int:
-    if name.isdigit():
+    if _is_number(name):
         return int(name)
     try:
         lines = decode(Path(file).read_bytes()).splitlines()
     except FileNotFoundError:
         lines = []
     entries = {fields[0]: fields[2] for line in lines if len(fields := line.split(":")) > 2}
-    if not entries.get(name, "").isdigit():
+    number = entries.get(name, "")
+    if _is_number(number) and not _is_possible(number):
+        raise PipelineError(f"the number of the {kind} {name!r} is impossible: {number}", where=file)
+    if not _is_number(number):
         raise PipelineError(
             f"the image has no {kind} {name!r}",
             where=file,
             hint=nearest(name, list(entries)) or f"the stage that makes the {kind} has to come before",
         )
-    return int(entries[name])
+    return int(number)
 
 
 def give(path: str, owner: Owner, mode: int | None) -> None:

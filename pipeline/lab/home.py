@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from pipeline.errors import MachineError
 from pipeline.events import Note, Observer
 
 LAB = Path(__file__).parent
@@ -23,6 +24,7 @@ def ensure(home: Path, observer: Observer) -> None:
     stamp, wanted = home / STAMP, _digest()
     if _is_complete(home, wanted):
         return
+    _require_debian()
     from pipeline.lab.bases import ensure_bases
     from pipeline.lab.vendor import ensure_vendor
 
@@ -33,6 +35,18 @@ def ensure(home: Path, observer: Observer) -> None:
     ensure_vendor(home, note)
     # Stopped here or before: the next run looks again, closely, at what each part was built from.
     stamp.write_text(wanted)
+
+
+def _require_debian() -> None:
+    """The base images are Debian's packages rebuilt as RPMs: only Debian and Ubuntu have them at hand."""
+    import shutil
+
+    if shutil.which("apt-get") is None:
+        raise MachineError(
+            "the lab takes Debian or Ubuntu: its base images are made of their packages",
+            hint="on EL, write a site of your own into pipeline.toml; docs/bright.toml is one",
+            command="pipeline doctor",
+        )
 
 
 def _is_complete(home: Path, wanted: str) -> bool:

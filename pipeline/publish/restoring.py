@@ -24,6 +24,13 @@ def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
     )
 
 
+def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
+    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out."""
+    upper = store.path / "published" / f"{image}-{number}" / "upper"
+    found = (path for path in upper.rglob("*") if path.is_symlink() or not path.is_dir())
+    return tuple(sorted(f"/{path.relative_to(upper)}" for path in found))
+
+
 def restore(site: Site, store: Store) -> tuple[Path, ...]:
     """Mount everything again that was published by mounting, and return what was mounted.
 

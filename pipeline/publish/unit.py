@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pipeline.recipe.model import Site
 
+NAME = "pipeline-publish.service"
+
 UNIT = """\
 # Made by: pipeline publish --unit
 [Unit]

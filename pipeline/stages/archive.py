@@ -77,6 +77,10 @@ class Archive(Stage, frozen=True, kw_only=True, tag="archive"):
         """Import the readers of archives, 0.1 s: nothing can be imported once the root is entered."""
         import pipeline.fileops.unpack  # noqa: F401
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         from pipeline.fileops.unpack import Request, unpack
 

@@ -95,6 +95,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Whether programs of this stage may reach the network. What they bring is then not pinned."""
         return False
 
+    def changes_packages(self) -> bool:
+        """Whether it may change which packages the image has, so that they have to be listed before it."""
+        return True
+
     def kernel_parameters(self) -> tuple[str, ...]:
         """Kernel parameters that the version records, in addition to the recipe's."""
         return ()

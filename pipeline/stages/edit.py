@@ -86,6 +86,10 @@ class Edit(Stage, frozen=True, kw_only=True, tag="edit"):
                 found.append(("with", f"{self.with_!r} does not fit the pattern {self.replace!r}: {error}"))
         return tuple(found)
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         block = None if self.within is None else lines.Block(self.within, self.until)
         note = root.call(edit_file, self.file, self._change(), block)

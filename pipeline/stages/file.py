@@ -73,6 +73,10 @@ class File(Stage, frozen=True, kw_only=True, tag="file"):
             found.append(("link", f"{self.link!r} cannot be the target of a link"))
         return tuple(found)
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         mode = None if self.mode is None else int(self.mode, 8)
         if self.remove:

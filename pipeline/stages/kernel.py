@@ -67,6 +67,10 @@ class Kernel(Stage, frozen=True, kw_only=True, tag="kernel"):
         """As the recipe says."""
         return self.append_parameters
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         """Run depmod and look at what it wrote."""
         del inputs

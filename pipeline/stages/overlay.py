@@ -70,6 +70,10 @@ class Overlay(Stage, frozen=True, kw_only=True, tag="overlay"):
     def trees(self) -> tuple[str, ...]:
         return (self.tree,)
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         folder = inputs.trees[self.tree]
         look = Look(self.owner, self.modes, self.owners)

@@ -79,6 +79,10 @@ class Service(Stage, frozen=True, kw_only=True, tag="service"):
             found.append(("levels", f'{self.levels!r} are no runlevels: digits from 0 to 6, as "345"'))
         return tuple(found)
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         """Enable and disable, then look."""
         del inputs

@@ -79,6 +79,10 @@ class Settings(Stage, frozen=True, kw_only=True, tag="settings"):
                     found.append(("remove", f"[{section}] {key} is set by the same stage"))
         return tuple(found)
 
+    def changes_packages(self) -> bool:
+        """No."""
+        return False
+
     def run(self, root: Root, inputs: Inputs) -> None:
         removed = {section: tuple(keys) for section, keys in self.remove.items()}
         root.call(change_file, self.file, self._values(), removed, self.create)

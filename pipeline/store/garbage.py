@@ -117,7 +117,8 @@ def _layers(store: Store, needs: Needs) -> Iterator[Removal]:
     for name in needs.bases:
         base = read(store.path / "bases" / f"{name}.json", Base)
         needed |= {base.layer} if base else set()
-    for path in sorted((store.path / "failed").glob("*/failure.json")):
+    failures = (*store.path.glob("failed/*/failure.json"), *store.path.glob("work/*/failure.json"))
+    for path in failures:  # those in work are forgotten, but somebody is in them
         failure = read(path, Failure)
         needed |= set(failure.layers) if failure else set()
     for name in store.layers():

@@ -121,7 +121,7 @@ def _import(store: Store, name: str, path: Path, before: str, observer: Observer
     with store.begin() as work, told(f"base {name!r} cannot be imported", path):
         notes: list[str] = []
         try:
-            summary = _copy(work, path, f"base {name}", notes, observer)
+            summary = _copy(work, path, f"importing base {name}", notes, observer)
         except FileNotFoundError:
             if fingerprint(path) == before:
                 raise

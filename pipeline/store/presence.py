@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.store.filesystem import DIRECTORY, told
+from pipeline.errors import PipelineError
+from pipeline.store.filesystem import DIRECTORY, lock_directory, told
+from pipeline.store.records import Failed
 from pipeline.store.store import Store
 
 
@@ -54,3 +56,40 @@ def entered(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def failure_entered(store: Store, image: str, stage: str) -> Iterator[Failed | None]:
+    """Have what is kept of the failed ``stage`` of ``image`` alone; None when there is nothing.
+
+    Two roots over one upper directory would spoil it: raises ``PipelineError`` when somebody is in it.
+    """
+    held = _hold_failure(store, image, stage)
+    if held is None:
+        yield None
+        return
+    failed, lock = held
+    try:
+        yield failed
+    finally:
+        os.close(lock)
+
+
+def _hold_failure(store: Store, image: str, stage: str) -> tuple[Failed, int] | None:
+    directory = store.path / "failed" / image
+    while (failed := store.failed(image, stage)) is not None:
+        try:
+            lock = lock_directory(directory)
+        except FileNotFoundError:
+            continue  # a build came between; look again
+        if lock is None:
+            raise PipelineError(
+                f"the failed stage {stage!r} of {image} cannot be entered: somebody is in it",
+                where=str(directory),
+                hint="leave the other shell first; what was done there stays until the stage is built again",
+            )
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), directory.lstat()) and store.failed(image, stage) == failed:
+                return failed, lock
+        os.close(lock)
+    return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from pipeline.store.filesystem import (
 )
 from pipeline.store.records import Base, Draft, Failed, Failure, Layer, Summary, read
 from pipeline.store.versions import Versions
-from pipeline.store.work import Work, begin, put_away, sweep
+from pipeline.store.work import Work, begin, put_aside, sweep
 
 FORMAT = 1
 _PLACES = ("layers", "bases", "images", "work", "failed", "downloads", "locks")
@@ -65,6 +66,7 @@ class Store:
                 _create(path)
             else:
                 _check_format(found, path)
+                _close_to_others(path)
                 sweep(path / "work")
         return cls(path)
 
@@ -187,8 +189,11 @@ class Store:
         return layer
 
     def fail(self, work: Work, failure: Failure) -> Failed:
-        """Keep ``work`` as the last failure of its image, so that a shell can be opened there."""
-        with told("the failed stage cannot be kept", work.path):
+        """Keep ``work`` as the last failure of its image, so that a shell can be opened there.
+
+        The one before it goes; for somebody who is in it, it stays whole (``presence.failure_entered``).
+        """
+        with told(f"the failed stage {failure.stage!r} of {failure.image!r} cannot be kept", work.path):
             (work.path / "failure.json").write_bytes(msgspec.json.encode(failure))
             work.work.mkdir(0o700, exist_ok=True)  # a commit that failed has removed it
             target = self.path / "failed" / failure.image
@@ -206,11 +211,11 @@ class Store:
         return _failed(path, failure)
 
     def forget_failure(self, image: str) -> None:
-        """Remove what is kept of the last failure of ``image``; nothing happens when there is none."""
-        path = self.path / "failed" / image
-        if path.exists():
-            with put_away(self.path / "work") as old, suppress(FileNotFoundError):
-                path.rename(old)
+        """Remove what is kept of the last failure of ``image``; nothing happens when there is none.
+
+        For somebody who is in it, it stays whole.
+        """
+        put_aside(self.path / "failed" / image, self.path / "work")
 
     def base(self, name: str) -> Base | None:
         """What is known of the imported base ``name``; None when it never was imported."""
@@ -222,7 +227,7 @@ class Store:
 
 
 def _create(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     strangers = sorted(set(os.listdir(path)) - {*_PLACES, "format"})
     strangers = [name for name in strangers if not name.startswith(".format.")]
     if strangers:
@@ -231,11 +236,20 @@ def _create(path: Path) -> None:
             where=str(path),
             hint="name a directory that is empty or does not exist yet",
         )
+    _close_to_others(path)
     for place in _PLACES:
         (path / place).mkdir(mode=0o755, exist_ok=True)
     check_can_hold_layers(path / "work")
     # Stopped here or before: without its format file it is made again.
     write_whole(path / "format", f"{FORMAT}\n".encode())
+
+
+def _close_to_others(path: Path) -> None:
+    """Trees of images hold directories that all may write to (/tmp), and old programs with setuid: other
+    users of this machine get at neither. What is published is not reached through here."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        path.chmod(mode & 0o700)
 
 
 def _check_format(found: str, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,9 +49,18 @@ class Work:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            remove_tree(self.path)  # once it is a layer, there is nothing under this name
+            if self._is_in_place():
+                remove_tree(self.path)
+            else:  # it is a layer now, or was exchanged for what was kept before it
+                remove_unless_held(self.path)
         finally:
             os.close(self.lock)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.lock), self.path.lstat())
+        except FileNotFoundError:
+            return False
 
 
 def begin(area: Path, parents: Sequence[str] = ()) -> Work:
@@ -73,16 +82,29 @@ def begin(area: Path, parents: Sequence[str] = ()) -> Work:
 def sweep(area: Path) -> None:
     """Remove the directories whose owner has ended; costs one look when there are none."""
     for name in os.listdir(area):
-        path = area / name
+        remove_unless_held(area / name)
+
+
+def remove_unless_held(directory: Path) -> None:
+    """Remove ``directory``, unless somebody holds its lock: then a sweep will, once they have ended."""
+    try:
+        lock = lock_directory(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if lock is not None:
         try:
-            lock = lock_directory(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if lock is not None:
-            try:
-                remove_tree(path)
-            finally:
-                os.close(lock)
+            remove_tree(directory)
+        finally:
+            os.close(lock)
+
+
+def put_aside(directory: Path, area: Path) -> None:
+    """Take ``directory`` away, if it is there, from under those who are in it too: for them it stays whole
+    until they let go of its lock."""
+    aside = area / os.urandom(8).hex()
+    with suppress(FileNotFoundError):
+        directory.rename(aside)
+    remove_unless_held(aside)
 
 
 @contextmanager

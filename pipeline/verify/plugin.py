@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.verify.adapter import ImageHost, image_host
+from pipeline.verify.ending import end_with
 from pipeline.verify.image import Image
 from pipeline.verify.messages import Collected, Ended, ImageFacts, Result, Started, receive
 from pipeline.verify.refusals import NOT_THIS_IMAGE, Refused
@@ -27,9 +28,11 @@ WORST_FIRST = ("error", "failed", "skipped", "passed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image-socket", type=int, required=True)
+    parser.addoption("--image-starter", type=int, required=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    end_with(config.getoption("--image-starter"))
     number = config.getoption("--image-socket")
     os.set_inheritable(number, False)
     connection = socket.socket(fileno=number)

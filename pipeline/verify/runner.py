@@ -98,7 +98,7 @@ def run_tests(
 
     ``on_line`` gets a line for each test as it ends. Failing tests are no error of this function: they are in
     what it returns. Passed means: every file holds tests, every test came to its end, none failed, at least
-    one passed. Raises what ``root`` raises when it breaks.
+    one passed. Nothing of them outlives the thread that called. Raises what ``root`` raises when it breaks.
     """
     begun = time.time()
     out.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,8 @@ def _command(files: tuple[Path, ...], top: Path, number: int) -> list[str]:
     return [
         *(sys.executable, "-B", "-P", "-m", "pytest", *OPTIONS),
         *(f"-pno:{name}" for name in WITHOUT),
-        *("-p", "pipeline.verify.plugin", f"--image-socket={number}", f"--rootdir={top}"),
+        *("-p", "pipeline.verify.plugin", f"--rootdir={top}"),
+        *(f"--image-socket={number}", f"--image-starter={os.getpid()}"),
         *map(str, files),
     ]
 

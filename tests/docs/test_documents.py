@@ -154,6 +154,8 @@ def _parse(command: str) -> None:
     """Parse a command as ``pipeline.cli`` would, placeholders filled in. Raises what argparse raises."""
     plain = re.sub(r"[\[\]]", "", command.split(" > ")[0].split(" | ")[0].split("  #")[0])
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(plain)[1:]]
+    if words[:1] == ["shell"] and "--" in words:
+        words = words[: words.index("--")]
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is not None and verb not in cli.VERBS:
         raise LookupError("there is no such verb")

@@ -55,7 +55,7 @@ def test_the_folder_of_the_schemas_is_no_image() -> None:
 def test_the_site_file_for_a_bright_head_node_is_read_as_it_is() -> None:
     site = load_site(REPOSITORY / "docs/bright.toml")
     assert site.lab is None
-    assert site.images == Path("/cm/images")
+    assert site.images == Path("/cm/images/published")
     assert set(site.bases) == {"openstack-image", "virtual-node-image"}
     assert site.mirrors
 

@@ -27,7 +27,8 @@ from tests.faults.site import (
 KILLS = int(os.environ.get("PIPELINE_FAULTS_KILLS", "9"))
 """Kills for each way of killing."""
 
-SEED = random.SystemRandom().randrange(1 << 30)
+SEED = int(os.environ.get("PIPELINE_FAULTS_SEED") or random.SystemRandom().randrange(1 << 30))
+"""When to kill; every test prints it."""
 
 STAGES = (
     file_stage("first"),
@@ -239,3 +240,29 @@ def stop(site: Site, number: signal.Signals) -> None:
             except ProcessLookupError:
                 continue
         told |= new
+
+
+TESTS_THAT_WAIT = """\
+import os
+import subprocess
+import time
+
+
+def test_that_waits(host):
+    subprocess.Popen(["sleep", "300"])
+    os.mkdir("{sign}")
+    time.sleep(300)
+"""
+
+
+def test_killed_while_tests_run_nothing_of_them_stays(site: Site) -> None:
+    sign, temporary = site.path.parent / "sign", site.path.parent / "temporary"
+    temporary.mkdir()
+    site.recipe(file_stage("a"), tests=TESTS_THAT_WAIT.replace("{sign}", str(sign)))
+    process = site.start("build", before=("env", f"TMPDIR={temporary}"))
+    until(sign.is_dir, "the test runs")
+    process.kill()
+    process.communicate()
+    until(lambda: not site.processes(), "the tests and what they started end")
+    assert os.listdir(temporary) == []
+    site.check_whole()

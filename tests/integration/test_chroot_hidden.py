@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.chroot.enter import EnteredRoot
 from pipeline.chroot.mounts import HIDDEN_IN_PROC
 from tests.integration.chroot_roots import KERNEL, Place, shell
 
@@ -242,3 +243,16 @@ def test_this_processs_capabilities_are_untouched(place: Place) -> None:
     assert [line for line in before.splitlines() if line.startswith(("Cap", "SigBlk"))] == [
         line for line in after.splitlines() if line.startswith(("Cap", "SigBlk"))
     ]
+
+
+def capabilities(root: EnteredRoot) -> int:
+    return int(shell(root, "sed -n 's/^CapBnd://p' /proc/self/status"), 16)
+
+
+def test_what_has_the_machines_network_makes_no_packets_of_its_own(place: Place) -> None:
+    net_raw = 1 << 13
+    with place.enter() as root:
+        alone = capabilities(root)
+    with place.enter(network=True) as root:
+        shared = capabilities(root)
+    assert alone & net_raw and shared == alone & ~net_raw

@@ -217,3 +217,71 @@ def _static_shell(tree: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(Path(path).read_bytes())
             target.chmod(0o755)
+
+
+def test_programs_for_modules_look_at_the_images_kernel(place: Place) -> None:
+    with place.enter() as root:
+        assert shell(root, "modinfo -F vermagic mlx4_core").startswith(f"{KERNEL} ")
+        assert shell(root, "modinfo -F filename mlx4_core").startswith(f"/lib/modules/{KERNEL}/")
+        assert f"/lib/modules/{KERNEL}/" in shell(root, "modprobe --show-depends mlx4_en")
+        shell(root, f"rm /lib/modules/{KERNEL}/modules.dep")
+        assert shell(root, "depmod -a && echo done") == "done"
+        assert shell(root, f"test -s /lib/modules/{KERNEL}/modules.dep && ls /lib/modules") == KERNEL
+
+
+def test_a_release_that_is_given_is_the_one_that_counts(place: Place) -> None:
+    place.put("usr/lib/modules/9.9-other/kernel/x", "")
+    with place.enter(kernel=KERNEL) as root:
+        assert shell(root, "depmod -a 9.9-other 2>&-; ls /lib/modules/9.9-other/modules.dep") == (
+            "/lib/modules/9.9-other/modules.dep"
+        )
+        assert "not found" in shell(root, "modinfo -k 9.9-other mlx4_core")
+        assert "9.9-other" in shell(root, "modprobe -S 9.9-other --show-depends mlx4_en")
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        ("-a", f"{KERNEL} -a"),
+        ("", KERNEL),
+        ("-b '/a b' -ae", f"{KERNEL} -b /a b -ae"),
+        ("-a 3.10.0-1", "-a 3.10.0-1"),
+        ("-b /x 3.10.0-1 -F /boot/System.map-3", "-b /x 3.10.0-1 -F /boot/System.map-3"),
+        ("/x/y.ko", f"{KERNEL} /x/y.ko"),
+    ],
+)
+def test_depmod_gets_a_release_when_it_is_given_none(place: Place, given: str, passed: str) -> None:
+    (place.over / "usr/sbin").mkdir(parents=True)
+    place.put("usr/sbin/depmod", '#!/bin/sh\necho "${0##*/}: $@"\n', 0o755)
+    with place.enter() as root:
+        assert shell(root, f"depmod {given}") == f"depmod: {passed}"
+
+
+def test_programs_that_are_copied_into_a_ramdisk_are_the_images_own(place: Place) -> None:
+    """dracut copies modprobe, rmmod and kmod as it finds them; a node boots with what it has copied."""
+    with place.enter() as root:
+        for name in ("/sbin/modprobe", "/sbin/rmmod", "/bin/kmod"):
+            assert shell(root, f"head -c 4 {name} | tail -c 3") == "ELF", name
+
+
+def test_without_a_kernel_there_are_no_stand_ins_that_name_one(place: Place, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for folder in ("usr/bin", "sbin", "bin"):
+        (tree / folder).mkdir(parents=True)
+    _static_shell(tree)
+    for name in ("depmod", "modinfo", "uname"):
+        (tree / "sbin" / name).write_text('#!/bin/sh\necho "own $@ $MODPROBE_OPTIONS"\n')
+        (tree / "sbin" / name).chmod(0o755)
+    with enter(RootSpec((tree,))) as root:
+        for name in ("depmod", "modinfo", "uname"):
+            assert shell(root, f"{name} -x") == "own -x"
+
+
+def test_a_link_that_is_stood_in_for_is_the_link_again_in_the_layer(
+    tmp_path: Path, lab_images: Mapping[str, Path]
+) -> None:
+    store = Store.open(tmp_path / "store")
+    base = import_base(store, "base", lab_images["openstack-image"], ignore).layer
+    layer = commit(store, base, "chmod 700 /sbin/depmod; chown 3 /sbin/modinfo")
+    left = store.layer_tree(layer.key[:20])
+    assert [path for path in ("depmod", "modinfo") if os.path.lexists(left / "usr/sbin" / path)] == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from published_versions import FAILED, Place, make_place, motd, pointer, private_mounts, reboot, says
@@ -19,6 +21,7 @@ from pipeline.publish.mounted import mount_points
 from pipeline.publish.publication import not_mounted, publication, publish, rollback
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
+from pipeline.store.store import Store
 from pipeline.store.tree import OPAQUE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -294,3 +297,42 @@ def test_two_that_publish_at_once_give_what_one_after_the_other_gives(place: Pla
     assert sorted(now.history) == [1, 2, 3, 4]
     assert pointer(place) == f"web-{now.current}"
     assert len([point for point in mount_points() if Path(point).parent == place.site.images]) == 4
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*AS_NOBODY, *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Place]:
+    """A place whose folder others may enter; pytest's own are for nobody else."""
+    with TemporaryDirectory(prefix="pipeline-publish-") as folder:
+        Path(folder).chmod(0o755)
+        with private_mounts():
+            yield make_place(Path(folder))
+
+
+def test_others_read_what_is_published_and_cannot_get_into_the_store(open_to_all: Place) -> None:
+    place = open_to_all
+
+    def fill(upper: Path) -> None:
+        says("one")(upper)
+        (upper / "tmp").mkdir()
+        (upper / "tmp").chmod(0o1777)
+
+    version = place.version(fill)
+    publish(place.site, place.store, version)
+    assert as_nobody("cat", str(place.site.images / "web/motd")).stdout == "one"
+    tree = place.store.layer_tree(version.layers[0])
+    for words in (["touch", str(tree / "tmp/mine")], ["cat", str(tree / "motd")]):
+        assert "Permission denied" in as_nobody(*words).stderr
+    assert os.listdir(tree / "tmp") == []
+
+
+def test_a_store_that_is_open_to_others_is_closed_to_them(place: Place) -> None:
+    place.store.path.chmod(0o755)
+    Store.open(place.store.path)
+    assert stat.S_IMODE(place.store.path.stat().st_mode) == 0o700

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 
 from pipeline.chroot.enter import enter
 from pipeline.chroot.root import RootSpec
+from pipeline.store.garbage import Needs, garbage
 from pipeline.store.records import Failure
 from pipeline.store.store import Store
 
@@ -215,3 +217,90 @@ def test_a_shell_without_root_says_why(site: Site) -> None:
         if "Permission denied" in done.stderr and "pipeline:" not in done.stderr:
             pytest.skip("this checkout cannot be read by others")
         assert done.returncode in (2, 3), done
+
+
+@contextmanager
+def standing(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """A shell in the failed stage that waits for what it is given."""
+    words = [sys.executable, "-m", "pipeline", "--site", str(site.file), "shell", "x", "--stage", "broken"]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as process:
+        try:
+            assert said(process, "echo in; echo mine > /root/mine") == "in\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(f"{text}\n")
+    process.stdin.flush()
+    return process.stdout.readline()
+
+
+def is_whole(process: subprocess.Popen[str]) -> bool:
+    return said(process, "uname -r") == "2.6.32-431.el6.x86_64\n" and said(process, LOOK) == "mine\n"
+
+
+LOOK = "cat /root/mine"
+
+
+def test_a_second_shell_in_a_failed_stage_is_refused_and_the_first_stays_whole(site: Site) -> None:
+    with standing(site) as first:
+        second = site.shell("x", "--stage", "broken", "--", "true")
+        assert second.returncode == 1 and "somebody is in it" in second.stderr, second
+        assert is_whole(first)
+        assert said(first, "service x start; exit").startswith("service x start: not done")
+        assert first.wait(PATIENCE) == 0
+    assert site.shell("x", "--stage", "broken", "--", "cat", "/root/mine").stdout == "mine\n"
+
+
+def swept(site: Site) -> None:
+    """Sweep until nothing is left: a shell that was killed ends a little later than its first process."""
+    end = time.monotonic() + PATIENCE
+    while os.listdir(site.store.path / "work"):
+        assert time.monotonic() < end
+        Store.open(site.store.path)
+
+
+def failed_again(site: Site) -> None:
+    with site.store.begin() as work:
+        failure = Failure(image="x", stage="broken", key="1" * 64, layers=(), message="again", when=2.0)
+        site.store.fail(work, failure)
+
+
+@pytest.mark.parametrize("how", ["forgotten", "failed again"])
+def test_a_shell_in_a_failed_stage_outlives_the_next_build(site: Site, how: str) -> None:
+    with standing(site) as shell:
+        if how == "forgotten":
+            site.store.forget_failure("x")
+        else:
+            failed_again(site)
+        now = site.store.failed("x")
+        assert (now.failure.message if now else None) == (None if how == "forgotten" else "again")
+        Store.open(site.store.path)  # sweeps
+        assert is_whole(shell)
+        assert len(os.listdir(site.store.path / "work")) == 1
+        assert said(shell, "echo end; exit") == "end\n"
+        assert shell.wait(PATIENCE) == 0
+    swept(site)
+
+
+def test_layers_below_a_shell_whose_stage_is_forgotten_stay(site: Site) -> None:
+    base = site.store.layers()
+    nothing: frozenset[str] = frozenset()
+    needs = Needs(versions=(), bases=nothing, downloads=nothing, partials=nothing, seen=nothing)
+    with standing(site):
+        site.store.forget_failure("x")
+        assert [each.name for each in garbage(site.store, needs) if each.kind == "layer"] == []
+    swept(site)
+    assert [each.name for each in garbage(site.store, needs) if each.kind == "layer"] == [*base]
+
+
+def test_nothing_of_the_stand_ins_is_left_in_a_failed_stage(site: Site) -> None:
+    site.shell("x", "--stage", "broken", "--", "true")
+    kept = site.store.failed("x")
+    assert kept is not None
+    assert sorted(os.listdir(kept.upper.parent)) == ["failure.json", "log.txt", "upper", "work"]

@@ -14,7 +14,7 @@ from pipeline.recipe.site import load_site
 WHOLE = """
 [site]
 store = "../store"
-images = "/cm/images"
+images = "/cm/images/published"
 publish = "copy"
 [bases]
 openstack-image = "/cm/images/openstack-image"
@@ -59,7 +59,7 @@ def test_a_site_file_says_where_everything_is(here: Path) -> None:
         file=file,
         project=project,
         store=here / "store",
-        images=Path("/cm/images"),
+        images=Path("/cm/images/published"),
         bases={
             "openstack-image": Path("/cm/images/openstack-image"),
             "virtual-node-image": project / ".pipeline/lab/images/virtual-node-image",
@@ -113,3 +113,24 @@ def test_a_site_file_that_cannot_be_read_is_refused(name: str, says: str, here: 
     with pytest.raises(UsageError) as caught:
         load_site(Path(name))
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("linked", ["store", "base"])
+def test_a_store_inside_a_base_is_found_through_links(linked: str, here: Path) -> None:
+    paths = {"store": here / "base/deep/store", "base": here / "base"}
+    paths["store"].mkdir(parents=True)
+    (here / "link").symlink_to(paths[linked])
+    paths[linked] = here / "link"
+    (here / "pipeline.toml").write_text(
+        f'[site]\nstore = "{paths["store"]}"\nimages = "images"\n[bases]\na = "{paths["base"]}"\n'
+    )
+    with pytest.raises(UsageError, match='the base "a" and "store" cannot be one inside the other'):
+        load_site(None)
+
+
+def test_store_and_images_inside_each_other_are_found_through_links(here: Path) -> None:
+    (here / "images").mkdir()
+    (here / "store").symlink_to("images")
+    (here / "pipeline.toml").write_text('[site]\nstore = "store"\nimages = "images"\n')
+    with pytest.raises(UsageError, match='"images" and "store" cannot be one inside the other'):
+        load_site(None)

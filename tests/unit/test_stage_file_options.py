@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.stages import stage_type
+from pipeline.errors import PipelineError
+from pipeline.fileops.owners import look_up
+from pipeline.stages import names, stage_type
 from pipeline.stages.base import Stage
 
 TYPES = ("archive", "edit", "file", "overlay", "settings")
@@ -107,3 +109,32 @@ def test_archive_and_overlay_say_what_they_need() -> None:
     archive = stage(f"type='archive'\nsource='http://x/a.tgz'\nsha256='{digest}'\ndestination='/opt'")
     assert [(s.location, s.sha256) for s in archive.sources()] == [("http://x/a.tgz", digest)]
     assert stage("type='overlay'\ntree='mellanox'").trees() == ("mellanox",)
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_one"),
+    [
+        ("4294967294:0", True),
+        ("root:4294967295", False),
+        ("99999999999999:root", False),
+        (":" + "9" * 5000, False),
+        ("5\N{SUPERSCRIPT TWO}", True),
+    ],
+)
+def test_numbers_of_owners_are_those_that_there_can_be(owner: str, is_one: bool) -> None:
+    text = f'type = "file"\npath = "/etc/x"\nowner = "{owner}"'
+    problems = [option for option, message in stage(text).check() if "up to 4294967294" in message]
+    assert problems == ([] if is_one else ["owner"])
+
+
+def test_a_name_that_only_looks_like_a_number_is_a_name() -> None:
+    with pytest.raises(PipelineError, match="no user"):
+        look_up("5\N{SUPERSCRIPT TWO}")
+
+
+def test_which_stages_may_change_packages_is_known_without_running_them() -> None:
+    may = {name for name in names() if stage_type(name).changes_packages is Stage.changes_packages}
+    assert may == {"command", "packages"}
+    imports = stage('type = "repository"\nsource = "http://x/a.repo"\nimport_key = ["http://x/key"]')
+    assert imports.changes_packages()
+    assert not stage('type = "repository"\nsource = "http://x/a.repo"').changes_packages()

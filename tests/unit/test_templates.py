@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jinja2
 import pytest
 from hypothesis import given, settings
@@ -110,3 +112,24 @@ def test_a_template_that_fails_while_it_is_rendered_is_no_traceback() -> None:
         render("{{ vfs / 0 }}", PARAMETERS)
     with pytest.raises(UsageError, match="the template cannot be rendered: "):
         render("{{ net.nothing.more }}", PARAMETERS)
+
+
+def test_a_template_cannot_reach_this_program(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    reach = "cycler.__init__.__globals__.os.system('touch " + str(proof) + "')"
+    with pytest.raises(UsageError, match=r"line 2: the template cannot be rendered: .*__init__.* unsafe"):
+        render(f"x\n{{{{ {reach} }}}}\n", PARAMETERS)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for n in range(10000000) %}{% endfor %}",
+        "{{ ('x' * 1000000000000000) | length }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+    ],
+)
+def test_a_template_that_wants_too_much_is_told_with_its_line(text: str) -> None:
+    with pytest.raises(UsageError, match=r"line 1: the template cannot be rendered: .+"):
+        render(text, PARAMETERS)

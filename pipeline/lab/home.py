@@ -39,9 +39,7 @@ def ensure(home: Path, observer: Observer) -> None:
 
 def _require_debian() -> None:
     """The base images are Debian's packages rebuilt as RPMs: only Debian and Ubuntu have them at hand."""
-    import shutil
-
-    if shutil.which("apt-get") is None:
+    if not Path("/etc/debian_version").exists():
         raise MachineError(
             "the lab takes Debian or Ubuntu: its base images are made of their packages",
             hint="on EL, write a site of your own into pipeline.toml; docs/bright.toml is one",

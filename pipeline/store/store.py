@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import PipelineError
+from pipeline.errors import MachineError, PipelineError
 from pipeline.store.filesystem import (
     DIRECTORY,
     check_can_hold_layers,
@@ -58,6 +58,12 @@ class Store:
         with told("the store cannot be opened", path):
             try:
                 found = (path / "format").read_text().strip()
+            except PermissionError:
+                raise MachineError(
+                    "the store is root's alone: its layers hold setuid programs and folders open to all",
+                    where=str(path),
+                    hint="run the command as root",
+                ) from None
             except FileNotFoundError:
                 if not create:
                     raise PipelineError(

@@ -123,8 +123,9 @@ def test_a_web_page_in_place_of_the_archive_is_refused_by_name(site: Site) -> No
 def test_a_local_source_that_is_missing_is_told_with_its_stage_and_line(site: Site) -> None:
     site.recipe(archive_stage("files/x.tar"))
     ended = site.run("build")
-    assert ended.exit_code == 1
-    assert f'{site.line("[[stage]]")}: stage "archive": there is no file {site.path}/files/x.tar' in ended.err
+    assert ended.exit_code == 2
+    told = f'{site.line("source =")}: stage 1 "archive": "files/x.tar" does not exist'
+    assert told in ended.err
 
 
 def test_what_one_image_lacks_does_not_keep_another_from_its_version(site: Site) -> None:

@@ -50,9 +50,18 @@ def test_a_wrong_recipe_is_told_also_without_root(readable: Site) -> None:
 def test_without_root_what_only_looks_works(readable: Site) -> None:
     readable.recipe(file_stage("a"))
     assert readable.run("build").exit_code == 0
-    for words in (("versions",), ("show", "web"), ("stages",), ("schema",)):
+    for words in (("stages",), ("schema",)):
         ended = readable.run(*words, before=NOBODY)
         assert ended.exit_code == 0, (words, ended.err)
+
+
+def test_without_root_the_store_is_closed_and_says_why(readable: Site) -> None:
+    readable.recipe(file_stage("a"))
+    assert readable.run("build").exit_code == 0
+    for words in (("versions",), ("show", "web"), ("fsck",)):
+        ended = readable.run(*words, before=NOBODY)
+        assert ended.exit_code == 3, (words, ended.err)
+        assert "root" in ended.err
 
 
 def test_what_the_lab_lacks_is_told_all_at_once_with_the_packages(site: Site, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -73,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
     except Exception as error:
         return _tell_defect(error)
+    if argv is None:
+        # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 

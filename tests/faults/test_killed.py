@@ -173,6 +173,8 @@ def test_an_interrupted_build_ends_soon_says_so_and_goes_on(
             continue
         interrupted += 1
         if signal_number == signal.SIGINT:
+            if process.returncode == -signal.SIGINT and not err:
+                continue  # Python itself was just starting, and did not take signals yet
             assert process.returncode == 130
             assert "interrupted; finished stages are kept and the next run goes on from there" in err
     assert interrupted

@@ -14,9 +14,15 @@ STAGE = "tests"
 
 
 def kept_verification(store: Store, recipe: Recipe, version: Version) -> Verification | None:
-    """How the tests of ``version`` ended, unless they or what runs them have changed since."""
+    """That the tests of ``version`` passed, unless they or what runs them have changed since.
+
+    What did not pass is tested again: pytest may have been killed, or the machine short of something.
+    """
+
     kept = store.versions.verification(version)
-    return kept if kept is not None and kept.tests_digest == tests_digest(recipe.tests) else None
+    if kept is None or not kept.passed or kept.tests_digest != tests_digest(recipe.tests):
+        return None
+    return kept
 
 
 def verify_once(store: Store, recipe: Recipe, version: Version, observer: Observer) -> Verification:

@@ -15,9 +15,9 @@ import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.sources.digests import CHUNK, Digest
-from pipeline.sources.disk import no_space, sync_directory, writing
+from pipeline.sources.disk import no_space, writing
 from pipeline.sources.records import Records
-from pipeline.store.filesystem import rename_to_new
+from pipeline.store.filesystem import rename_to_new, sync_directory
 
 LOCK_POLL_SECONDS = 0.05
 

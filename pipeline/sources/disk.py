@@ -34,12 +34,3 @@ def no_space(path: Path, needed: int | None) -> PipelineError:
         hint="make room there, or let the site's store be on another file system",
         command="pipeline gc",
     )
-
-
-def sync_directory(directory: Path) -> None:
-    """Make what was renamed or made in ``directory`` outlast a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

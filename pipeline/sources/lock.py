@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from typing import Annotated, Any
 import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
-from pipeline.sources.disk import sync_directory, writing
+from pipeline.sources.disk import writing
 from pipeline.stages.base import LockedPackage, PackageAnswer, PackageRequest
+from pipeline.store.filesystem import write_whole
 
 VERSION = 1
 
@@ -127,25 +127,9 @@ def text_of(lock: Lock) -> str:
 
 def write(path: Path, lock: Lock) -> None:
     """Make ``path`` hold ``lock``, or leave it as it is. Raises ``PipelineError``."""
-    from tempfile import NamedTemporaryFile  # only where a lock is really written
-
     text = text_of(lock)
     with writing(path):
-        with NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as stream:
-            temporary = Path(stream.name)
-            try:
-                stream.write(text)
-                stream.flush()
-                os.fchmod(stream.fileno(), 0o644)
-                os.fsync(stream.fileno())
-                # Killed before this rename, the lock is the old one; after it, the new one, whole.
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        sync_directory(path.parent)
+        write_whole(path, text.encode())
 
 
 def _basic_string(value: str) -> str:

@@ -134,13 +134,17 @@ def told(what: str, path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``path`` so that it holds either what it held before or all of ``content``, after a crash too."""
+    """Write ``path`` so that it holds either what it held before or all of ``content``, after a crash too.
+
+    Its mode is 0644, whatever the umask.
+    """
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         # Stopped here: the old content stands, and a file with a dot that nothing reads lies beside it.
         beside.rename(path)

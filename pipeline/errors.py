@@ -6,11 +6,11 @@ Every error carries one or more problems of the same kind, so that all of them a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, as an administrator has to read it.
 
     ``where`` is ``file:line`` or another place (a stage, a node); ``hint`` says what to do about it,

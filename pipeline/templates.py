@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pipeline.errors import Problem, UsageError
 from pipeline.nearest import nearest
@@ -32,8 +33,7 @@ LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 """Names that are values in Jinja, so that no parameter can have them."""
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """One ``{{ … }}`` of a text: a parameter, or (``name`` None) something that only Jinja can read.
 
     ``text`` is how it is written, as far as that can be told.
@@ -44,16 +44,14 @@ class Mark:
     text: str
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What is wrong with a template, and in which of its lines (from 1)."""
 
     line: int
     message: str
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a template needs: every name with the line of its first use, and what is wrong with it."""
 
     names: Mapping[str, int]

@@ -6,13 +6,13 @@ import filecmp
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import NODEFAULT
+from msgspec.structs import replace
 
 from pipeline.build.code import modules
 from pipeline.build.plan import PlannedStage, where_of
@@ -48,8 +48,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Before:
+class _Before(msgspec.Struct, frozen=True):
     """The layer that a stage had, with the layers up to it (names, lowest first)."""
 
     told: str
@@ -93,12 +92,12 @@ class _Explaining:
         if ahead.state == CACHED and ahead.planned is not None and ahead.planned.layer is not None:
             layer = ahead.planned.layer
             version = self._first_with.get(layer_name(layer.key))
-            return msgspec.structs.replace(told, since=layer.created, version=version)
+            return replace(told, since=layer.created, version=version)
         if ahead.state == RUNS and ahead.planned is not None:
             before = self._before(stage.name)
             reasons = tuple(self._reasons(ahead.planned, above, before))
             compared = before.told if before else None
-            return msgspec.structs.replace(told, compared=compared, reasons=reasons)
+            return replace(told, compared=compared, reasons=reasons)
         if ahead.state == UNLOCKED:
             what = "its packages are" if stage.packages() is not None else "its sources are"
             reason = Reason(kind="lock", message=f"{what} not locked; a build does that when it comes to it")
@@ -106,7 +105,7 @@ class _Explaining:
             reason = Reason(
                 kind="lock", message="what it stands on is not known before a build has come to it"
             )
-        return msgspec.structs.replace(told, reasons=(reason,))
+        return replace(told, reasons=(reason,))
 
     def _before(self, stage: str) -> _Before | None:
         """The layer that the newest version has for ``stage``, or else the last one made for it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.events import Observer
@@ -12,8 +13,7 @@ from pipeline.store.records import Base
 from pipeline.store.store import Store
 
 
-@dataclass(frozen=True)
-class Foundation:
+class Foundation(msgspec.Struct, frozen=True):
     """``layers`` are layer names, lowest first, with the ``digests`` of their manifests; ``key`` is the one
     of the uppermost. ``digest`` is what a lock pins (empty for another recipe's version: that has a lock of
     its own), ``epoch`` (seconds) the time of files that stages make."""

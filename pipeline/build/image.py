@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.build import locking
 from pipeline.build.foundation import Foundation, foundation
@@ -34,8 +34,7 @@ TOLD = 2
 """Differences between recipe and lock that are spelled out when the lock is renewed anyway."""
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """What a build came to, before tests."""
 
     version: Version
@@ -303,7 +302,7 @@ def build_image(job: Job, observer: Observer) -> ImageOutcome:
         observer(ImageFinished(image=name, number=None))
         done = (tuple(build.stages), build.lock) if build is not None else ((), "kept")
         outcome = failure(name, error, *done)
-    return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
+    return replace(outcome, seconds=time.monotonic() - begun)
 
 
 def _waiting(image: str, observer: Observer) -> None:

@@ -8,10 +8,10 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, Trouble, failure

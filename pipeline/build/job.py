@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pipeline.build.foundation import Foundation
 from pipeline.recipe.model import Recipe, Site
 
 
-@dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(msgspec.Struct, frozen=True):
     """What is wanted of a build. ``locked`` refuses a lock that is not what the recipe asks for, ``relock``
     resolves everything anew."""
 
@@ -20,8 +19,7 @@ class BuildOptions:
     unverified: bool = False
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One image to be built; can be sent to another process.
 
     ``base_version`` is the number of the version to stand on when the base is another recipe; ``found`` is

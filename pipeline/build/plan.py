@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipeline.build import keys
 from pipeline.build.code import code_digest
@@ -35,8 +36,7 @@ from pipeline.store.store import Store
 from pipeline.templates import SUFFIX
 
 
-@dataclass(frozen=True)
-class PlannedStage:
+class PlannedStage(msgspec.Struct, frozen=True):
     """A stage whose inputs are all pinned. ``layer`` is None when it has to run."""
 
     placed: PlacedStage
@@ -47,8 +47,7 @@ class PlannedStage:
     layer: Layer | None
 
 
-@dataclass(frozen=True)
-class Pins:
+class Pins(msgspec.Struct, frozen=True):
     """What is pinned: sources by location, answers of the package manager by stage."""
 
     sources: Mapping[str, LockedSource]
@@ -62,8 +61,7 @@ class Pins:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """``stages`` ends where something is not pinned yet; ``differences`` says what differs from ``lock``."""
 
     recipe: Recipe

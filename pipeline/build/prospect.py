@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pipeline.build import keys
 from pipeline.build.foundation import Foundation, known_foundation
@@ -22,8 +23,7 @@ CACHED, RUNS, UNLOCKED, UNKNOWN = "cached", "would run", "not locked", "unknown"
 on is not known before a stage that is not locked has run, or before the base is imported."""
 
 
-@dataclass(frozen=True)
-class StageAhead:
+class StageAhead(msgspec.Struct, frozen=True):
     """A stage and its state; ``planned`` is None where the key is not known."""
 
     placed: PlacedStage
@@ -31,8 +31,7 @@ class StageAhead:
     planned: PlannedStage | None
 
 
-@dataclass(frozen=True)
-class Prospect:
+class Prospect(msgspec.Struct, frozen=True):
     """An image as a build would find it.
 
     ``notes`` say on what the rest rests, ``differences`` where recipe and lock differ, ``refusal`` why a

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from pipeline.build import keys
 from pipeline.build.foundation import known_foundation
@@ -170,7 +169,7 @@ def _nothing_to_do(
         outcome = with_tests(outcome, verification)
     store.forget_failure(recipe.name)
     _tell(outcome, observer)
-    return msgspec.structs.replace(outcome, seconds=time.monotonic() - begun)
+    return replace(outcome, seconds=time.monotonic() - begun)
 
 
 def _tell(outcome: ImageOutcome, observer: Observer) -> None:
@@ -214,7 +213,5 @@ def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOp
         path = publish(site, store, version, unverified=options.unverified)
     except PipelineError as error:
         failed = failure(outcome.image, error)
-        return msgspec.structs.replace(
-            outcome, exit_code=failed.exit_code, problems=outcome.problems + failed.problems
-        )
-    return msgspec.structs.replace(outcome, published=str(path))
+        return replace(outcome, exit_code=failed.exit_code, problems=outcome.problems + failed.problems)
+    return replace(outcome, published=str(path))

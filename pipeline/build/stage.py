@@ -8,10 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
+
+import msgspec
 
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import INPUTS, RootSpec
@@ -31,8 +32,7 @@ TRACEBACK = "Traceback (most recent call last):"
 RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
 
-@dataclass(frozen=True)
-class StageRun:
+class StageRun(msgspec.Struct, frozen=True):
     """What one run of a stage needs. ``files`` maps each source's location to where it lies on this machine,
     ``place`` is the recipe's ``file:line``."""
 

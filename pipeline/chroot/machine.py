@@ -6,9 +6,10 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from pipeline.chroot import syscalls
 from pipeline.chroot.inside import resolve
@@ -21,8 +22,7 @@ MODULES = Path("/lib/modules")
 MAPS = Path("/proc/self/maps")
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One thing that was looked at. When it is not ``good``, ``hint`` says how to mend it, and ``command`` is
     to be run; what is not ``needed`` only limits what can be done."""
 

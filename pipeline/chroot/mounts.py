@@ -7,7 +7,8 @@ import glob
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.chroot import shims, syscalls
 from pipeline.chroot.inside import kernel_release, resolve
@@ -63,8 +64,7 @@ NET_RAW = 13
 """Packets of any kind: good for nothing on loopback, but not for the network of this machine."""
 
 
-@dataclass(frozen=True)
-class Assembled:
+class Assembled(msgspec.Struct, frozen=True):
     """What is known of a root once it stands."""
 
     kernel: str | None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
+
+import msgspec
 
 from pipeline.errors import PipelineError
 
@@ -22,8 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A program that ended. ``stdout`` also holds stderr, in the order of writing, unless kept separate."""
 
     argv: tuple[str, ...]
@@ -89,8 +89,7 @@ class Root(Protocol):
         """Say something that is no error; it is shown and kept with the layer."""
 
 
-@dataclass(frozen=True)
-class RootSpec:
+class RootSpec(msgspec.Struct, frozen=True):
     """What a root is made of.
 
     ``layers`` are directories, lowest first. ``upper`` is an overlayfs upper directory with ``work`` beside

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from types import TracebackType
 
+import msgspec
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -30,8 +30,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PER_SECOND = 10
 
 
-@dataclass
-class StageRow:
+class StageRow(msgspec.Struct):
     """One stage as it stands: ``state`` is ``waiting``, ``running``, ``locking``, ``done`` or ``cached``."""
 
     state: str = "waiting"
@@ -40,11 +39,10 @@ class StageRow:
     bytes: int = 0
 
 
-@dataclass
-class ImageBox:
+class ImageBox(msgspec.Struct):
     """One image: its stages by name, in order, the last line printed, and how it ended (None: not yet)."""
 
-    stages: dict[str, StageRow] = field(default_factory=dict)
+    stages: dict[str, StageRow] = msgspec.field(default_factory=dict)
     last_line: str = ""
     ended: str | None = None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import asdict
 
 from pipeline.cli.text import table, when
 from pipeline.publish.publication import Publication, directory, not_mounted, publication
@@ -14,8 +16,7 @@ from pipeline.store.records import Version
 from pipeline.store.store import Store
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A version in the list. ``verified`` is None when it has not been tested; ``directory`` says whether it
     has one, ``mounted`` whether what is in it can be seen, ``current`` whether the image's link points to it.
     """

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.fileops.text import body
 
@@ -22,8 +23,7 @@ COMMENTED = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """A ``key = value`` in the lines ``start:end``, counted from 0.
 
     ``value`` has a line feed at each continuation; ``delimiter`` is what stands between the two, with its
@@ -38,8 +38,7 @@ class Option:
     delimiter: str
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """The lines ``start:end`` under a header; a section may have several.
 
     ``commented`` are options that stand in comments (``#key = value``).

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.fileops.done import looks_replaced
@@ -15,8 +16,7 @@ SECTION = re.compile(r"\[[^\]]+\]\s*([#;].*)?$")
 """The header of an INI section; a line that starts a block and is none starts a block of braces."""
 
 
-@dataclass(frozen=True)
-class Insert:
+class Insert(msgspec.Struct, frozen=True):
     """Put the line or lines ``text`` directly ``after`` or ``before`` the one that matches ``anchor``."""
 
     place: Literal["after", "before"]
@@ -24,8 +24,7 @@ class Insert:
     text: str
 
 
-@dataclass(frozen=True)
-class Replace:
+class Replace(msgspec.Struct, frozen=True):
     """Put ``text`` for what ``pattern`` matches in one line, or in ``all``; ``\\1`` is the first group.
 
     With an empty ``text`` there may be nothing to replace, as with ``Delete``: nobody can tell it from done.
@@ -36,8 +35,7 @@ class Replace:
     all: bool = False
 
 
-@dataclass(frozen=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Take away the one line that matches ``pattern``, or ``all`` of them."""
 
     pattern: str
@@ -47,8 +45,7 @@ class Delete:
 Change: TypeAlias = Insert | Replace | Delete
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """From the one line that matches ``within`` to the next that matches ``until``, both included.
 
     Without ``until`` a block that starts with ``[section]`` ends before the next section or with the file;
@@ -59,8 +56,7 @@ class Block:
     until: str | None = None
 
 
-@dataclass(frozen=True)
-class Edited:
+class Edited(msgspec.Struct, frozen=True):
     """The new text; ``note`` is something that whoever asked should hear although it is no error."""
 
     text: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from pipeline.errors import PipelineError, Problem
 
@@ -21,8 +22,7 @@ RATIO_FROM = 100_000_000
 """More than 1000 bytes for each byte of the archive, once it is over 100 MB: no honest archive does that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One entry of an archive.
 
     ``name`` and ``target`` (of ``link`` and ``hardlink``) are as the archive has them. ``size`` is in bytes,
@@ -41,8 +41,7 @@ class Member:
     what: str = ""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The most that an archive may unpack to, in bytes and members."""
 
     max_bytes: int

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.fileops.text import decode, nearest
@@ -22,8 +23,7 @@ OWNER_FORM = 'expected "user:group", "user" or ":group", as names of the image o
 MODE_FORM = 'expected an octal text such as "0644" or "4755"'
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """Numeric user and group; None: not said."""
 
     uid: int | None = None

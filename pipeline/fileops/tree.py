@@ -8,10 +8,11 @@ import posixpath
 import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.fileops.owners import Owner, give, look_up
@@ -20,8 +21,7 @@ from pipeline.fileops.place import folder_of, kind, make_folders, real_path, swa
 TEMPLATE = ".j2"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One thing to lay at ``path`` of the image.
 
     A file's content is in ``source``, a path in the chroot, or in ``content``.
@@ -38,8 +38,7 @@ class Entry:
     target: str | None = None
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """How what is laid shall look: ``modes`` and ``owners`` map globs of the tree; the last match counts."""
 
     owner: str

@@ -11,8 +11,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO
+
+import msgspec
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.fileops import iso, tarball, zipped
@@ -43,8 +44,7 @@ LATEST = 2.0**33
 """Seconds since 1970, in the year 2242: what is later, or before 1970, is taken for nonsense."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """``archive`` is where the chroot sees the file, ``source`` what errors call it."""
 
     archive: str

@@ -12,10 +12,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pipeline.errors import MachineError, Problem
 
@@ -51,8 +52,7 @@ rm -f /etc/.pwd.lock /etc/group- /etc/gshadow- /etc/passwd- /etc/shadow- /var/ca
 """What rpm's triggers would do on a real EL6, and without it what useradd and ldconfig leave behind."""
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """A base image: all specs of el6/ but those in ``without``."""
 
     name: str

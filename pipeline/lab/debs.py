@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pipeline import programs
 from pipeline.errors import PipelineError
@@ -34,8 +35,7 @@ URI_LINE = re.compile(r"^'(?P<url>[^']+)' (?P<file>(?P<name>[^_ ]+)_\S+\.deb) \d
 """A line of --print-uris. Its digest is not always there, and apt itself checks what it downloads."""
 
 
-@dataclass(frozen=True)
-class Deb:
+class Deb(msgspec.Struct, frozen=True):
     """One package of the closure: its name and that of its file, which holds the version."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pipeline.lab.kmod import write_module
 
@@ -43,8 +44,7 @@ CONFIG_VLAN_8021Q=m
 """
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """A module of the kernel's own: its path below kernel/, what it needs, the devices it is for."""
 
     path: str

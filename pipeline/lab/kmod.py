@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
+
+import msgspec
 
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
@@ -23,16 +24,14 @@ _GLOBAL = 1 << 4
 _UNDEFINED, _ABSOLUTE = 0, 0xFFF1
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """A module's parameter; ``kind`` is the kernel's name of its type (``int``, ``uint``, ``charp``)."""
 
     kind: str
     description: str
 
 
-@dataclass(frozen=True)
-class _Section:
+class _Section(msgspec.Struct, frozen=True):
     name: str
     kind: int
     content: bytes

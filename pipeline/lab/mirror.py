@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,14 +22,15 @@ from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
+import msgspec
+
 from pipeline.errors import PipelineError
 
 CHUNK = 65536
 PARENT_CHECK_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Faults:
+class Faults(msgspec.Struct, frozen=True):
     """What goes wrong on purpose. Sizes in bytes, ``rate`` in bytes per second.
 
     ``truncate``: each body ends after that many bytes and the connection is closed. ``stall``: each body
@@ -42,7 +42,7 @@ class Faults:
     stall: int | None = None
     drop: int = 0
     rate: int | None = None
-    status: Mapping[str, int] = field(default_factory=dict)
+    status: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def options(self) -> Iterator[str]:
         """These faults as options of the server's command line."""
@@ -129,8 +129,7 @@ class _Server(ThreadingHTTPServer):
                 self._log.write(line + "\n")
 
 
-@dataclass(frozen=True)
-class _Slice:
+class _Slice(msgspec.Struct, frozen=True):
     """The bytes from ``first`` up to, not including, ``end`` of a file of ``size`` bytes."""
 
     first: int

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pipeline import programs
 from pipeline.lab.kmod import Parameter, write_module
@@ -40,8 +41,7 @@ DEPMOD = '/sbin/depmod -a "$(uname -r)"'
 ISO_PROGRAMS = ("xorriso", "genisoimage")
 
 
-@dataclass(frozen=True)
-class Component:
+class Component(msgspec.Struct, frozen=True):
     """A package that only has files: a payload directory of its name, if any, and what its kind brings.
 
     ``library`` is the soname of its shared library, ``modules`` the kernel modules that it holds.
@@ -57,8 +57,7 @@ class Component:
     target: str = "x86_64"
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """A kernel module: its folder below ``extra/``, and what modinfo says of it."""
 
     name: str

@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import msgspec
 
 from pipeline import programs
 from pipeline.lab.debian import Tables, tables
@@ -38,8 +39,7 @@ The files of the Debian package {name}.
 """
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """A Debian version as RPM writes it."""
 
     epoch: str

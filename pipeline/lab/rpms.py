@@ -6,10 +6,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import msgspec
 
 from pipeline.lab import debian, kernel, kmod, repackage, rpmbuild
 from pipeline.lab.debs import Apt, Deb
@@ -20,8 +21,7 @@ EL6 = Path(__file__).parent / "el6"
 NOTE_EVERY = 40
 
 
-@dataclass(frozen=True)
-class Rpms:
+class Rpms(msgspec.Struct, frozen=True):
     """The built packages: those rebuilt from Debian's, and those of each spec of EL6 by the spec's name."""
 
     debian: tuple[Path, ...]

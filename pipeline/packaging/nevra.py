@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+import msgspec
 
 NO_VALUE = "(none)"
 """What rpm prints for a tag that a package does not have, such as the arch of ``gpg-pubkey``."""
 
 
-@dataclass(frozen=True, order=True)
-class Nevra:
+class Nevra(msgspec.Struct, frozen=True, order=True):
     """One exact package. ``str()`` gives the form that locks hold; epoch 0 is left out, as rpm does."""
 
     name: str

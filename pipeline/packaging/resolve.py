@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from pipeline.chroot.root import OUT, Root
 from pipeline.errors import PipelineError, Problem
@@ -20,8 +21,7 @@ DNF_FOLDER = re.compile(r"^(?P<repository>.+)-[0-9a-f]{16}$")
 """dnf's folder of a repository's cache: its id and a part of a digest of its URLs."""
 
 
-@dataclass(frozen=True)
-class ResolvedPackage:
+class ResolvedPackage(msgspec.Struct, frozen=True):
     """A package to be installed and its RPM.
 
     ``file`` is the RPM's path relative to the directory that was mounted at ``OUT``; None when it was asked
@@ -35,21 +35,19 @@ class ResolvedPackage:
     base_urls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """What a request comes to, sorted by NEVRA. ``remove`` holds what upgrades replace as well."""
 
     install: tuple[ResolvedPackage, ...] = ()
     remove: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """A request with the RPM files in it told apart: location → path in the chroot, path → package."""
 
     request: PackageRequest
     paths: Mapping[str, str]
-    packages: Mapping[str, Nevra] = field(default_factory=dict)
+    packages: Mapping[str, Nevra] = msgspec.field(default_factory=dict)
 
     def word(self, asked: str) -> str:
         """What stands for ``asked`` on the package manager's command line."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.chroot.root import CommandError, Root
 from pipeline.errors import PipelineError, Problem
@@ -26,8 +27,7 @@ BESIDE = ("rpm", "-iv", "--replacepkgs")
 ERASE = ("rpm", "-ev")
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(msgspec.Struct, frozen=True):
     """One answer of a package manager, in the order in which rpm can follow it.
 
     ``erase_first`` has nothing to do with what comes; ``upgrade`` replaces older packages of its name and

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.chroot.root import LAST_LINES, OUT, CommandError, Root
 from pipeline.errors import PipelineError
@@ -21,8 +22,7 @@ SCRIPTLET_LINES = 5
 SILENTLY_ABSENT = re.compile(r"^(?:No package .+ available|No match for argument: .+|Unable to find .+)")
 
 
-@dataclass(frozen=True)
-class Yum:
+class Yum(msgspec.Struct, frozen=True):
     """yum 3, dnf 4 or dnf 5 of an image, by the path of its program and the first number of its version."""
 
     program: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipeline import stages
 from pipeline.nearest import nearest
@@ -60,13 +61,12 @@ def load_recipes(names: Iterable[str], site: Site, *, types: StageTypes = stages
     return tuple(recipe for name in wanted if (recipe := loading.loaded[name]) is not None)
 
 
-@dataclass
-class _Loading:
+class _Loading(msgspec.Struct):
     site: Site
     types: StageTypes
-    findings: Findings = field(default_factory=Findings)
-    loaded: dict[str, Recipe | None] = field(default_factory=dict)
-    fragments: dict[Path, Document | None] = field(default_factory=dict)
+    findings: Findings = msgspec.field(default_factory=Findings)
+    loaded: dict[str, Recipe | None] = msgspec.field(default_factory=dict)
+    fragments: dict[Path, Document | None] = msgspec.field(default_factory=dict)
 
     def load(self, name: str, above: tuple[str, ...]) -> None:
         """Load a recipe and those that it is based on. ``above`` are the recipes that are based on it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 from pipeline.stages.base import Stage
 
@@ -13,8 +14,7 @@ Scalar: TypeAlias = str | int | float | bool
 Parameter: TypeAlias = Scalar | tuple[Scalar, ...]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where in a file a stage stands; the line is looked up only when somebody asks.
 
     ``number`` counts the ``[[stage]]`` tables of that file from 1.
@@ -24,8 +24,7 @@ class Place:
     number: int
 
 
-@dataclass(frozen=True)
-class PlacedStage:
+class PlacedStage(msgspec.Struct, frozen=True):
     """A stage with its parameters put in, and where it was written (a recipe or a fragment).
 
     ``parameters`` are those that the templates in its overlay trees use, and no others.
@@ -36,8 +35,7 @@ class PlacedStage:
     parameters: Mapping[str, Parameter]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True):
     """An image, as its ``recipe.toml`` and fragments describe it.
 
     ``base`` is the name of another recipe (``base_recipe``) or of a base of the site. ``tests`` are the
@@ -66,8 +64,7 @@ class Recipe:
         return self.directory / "recipe.lock"
 
 
-@dataclass(frozen=True)
-class Downloads:
+class Downloads(msgspec.Struct, frozen=True):
     """How patient downloads are. Seconds; ``attempts`` counts the first one too."""
 
     attempts: int = 5
@@ -75,8 +72,7 @@ class Downloads:
     longest_wait: float = 20.0
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """Where things are: ``pipeline.toml``. All paths are absolute.
 
     ``project`` is the folder of the site file; ``recipes`` and ``overlays`` lie in it. ``bases`` maps a name
@@ -88,8 +84,8 @@ class Site:
     project: Path
     store: Path
     images: Path
-    bases: Mapping[str, Path] = field(default_factory=dict)
-    mirrors: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, Path] = msgspec.field(default_factory=dict)
+    mirrors: Mapping[str, str] = msgspec.field(default_factory=dict)
     publish_mode: str = "overlay"
     downloads: Downloads = Downloads()
     lab: Path | None = None

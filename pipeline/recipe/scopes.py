@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import msgspec
 
 from pipeline.nearest import nearest
 from pipeline.recipe.findings import Findings, where
@@ -24,8 +25,7 @@ A_SCALAR = "a string, a number, true or false"
 Given: TypeAlias = Mapping[str, Parameter]
 
 
-@dataclass
-class Scope:
+class Scope(msgspec.Struct):
     """Where names of parameters are looked up: one file, used in one place.
 
     ``broken`` are parameters that are there but whose value is wrong, which has been told already.
@@ -36,10 +36,10 @@ class Scope:
     findings: Findings
     outer: Scope | None = None
     used_at: Place | None = None
-    parameters: dict[str, Parameter] = field(default_factory=dict)
-    declared: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
-    used: set[str] = field(default_factory=set)
+    parameters: dict[str, Parameter] = msgspec.field(default_factory=dict)
+    declared: set[str] = msgspec.field(default_factory=set)
+    broken: set[str] = msgspec.field(default_factory=set)
+    used: set[str] = msgspec.field(default_factory=set)
     blind: bool = False
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import Document, read_document
@@ -35,8 +36,7 @@ class StageTypes(Protocol):
         """The class of one. Raises ``KeyError`` when there is none of that name."""
 
 
-@dataclass
-class Expansion:
+class Expansion(msgspec.Struct):
     """The stages of one recipe as they are met, those of its fragments in their places.
 
     ``taken`` are the names of stages so far. ``fragments`` are those read so far, for whichever recipe;
@@ -46,10 +46,10 @@ class Expansion:
     project: Path
     findings: Findings
     types: StageTypes
-    stages: list[PlacedStage] = field(default_factory=list)
-    taken: dict[str, Place] = field(default_factory=dict)
-    fragments: dict[Path, Document | None] = field(default_factory=dict)
-    used: set[Path] = field(default_factory=set)
+    stages: list[PlacedStage] = msgspec.field(default_factory=list)
+    taken: dict[str, Place] = msgspec.field(default_factory=dict)
+    fragments: dict[Path, Document | None] = msgspec.field(default_factory=dict)
+    used: set[Path] = msgspec.field(default_factory=set)
 
     def expand(self, tables: list[dict[str, Any]], scope: Scope, chain: tuple[str, ...] = ()) -> None:
         """Take up the stages of one file. ``chain`` holds the fragments that it is used through."""

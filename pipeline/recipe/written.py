@@ -89,17 +89,20 @@ class SiteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "overlay"
 
 
+_PATIENCE = Downloads()
+
+
 class DownloadsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[downloads]``: how patient they are."""
 
     attempts: Annotated[int, Meta(ge=1, description="How often in all one download is tried.")] = (
-        Downloads.attempts
+        _PATIENCE.attempts
     )
     timeout: Annotated[float, Meta(gt=0, description="Seconds without a byte after which it has failed.")] = (
-        Downloads.timeout
+        _PATIENCE.timeout
     )
     longest_wait: Annotated[float, Meta(ge=0, description="Seconds between two tries, at most.")] = (
-        Downloads.longest_wait
+        _PATIENCE.longest_wait
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import Problem
 from pipeline.sources.lock import Lock, LockedSource, LockedStage
@@ -13,8 +15,7 @@ Where = Callable[[], str]
 """Gives ``file:line``; called only where something differs."""
 
 
-@dataclass(frozen=True)
-class WantedSource:
+class WantedSource(msgspec.Struct, frozen=True):
     """A source that a stage asks for; ``found`` is the sha256 that a local file has now, if known."""
 
     request: SourceRequest
@@ -22,8 +23,7 @@ class WantedSource:
     found: str | None = None
 
 
-@dataclass(frozen=True)
-class WantedPackages:
+class WantedPackages(msgspec.Struct, frozen=True):
     """What the stage ``name`` asks the image's package manager for."""
 
     name: str
@@ -31,8 +31,7 @@ class WantedPackages:
     where: Where
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a recipe asks for, in its order. ``lock_file`` is how messages name the lock.
 
     ``base_digest`` is what the base has now, None when that is not known. ``where`` is the recipe's
@@ -48,8 +47,7 @@ class Wanted:
     stages: tuple[WantedPackages, ...] = ()
 
 
-@dataclass(frozen=True)
-class Renewable:
+class Renewable(msgspec.Struct, frozen=True):
     """The sources and stages of a lock that need not be locked again."""
 
     sources: tuple[LockedSource, ...] = ()

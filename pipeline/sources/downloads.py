@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+
+import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer, Progress, ignore
@@ -26,8 +27,7 @@ from pipeline.sources.tries import CHANGED, Download, Known
 AT_ONCE = 4
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A file that is wanted; ``sha256`` (64 lower-case hex digits) and ``size`` (bytes) where pinned."""
 
     location: str
@@ -35,8 +35,7 @@ class Request:
     size: int | None = None
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A file that is here, with the digest of its content. It must not be written to."""
 
     path: Path

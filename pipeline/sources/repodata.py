@@ -8,12 +8,13 @@ import hashlib
 import lzma
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TypeAlias
 from urllib.parse import urljoin
 from xml.etree import ElementTree
+
+import msgspec
 
 from pipeline import programs
 from pipeline.errors import PipelineError
@@ -28,16 +29,14 @@ DIGESTS = {"sha": "sha1", "sha1": "sha1", "sha256": "sha256", "sha512": "sha512"
 Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
 
 
-@dataclass(frozen=True)
-class Checksum:
+class Checksum(msgspec.Struct, frozen=True):
     """A digest in hex, with hashlib's name of its kind."""
 
     kind: str
     digest: str
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(msgspec.Struct, frozen=True):
     """What a repository at ``url`` holds: the URL of each package file, by its digest."""
 
     url: str

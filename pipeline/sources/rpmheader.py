@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipeline.errors import PipelineError
 
@@ -14,8 +15,7 @@ LEAD_MAGIC = b"\xed\xab\xee\xdb"
 """The first four bytes of every RPM (rpm's lib/rpmlead.c)."""
 
 
-@dataclass(frozen=True)
-class PackagedFile:
+class PackagedFile(msgspec.Struct, frozen=True):
     """A file of a package: ``mode`` as in stat(2), ``digest`` in hex (empty for what is no regular file)."""
 
     path: str
@@ -27,8 +27,7 @@ class PackagedFile:
     link: str
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """The header of a package. ``arch`` is ``src`` for a source package; ``epoch`` 0 where there is none."""
 
     name: str

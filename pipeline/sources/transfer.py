@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 CHUNK = 1 << 18
 
@@ -18,8 +19,7 @@ class TransferError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What is asked for: the file at ``url``, from byte ``offset`` on.
 
     ``validator`` names the content that the first ``offset`` bytes are from (None: any content will do);
@@ -35,8 +35,7 @@ class Ask:
     unless: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Content that begins at byte ``offset`` of a file of ``total`` bytes (None: not said).
 
     ``source`` is the URL that answered in the end. ``validator`` names the content: a file that changes

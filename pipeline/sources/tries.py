@@ -6,11 +6,11 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from threading import Event
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import PipelineError, retold
 from pipeline.recipe.model import Downloads
@@ -33,8 +33,7 @@ class Known(msgspec.Struct, frozen=True):
     sha256: str
 
 
-@dataclass
-class Download:
+class Download(msgspec.Struct):
     """One remote file: ``location`` as the recipe has it, ``url`` what answers for it; sizes in bytes.
 
     ``run`` may be called once. ``progress`` is told how many bytes are here and how many there will be.
@@ -48,10 +47,10 @@ class Download:
     settings: Downloads
     progress: Callable[[int, int | None], None]
     stop: Event
-    tries: int = field(default=0, init=False)
-    fruitless: int = field(default=0, init=False)
-    most: int = field(default=0, init=False)
-    source: str = field(default="", init=False)
+    tries: int = 0
+    fruitless: int = 0
+    most: int = 0
+    source: str = ""
 
     def run(self, store: ContentStore, known: Records[Known], waiting: Callable[[], None]) -> Digest:
         """Fetch it. Raises ``PipelineError`` with source, expected and got, and tries made."""

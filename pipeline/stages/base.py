@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +45,22 @@ class PackageAnswer(msgspec.Struct, frozen=True, kw_only=True):
     remove: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(msgspec.Struct, frozen=True):
     """A directory of the project: ``host`` for those outside, ``inside`` where the chroot sees it."""
 
     host: Path
     inside: str
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """All that a stage is given when it runs, beside its own options.
 
     ``sources`` maps a location to the path at which the chroot sees the file.
     """
 
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    trees: Mapping[str, Tree] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    sources: Mapping[str, str] = msgspec.field(default_factory=dict)
+    trees: Mapping[str, Tree] = msgspec.field(default_factory=dict)
     packages: PackageAnswer | None = None
 
 

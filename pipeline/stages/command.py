@@ -6,10 +6,10 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.chroot.root import CommandError, Root
 from pipeline.errors import PipelineError, Problem

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+
+import msgspec
 
 from pipeline.chroot.root import Root
 from pipeline.errors import PipelineError, Problem
@@ -18,8 +19,7 @@ MODULES = "/lib/modules"
 MODULE_FILE = re.compile(r"(?P<name>[^/]+)\.ko(?:\.(?:gz|xz|zst))?$")
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """What ``depmod`` left. ``stamp`` differs whenever modules.dep was written anew."""
 
     stamp: tuple[int, int, int] | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
+
+import msgspec
 
 from pipeline.chroot.root import Root
 from pipeline.errors import PipelineError, Problem
@@ -24,8 +25,7 @@ ON = frozenset({"enabled", "alias", "indirect"})
 NOT_SCRIPTS = frozenset({"functions", "halt", "killall", "single", "README", "skeleton", "rc", "rcS"})
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What an image has: its programs, and its services."""
 
     chkconfig: bool

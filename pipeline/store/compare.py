@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,12 @@ class FileChange(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, tuple[Any, Any]] = {}
 
 
-@dataclass
-class _Side:
+class _Side(msgspec.Struct):
     """What layers above the common ones do: ``entries`` they show, ``hidden`` paths whose lower contents they
     hide, both by escaped path."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    hidden: set[str] = field(default_factory=set)
+    entries: dict[str, Entry] = msgspec.field(default_factory=dict)
+    hidden: set[str] = msgspec.field(default_factory=set)
 
     def lay(self, found: Iterable[Entry]) -> None:
         """Put one more layer on top."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """What has to stay. ``versions`` are those that stay; ``bases`` names of imported base trees;
     ``downloads`` sha256 digests; ``partials`` and ``seen`` the names (without suffix) of files in the folders
     for downloads."""

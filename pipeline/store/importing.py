@@ -7,10 +7,10 @@ import heapq
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer, Progress
@@ -51,14 +51,13 @@ _SKIPPED = "skipped"
 """The type of an entry that is not copied; its target says why. It never gets into a manifest."""
 
 
-@dataclass(frozen=True)
-class _Survey:
+class _Survey(msgspec.Struct, frozen=True):
     """What was found before copying: ``leaders`` are the first names of files with several, by inode."""
 
     source: int
     target: int
     size: int
-    leaders: dict[int, bytes] = field(default_factory=dict)
+    leaders: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
 def base_key(digest: str) -> str:
@@ -271,7 +270,7 @@ def _copy_other(item: Item, status: os.stat_result, target: int) -> Entry:
     found = xattrs(by_descriptor(item))
     entry = describe(item, status, found, None)
     if stat.S_ISDIR(status.st_mode):
-        return msgspec.structs.replace(entry, opaque=False)
+        return replace(entry, opaque=False)
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(item.name, dir_fd=item.directory), item.path, dir_fd=target)
     else:
@@ -300,7 +299,7 @@ def _finished(
         if entry.type == "dir":
             if entry.target is not None:
                 notes.append(f"/{entry.path} is a mount point: imported as an empty directory")
-                entry = msgspec.structs.replace(entry, target=None)
+                entry = replace(entry, target=None)
             directories.append(entry)
         elif entry.hardlink is not None:
             first = known[entry.hardlink]
@@ -311,7 +310,7 @@ def _finished(
                 dst_dir_fd=survey.target,
                 follow_symlinks=False,
             )
-            entry = msgspec.structs.replace(first, path=entry.path, hardlink=first.path)
+            entry = replace(first, path=entry.path, hardlink=first.path)
         elif entry.path in leaders:
             known[entry.path] = entry
         yield entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,8 +79,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     when: float
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """A kept failure: ``upper`` is what the stage had changed, overlayfs's marks included."""
 
     failure: Failure

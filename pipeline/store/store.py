@@ -9,10 +9,10 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import asdict
 
 from pipeline.errors import MachineError, PipelineError
 from pipeline.store.filesystem import (
@@ -38,8 +38,7 @@ def layer_name(key: str) -> str:
     return key[:NAME_DIGITS]
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(msgspec.Struct, frozen=True):
     """A store that is open. Everything in it is made elsewhere first and appears by one rename.
 
     Any number of processes and threads may use one store at the same time.
@@ -163,7 +162,7 @@ class Store:
         """Make ``work``, whose upper is complete and has its manifest, the layer of ``draft.key``."""
         now = time.time()
         layer = Layer(
-            **msgspec.structs.asdict(draft),
+            **asdict(draft),
             digest=summary.digest,
             parent=work.parents[-1] if work.parents else None,
             created=now,

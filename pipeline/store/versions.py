@@ -6,10 +6,10 @@ import fcntl
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import UsageError
 from pipeline.store.filesystem import exchange, sync, sync_directory, told
@@ -23,8 +23,7 @@ class _Identity(msgspec.Struct):
     identity: str
 
 
-@dataclass(frozen=True)
-class Versions:
+class Versions(msgspec.Struct, frozen=True):
     """The versions in the store at ``store``."""
 
     store: Path
@@ -121,7 +120,7 @@ class Versions:
 
     def _add(self, version: Version, files: Mapping[str, bytes]) -> Version:
         number = max(self.numbers(version.image), default=0) + 1
-        made = msgspec.structs.replace(version, number=number)
+        made = replace(version, number=number)
         with begin(self.store / "work") as work:
             for name, content in files.items():
                 (work.path / name).write_bytes(content)

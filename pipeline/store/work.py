@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+import msgspec
 
 from pipeline.store.filesystem import lock_directory, remove_tree
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """A stage's place while it runs; a context manager that throws it away unless it was committed or kept.
 
     ``upper`` and ``work`` are overlayfs's directories, ``log`` the file for what its programs print.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 from _pytest.outcomes import Failed
 
 ON_A_NODE = "check it on a node, at rollout"
@@ -21,8 +21,7 @@ class Refused(Failed):
     """Fails the test that asked, also one that catches every ``Exception``."""
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why something is refused and what to do instead."""
 
     why: str

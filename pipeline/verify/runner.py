@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +80,10 @@ OPTIONS = (
 WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler", "debugging")
 
 
-@dataclass
-class Told:
+class Told(msgspec.Struct):
     """What the process that runs the tests has told so far."""
 
-    results: list[Result] = field(default_factory=list)
+    results: list[Result] = msgspec.field(default_factory=list)
     collected: Collected | None = None
     running: str | None = None
     ended: bool = False

@@ -22,7 +22,7 @@ def build(site_file: str) -> None:
     from pipeline.build.session import build
 
     options = BuildOptions(locked=False, verify=False, publish=False)
-    outcomes = build(load_site(Path(site_file)), (), options, ignore, lambda: None)
+    outcomes = build(load_site(Path(site_file)), (), options, ignore, None)
     for outcome in outcomes:
         for problem in outcome.problems:
             print(problem.message, problem.hint)

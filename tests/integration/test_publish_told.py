@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from published_versions import Place, make_place, motd, pointer, private_mounts, reboot, says
 
 from pipeline.chroot import syscalls
@@ -69,7 +70,7 @@ def test_what_somebody_else_put_at_the_link_is_left_alone(place: Place, make: st
 def test_a_mount_that_another_store_made_is_left_alone(place: Place, tmp_path: Path) -> None:
     publish(place.site, place.store, place.version(says("one")))
     other = make_place(tmp_path / "other")
-    site = type(other.site)(**{**vars(other.site), "images": place.site.images})
+    site = replace(other.site, images=place.site.images)
     with pytest.raises(PipelineError, match="something is mounted there"):
         publish(site, other.store, other.version(says("other")))
     assert motd(place) == "one"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import PipelineError
 from pipeline.events import Observer
@@ -12,11 +16,15 @@ from pipeline.recipe.model import Recipe, Site
 from pipeline.store.records import Base
 from pipeline.store.store import Store
 
+if TYPE_CHECKING:
+    from pipeline.store.fingerprint import Look
+
 
 class Foundation(msgspec.Struct, frozen=True):
     """``layers`` are layer names, lowest first, with the ``digests`` of their manifests; ``key`` is the one
     of the uppermost. ``digest`` is what a lock pins (empty for another recipe's version: that has a lock of
-    its own), ``epoch`` (seconds) the time of files that stages make."""
+    its own), ``epoch`` (seconds) the time of files that stages make, ``packages`` the NEVRA of all that are
+    installed (None: not known)."""
 
     name: str
     layers: tuple[str, ...]
@@ -25,22 +33,49 @@ class Foundation(msgspec.Struct, frozen=True):
     digest: str
     epoch: int
     kernel_parameters: tuple[str, ...] = ()
+    packages: tuple[str, ...] | None = None
 
 
-def known_foundation(recipe: Recipe, site: Site, store: Store, base_version: int | None) -> Foundation | None:
-    """What ``recipe`` stands on, if it is in the store as it is now; None when it has to be imported.
+@contextmanager
+def looking(recipes: Iterable[Recipe], site: Site, store: Store) -> Iterator[Mapping[str, Look]]:
+    """Looks at the bases of ``recipes`` that have been imported before, by name; they go on meanwhile."""
+    from pipeline.store.fingerprint import Look
+
+    with ExitStack() as ending:
+        looks: dict[str, Look] = {}
+        for recipe in recipes:
+            if recipe.base not in looks and _imported(recipe, site, store) is not None:
+                looks[recipe.base] = ending.enter_context(Look(_base_path(recipe, site)))
+        yield looks
+
+
+def presumed_foundation(
+    recipe: Recipe, site: Site, store: Store, base_version: int | None
+) -> Foundation | None:
+    """What ``recipe`` stands on if its base is as it was imported (``is_unchanged``), None if it never was.
 
     ``base_version`` is the number of the version to stand on, when the base is another recipe.
     """
     if recipe.base_recipe:
         return _of_version(store, recipe.base, base_version)
-    from pipeline.store.fingerprint import fingerprint
+    base = _imported(recipe, site, store)
+    return None if base is None else _of_base(store, base)
 
-    path = _base_path(recipe, site)
-    base = store.base(recipe.base)
-    if base is None or base.path != str(path) or not path.is_dir() or base.fingerprint != fingerprint(path):
+
+def is_unchanged(recipe: Recipe, site: Site, store: Store, looks: Mapping[str, Look]) -> bool:
+    """Whether the base of ``recipe`` is what was imported. Waits for the look at it to end."""
+    if recipe.base_recipe:
+        return True
+    base, look = _imported(recipe, site, store), looks.get(recipe.base)
+    return base is not None and look is not None and base.fingerprint == look.fingerprint()
+
+
+def _imported(recipe: Recipe, site: Site, store: Store) -> Base | None:
+    """What is known of the base of ``recipe``, when it was imported from where it is now."""
+    if recipe.base_recipe:
         return None
-    return _of_base(store, base)
+    base, path = store.base(recipe.base), _base_path(recipe, site)
+    return base if base is not None and base.path == str(path) and path.is_dir() else None
 
 
 def foundation(
@@ -50,16 +85,29 @@ def foundation(
 
     Raises ``PipelineError`` when the base is missing or no root.
     """
-    known = known_foundation(recipe, site, store, base_version)
-    if known is not None:
-        return known
+    if recipe.base_recipe:
+        return _of_version(store, recipe.base, base_version)
     from pipeline.store.importing import import_base
 
     base = import_base(store, recipe.base, _base_path(recipe, site), observer)
+    if base.packages is None:
+        with suppress(PipelineError):  # should its rpm be broken, whoever needs it will say so
+            base = replace(base, packages=contents(store, (base.layer,))[0])
+            store.set_base(base)
     found = _of_base(store, base)
     if found is None:
         raise PipelineError(f"the imported base {recipe.base} has lost its layer", command="pipeline fsck")
     return found
+
+
+def contents(store: Store, layers: Iterable[str]) -> tuple[tuple[str, ...], str | None]:
+    """The packages and the kernel of an image, as it stands."""
+    from pipeline.chroot.enter import enter
+    from pipeline.chroot.root import RootSpec
+    from pipeline.packaging.rpmdb import installed
+
+    with enter(RootSpec(layers=tuple(map(store.layer_tree, layers)))) as root:
+        return installed(root), root.kernel
 
 
 def _base_path(recipe: Recipe, site: Site) -> Path:
@@ -70,7 +118,9 @@ def _of_base(store: Store, base: Base) -> Foundation | None:
     layer = store.layer_called(base.layer)
     if layer is None:
         return None
-    return Foundation(base.name, (base.layer,), (layer.digest,), layer.key, base.digest, base.epoch)
+    return Foundation(
+        base.name, (base.layer,), (layer.digest,), layer.key, base.digest, base.epoch, packages=base.packages
+    )
 
 
 def _of_version(store: Store, image: str, number: int | None) -> Foundation:
@@ -93,4 +143,5 @@ def _of_version(store: Store, image: str, number: int | None) -> Foundation:
         "",
         lock.base.epoch,
         version.kernel_parameters,
+        version.packages,
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.build import locking
 from pipeline.build.foundation import Foundation, foundation
 from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, StageOutcome, failure, stage_outcome, with_tests
@@ -68,14 +67,15 @@ class ImageBuild:
             recipe, self._site, self._store, self._job.base_version, self._observer
         )
         old = self._lock_there()
+        self._packages = found.packages
         self._take_pins(found, old)
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
             raise self._with_kept_pins(found, old, error) from None
-        new = self._lock(found)
-        self._write(new, old)
-        version = make_version(self._store, recipe, found, planned, new, self._packages)
+        self._write(self._lock(found), old)
+        lock = recipe.lock_file.read_bytes()
+        version = make_version(self._store, recipe, found, planned, lock, self._packages)
         self._store.forget_failure(recipe.name)
         return Built(version, tuple(self.stages), self.lock)
 
@@ -157,6 +157,8 @@ class ImageBuild:
         request = stage.packages()
         if request is None or stage.name in self._answers:
             return
+        from pipeline.build.locking import answer
+
         with _told_of(placed):
             files = {name: self._path(name) for name in rpm_files(request)}
         run = StageRun(
@@ -172,7 +174,7 @@ class ImageBuild:
             answer=None,
             place=partial(where_of, placed),
         )
-        self._answers[stage.name] = locking.answer(
+        self._answers[stage.name] = answer(
             request, run, self._site, self._store, self._outside, self._observer
         )
 
@@ -206,9 +208,11 @@ class ImageBuild:
 
     def _files(self, stage: PlannedStage) -> dict[str, Path]:
         """Location → file of this machine, for every source and RPM of the stage, each checked."""
+        wanted = [self._sources[request.location] for request in stage.placed.stage.sources()]
+        if not wanted and stage.answer is None:
+            return {}
         from pipeline.sources.downloads import Request
 
-        wanted = [self._sources[request.location] for request in stage.placed.stage.sources()]
         requests = [Request(source.location, source.sha256, source.size) for source in wanted]
         requests += [
             Request(package.location, package.sha256, package.size)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.build import keys
-from pipeline.build.foundation import Foundation, known_foundation
+from pipeline.build.foundation import Foundation, is_unchanged, looking, presumed_foundation
 from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
 from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import PlacedStage, Recipe, Site
@@ -122,7 +122,7 @@ def _on_image(
 ) -> Foundation | None:
     """The version of another image, or what a build would make of that image first."""
     if base.version is not None:
-        return known_foundation(recipe, site, store, base.version.number)
+        return presumed_foundation(recipe, site, store, base.version.number)
     last = [stage.planned for stage in base.stages]
     if base.foundation is None or None in last:
         notes.append(f"its base {recipe.base} would be built first; what that comes to is not known yet")
@@ -147,9 +147,10 @@ def _on_base(
                 hint="the site file says where bases are",
             )
         notes.append("the lab is not built yet; a build does that first")
-    known = known_foundation(recipe, site, store, None) if path.is_dir() else None
-    if known is not None:
-        return known
+    with looking([recipe], site, store) as looks:
+        known = presumed_foundation(recipe, site, store, None)
+        if known is not None and is_unchanged(recipe, site, store, looks):
+            return known
     record = store.base(recipe.base)
     what = "is not imported yet" if record is None else f"has changed since {path} was imported"
     if lock is not None and lock.base.name == recipe.base:

@@ -7,14 +7,9 @@ import time
 from collections.abc import Sequence
 
 from pipeline.build import keys
-from pipeline.build.foundation import Foundation
+from pipeline.build.foundation import Foundation, contents
 from pipeline.build.plan import PlannedStage, kernel_parameters, tree, where_of
-from pipeline.chroot.enter import enter
-from pipeline.chroot.root import RootSpec
-from pipeline.packaging.rpmdb import installed
 from pipeline.recipe.model import Recipe
-from pipeline.sources import lock as locks
-from pipeline.sources.lock import Lock
 from pipeline.store.records import Layer, StageOfVersion, Version
 from pipeline.store.store import Store, layer_name
 
@@ -24,12 +19,13 @@ def make_version(
     recipe: Recipe,
     found: Foundation,
     done: Sequence[tuple[PlannedStage, Layer]],
-    lock: Lock,
+    lock: bytes,
     packages: tuple[str, ...] | None,
 ) -> Version:
     """The version that these stages are: the one that is there already, or a new one.
 
-    ``packages`` are those of the image, None when nobody has looked; then that is done here.
+    ``lock`` is the text of its recipe.lock; ``packages`` are those of the image, None when nobody has looked;
+    then that is done here.
     """
     planned = [stage for stage, _ in done]
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
@@ -40,10 +36,9 @@ def make_version(
     if known is not None:
         return known
     if packages is None or not done:
-        packages, kernel = _contents(store, layers)
+        packages, kernel = contents(store, layers)
     else:
         kernel = done[-1][1].kernel
-    text = locks.text_of(lock)
     version = Version(
         image=recipe.name,
         number=0,
@@ -58,10 +53,10 @@ def make_version(
         kernel_parameters=words,
         parameters=dict(recipe.parameters),
         recipe_digest=_digest_of_files(recipe),
-        lock_digest=hashlib.sha256(text.encode()).hexdigest(),
+        lock_digest=hashlib.sha256(lock).hexdigest(),
         packages=packages,
     )
-    return store.versions.add(version, {"recipe.lock": text.encode()})
+    return store.versions.add(version, {"recipe.lock": lock})
 
 
 def _stage(stage: PlannedStage, layer: Layer) -> StageOfVersion:
@@ -79,12 +74,6 @@ def _stage(stage: PlannedStage, layer: Layer) -> StageOfVersion:
         added=layer.added,
         removed=layer.removed,
     )
-
-
-def _contents(store: Store, layers: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
-    """The packages and the kernel of an image, as it stands."""
-    with enter(RootSpec(layers=tuple(map(store.layer_tree, layers)))) as root:
-        return installed(root), root.kernel
 
 
 def _digest_of_files(recipe: Recipe) -> str:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from pipeline.chroot import interactive, mounts, processes, server, syscalls, wire
-from pipeline.chroot import terminal as terminal_of_root
+from pipeline.chroot import mounts, processes, server, syscalls, wire
 from pipeline.chroot.machine import MAPS, has_old_glibc, has_vsyscall
 from pipeline.chroot.root import CommandError, Finished, RootSpec
 from pipeline.errors import MachineError, PipelineError, Problem
@@ -194,6 +193,9 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
     this process has. ``terminal`` is its TERM. Raises ``PipelineError`` (exit code 126 or 127) when there is
     no such program.
     """
+    from pipeline.chroot import interactive
+    from pipeline.chroot.terminal import carry
+
     on_terminal = os.isatty(0) and os.isatty(1)
     more = {"TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
 
@@ -204,7 +206,7 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
         if on_terminal:
             _, (side, *_), _, _ = socket.recv_fds(connection, 1, 1)
             try:
-                terminal_of_root.carry(side, connection.fileno())
+                carry(side, connection.fileno())
             finally:
                 os.close(side)
         answer = wire.receive(connection)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import Problem, UsageError
-from pipeline.recipe.lines import KeyPath, line_of, lines_of
+from pipeline.recipe.lines import KeyPath, line_of, lines_of, stage_lines
 from pipeline.recipe.model import Place
 
 
@@ -18,7 +18,14 @@ def shown(file: Path) -> str:
 
 def where(place: Place) -> str:
     """``recipes/x/recipe.toml:31``: the line of the stage; only the file when it is not there any more."""
-    line = _lines(place.file).get(("stage", place.number - 1))
+    try:
+        headers = stage_lines(place.file.read_bytes())
+    except OSError:
+        headers = []
+    if len(headers) == place.of:
+        line: int | None = headers[place.number - 1]
+    else:  # written in another way, or edited since
+        line = _lines(place.file).get(("stage", place.number - 1))
     return shown(place.file) if line is None else f"{shown(place.file)}:{line}"
 
 

@@ -6,6 +6,7 @@ afterwards and only when there is something to say about a line.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +24,23 @@ def line_of(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
         if path[:length] in lines:
             return lines[path[:length]]
     return None
+
+
+_WORDS = re.compile(
+    rb"""(?msx)
+    \"{3} (?:[^\\]|\\.)*? \"{3,5} | '{3} .*? '{3,5} |  # strings of many lines
+    "(?:[^"\\\n]|\\.)*" | '[^'\n]*' |  # of one line
+    [#][^\n]* |
+    ^[ \t]* (\[\[stage\]\])"""
+)
+
+
+def stage_lines(source: bytes) -> list[int]:
+    """The lines (from 1) of the ``[[stage]]`` headers of a document that is good TOML.
+
+    Quicker than ``lines_of``, which also knows other ways to write them.
+    """
+    return [source.count(b"\n", 0, word.start(1)) + 1 for word in _WORDS.finditer(source) if word[1]]
 
 
 def lines_of(source: bytes) -> dict[KeyPath, int]:

@@ -17,11 +17,12 @@ Parameter: TypeAlias = Scalar | tuple[Scalar, ...]
 class Place(msgspec.Struct, frozen=True):
     """Where in a file a stage stands; the line is looked up only when somebody asks.
 
-    ``number`` counts the ``[[stage]]`` tables of that file from 1.
+    ``number`` counts the ``[[stage]]`` tables of that file from 1, and there are ``of``.
     """
 
     file: Path
     number: int
+    of: int
 
 
 class PlacedStage(msgspec.Struct, frozen=True):

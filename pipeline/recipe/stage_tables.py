@@ -54,7 +54,7 @@ class Expansion(msgspec.Struct):
     def expand(self, tables: list[dict[str, Any]], scope: Scope, chain: tuple[str, ...] = ()) -> None:
         """Take up the stages of one file. ``chain`` holds the fragments that it is used through."""
         for number, table in enumerate(tables, start=1):
-            place = Place(scope.file, number)
+            place = Place(scope.file, number, len(tables))
             if "use" in table:
                 self._use(table, place, scope, chain)
             else:

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Generic, TypeVar
 
 import msgspec
@@ -35,14 +34,13 @@ class Records(Generic[T]):
         """
         with suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(prefix=".new-", dir=self._directory, delete=False) as stream:
-                try:
-                    stream.write(msgspec.json.encode(value))
-                    stream.flush()
-                    Path(stream.name).replace(self._file(name))
-                except BaseException:
-                    Path(stream.name).unlink(missing_ok=True)
-                    raise
+            new = self._directory / f".new-{os.urandom(8).hex()}"
+            try:
+                new.write_bytes(msgspec.json.encode(value))
+                new.replace(self._file(name))
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
 
     def remove(self, name: str) -> None:
         """Forget ``name``."""

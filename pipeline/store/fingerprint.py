@@ -2,108 +2,99 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import mmap
 import os
-import stat
-import struct
-from operator import attrgetter
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from pipeline.errors import PipelineError
+from pipeline.programs import find
 from pipeline.store.filesystem import told
 
-if TYPE_CHECKING:
-    from pipeline.store.forked import Turns
+_FORMAT = r"%D %i %C@ %T@ %s %y%#m %P\0"
+"""For find(1): device, inode, ctime and mtime to the nanosecond, size, type and mode, relative path."""
+_PATH_AT = 6
+_VANISHED = os.strerror(errno.ENOENT)
 
-_ENOUGH = 256
-"""As many directories at one depth are worth two processes (2 ms to start)."""
-_RECORD = struct.Struct("=QqqqI").pack
-_name_of = attrgetter("name")
-_WIDTH = 32
+
+class Look:
+    """A look at all files of a directory; find(1) is at it from the start on, while other work is done.
+
+    A context manager: a look that nobody wants any more ends with the block.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin. Raises ``MachineError`` without find(1), ``PipelineError`` without a ``path``."""
+        program = find("find", "findutils")
+        self._path = path
+        self._found: str | None = None
+        with told("the directory cannot be read", path):
+            self._device = path.stat().st_dev
+        # What it finds goes to memory, not through a pipe that somebody would have to empty.
+        self._out, self._complaints = os.memfd_create("found"), os.memfd_create("complaints")
+        self._pid: int | None = os.posix_spawn(
+            program,
+            [program, f"{path}/.", "-xdev", "-printf", _FORMAT],
+            {**os.environ, "LC_ALL": "C"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, self._out, 1),
+                (os.POSIX_SPAWN_DUP2, self._complaints, 2),
+            ],
+        )
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._wait(self._pid)
+        os.close(self._out)
+        os.close(self._complaints)
+
+    def fingerprint(self) -> str:
+        """A digest over path, inode, ctime, mtime, size and mode of all below on the same file system.
+
+        Equal means unchanged: whatever changes a file or its attributes changes its ctime, which nobody can
+        set. Waits until the look is over. Raises ``PipelineError`` when something vanished meanwhile.
+        """
+        if self._found is None:
+            if self._pid is not None and self._wait(self._pid) != 0:
+                raise self._failed()
+            self._found = self._digest()
+        return self._found
+
+    def _wait(self, pid: int) -> int:
+        self._pid = None
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def _digest(self) -> str:
+        records = os.pread(self._out, os.fstat(self._out).st_size, 0).split(b"\0")
+        own = b"%d " % self._device
+        # Of a mount point only its being one is told: what is mounted there may change at any time.
+        records = [record if record.startswith(own) else _mount_point(record) for record in records[:-1]]
+        return hashlib.sha256(b"\0".join(sorted(records))).hexdigest()
+
+    def _failed(self) -> PipelineError:
+        words = os.pread(self._complaints, 1 << 16, 0).decode(errors="replace").splitlines()
+        first = (words or ["it was killed"])[0].removeprefix("find: ")
+        hint = "wait until nobody changes it, and run the same command again"
+        return PipelineError(
+            f"the directory cannot be read: {first}",
+            where=str(self._path),
+            hint=hint if first.endswith(_VANISHED) or not words else None,
+        )
 
 
 def fingerprint(path: Path) -> str:
-    """A digest over path, inode, ctime, mtime, size and mode of all below ``path`` on its file system.
-
-    Equal means unchanged: whatever changes a file or its attributes changes its ctime, which nobody can set.
-    """
-    with told("the directory cannot be read", path):
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            try:
-                return _fingerprint(root)
-            except FileNotFoundError as error:
-                raise PipelineError(
-                    f"{os.fsdecode(error.filename)} vanished while the directory was read",
-                    where=str(path),
-                    hint="wait until nobody changes it, and run the same command again",
-                ) from None
-        finally:
-            os.close(root)
+    """That of one look at ``path``."""
+    with Look(path) as look:
+        return look.fingerprint()
 
 
-def _fingerprint(root: int) -> str:
-    status = os.fstat(root)
-    total = hashlib.sha256(_RECORD(status.st_ino, status.st_ctime_ns, status.st_mtime_ns, 0, status.st_mode))
-    level = ["."]
-    while level and len(level) < _ENOUGH:
-        level = [below for directory in level for below in _add(total, root, directory, status.st_dev)]
-    if level:
-        for digest in _digests(root, level, status.st_dev):
-            total.update(digest)
-    return total.hexdigest()
-
-
-def _digests(root: int, directories: list[str], device: int) -> list[bytes]:
-    """The digest of each of ``directories`` with all below it, worked out by two processes."""
-    from pipeline.store.forked import Turns, in_processes  # a base of some thousand files does without
-
-    turns = Turns()
-    with mmap.mmap(-1, _WIDTH * len(directories)) as shared:
-        try:
-            in_processes(
-                lambda _number, _tell: _fill(shared, turns, root, directories, device), lambda _: None
-            )
-        finally:
-            turns.close()
-        return [shared[at : at + _WIDTH] for at in range(0, len(shared), _WIDTH)]
-
-
-def _fill(shared: mmap.mmap, turns: Turns, root: int, directories: list[str], device: int) -> None:
-    while (number := turns.take()) < len(directories):
-        digest = hashlib.sha256()
-        todo = [directories[number]]
-        while todo:
-            todo += _add(digest, root, todo.pop(), device)
-        shared[number * _WIDTH : (number + 1) * _WIDTH] = digest.digest()
-
-
-def _add(digest: hashlib._Hash, root: int, directory: str, device: int) -> list[str]:
-    """Add the entries of one directory; returns the directories among them."""
-    below = []
-    names = [directory]
-    records = []
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    try:
-        with os.scandir(fd) as found:
-            for entry in sorted(found, key=_name_of):
-                name = entry.name
-                status = entry.stat(follow_symlinks=False)
-                mode = status.st_mode
-                names.append(name)
-                if status.st_dev != device:
-                    records.append(b"mount")
-                    continue
-                if stat.S_ISDIR(mode):
-                    below.append(f"{directory}/{name}")
-                records.append(
-                    _RECORD(status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size, mode)
-                )
-    finally:
-        os.close(fd)
-    digest.update(os.fsencode("\0".join(names)))
-    digest.update(b"\0\0")
-    digest.update(b"".join(records))
-    return below
+def _mount_point(record: bytes) -> bytes:
+    return b"mount " + record.split(b" ", _PATH_AT)[_PATH_AT]

@@ -106,7 +106,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """An imported base tree. ``fingerprint`` says whether the directory changed since (stat data only).
 
-    ``digest`` is the digest of its manifest; ``epoch`` its newest modification time in seconds.
+    ``digest`` is the digest of its manifest; ``epoch`` its newest modification time in seconds; ``packages``
+    the NEVRA of all that are installed in it, None when nobody has looked.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     bytes: int
     files: int
+    packages: tuple[str, ...] | None = None
 
 
 class StageOfVersion(msgspec.Struct, frozen=True, kw_only=True):

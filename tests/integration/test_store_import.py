@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.events import Event, Note, ignore
 from pipeline.store import importing
 from pipeline.store.check import check
-from pipeline.store.fingerprint import fingerprint
+from pipeline.store.fingerprint import Look, fingerprint
 from pipeline.store.importing import import_base
 from pipeline.store.store import Store
 
@@ -76,6 +76,29 @@ def test_every_change_changes_the_fingerprint(tree: Path, change: str) -> None:
     assert fingerprint(tree) == before
     subprocess.run(["sh", "-c", change], cwd=tree, check=True)
     assert fingerprint(tree) != before
+
+
+def test_a_look_that_fails_says_what_find_said(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin/find"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    program.write_text("#!/bin/sh\necho \"find: '$1/x': No such file or directory\" >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(PipelineError, match=r"/x': No such file or directory") as raised:
+        fingerprint(tree)
+    assert raised.value.problems[0].hint is not None
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(PipelineError, match="it was killed"):
+        fingerprint(tree)
+
+
+def test_a_look_that_nobody_waits_for_ends_at_once(tree: Path) -> None:
+    with Look(tree):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_reading_a_base_does_not_change_its_fingerprint(store: Store, tree: Path) -> None:

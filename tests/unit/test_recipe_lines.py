@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from pipeline.recipe.lines import KeyPath, line_of, lines_of
+from pipeline.recipe.lines import KeyPath, line_of, lines_of, stage_lines
 
 SOURCE = b'''# a comment
 top.dotted."a key" = 1
@@ -73,3 +75,25 @@ def test_lines_are_found_around_a_mistake() -> None:
     lines = lines_of(b"[image]\nname = = 3\n[[stage]]\n[[stage]]\nname = 1\n")
     assert lines["stage", 1] == 4
     assert lines["stage", 1, "name"] == 5
+
+
+def test_the_headers_of_stages_are_found_quickly_too() -> None:
+    assert stage_lines(SOURCE) == [13, 25]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b'a = """\n[[stage]]\n\\"""\n[[stage]]""\\"\n"""\n',
+        b"a = '''\n[[stage]]\n''''\n",
+        b'a = "#" # "\\n  # [[stage]]\n',
+        b"b = '\\' # '\n[x]\ny = [[1], [2]]\n",
+        b'c = """x"""""\nd = "\\\\"\n',
+    ],
+)
+def test_what_stands_in_strings_and_comments_is_no_header(before: bytes) -> None:
+    source = before + b"[[stage]]\n  [[stage]] # two\n[[stage.tolerate]]\n"
+    tomllib.loads(source.decode())
+    lines = lines_of(source)
+    assert stage_lines(source) == [lines["stage", 0], lines["stage", 1]]

@@ -116,21 +116,21 @@ def test_a_place_outside_the_current_directory_is_told_by_its_whole_path(
     recipe = project / "recipe.toml"
     recipe.write_text("[[stage]]\n\n[[stage]]\n")
     monkeypatch.chdir("/")
-    assert where(Place(recipe, 2)) == f"{str(recipe).lstrip('/')}:3"
+    assert where(Place(recipe, 2, 2)) == f"{str(recipe).lstrip('/')}:3"
     (project / "here").mkdir()
     monkeypatch.chdir(project / "here")
-    assert where(Place(recipe, 2)) == f"{recipe}:3"
+    assert where(Place(recipe, 2, 2)) == f"{recipe}:3"
 
 
 def test_a_place_in_a_file_with_a_mistake_is_still_told(project: Path) -> None:
     (project / "recipe.toml").write_text("[[stage]]\na = = 1\n\n[[stage]]\n")
-    assert where(Place(project / "recipe.toml", 2)) == "recipe.toml:4"
+    assert where(Place(project / "recipe.toml", 2, 2)) == "recipe.toml:4"
 
 
 def test_a_place_that_is_gone_is_told_by_its_file(project: Path) -> None:
     (project / "recipe.toml").write_text("[[stage]]\n")
-    assert where(Place(project / "recipe.toml", 2)) == "recipe.toml"
-    assert where(Place(project / "other.toml", 2)) == "other.toml"
+    assert where(Place(project / "recipe.toml", 2, 2)) == "recipe.toml"
+    assert where(Place(project / "other.toml", 2, 2)) == "other.toml"
 
 
 def test_the_order_of_the_asked_names_is_kept_and_each_is_there_once(project: Path) -> None:

@@ -53,14 +53,14 @@ class StageRun(msgspec.Struct, frozen=True):
         found = {f"{number}/{path.name}": path for number, path in enumerate(self._sources().values())}
         return found | {f"trees/{name}": path for name, path in self.trees.items()}
 
-    def inputs(self) -> Inputs:
-        """What the stage is handed."""
+    def inputs(self, installed: tuple[str, ...] | None = None) -> Inputs:
+        """What the stage is handed; ``installed`` are the packages before it."""
         sources = {
             location: f"{INPUTS}/{number}/{path.name}"
             for number, (location, path) in enumerate(self._sources().items())
         }
         trees = {name: Tree(path, f"{INPUTS}/trees/{name}") for name, path in self.trees.items()}
-        return Inputs(self.parameters, sources, trees, self.answer)
+        return Inputs(self.parameters, sources, trees, self.answer, installed)
 
     def _sources(self) -> dict[str, Path]:
         return dict(sorted(self.files.items()))
@@ -99,8 +99,9 @@ def run_stage(
                 on_note=lambda text: _noted(run, notes, log, observer, text),
             ) as root:
                 before = _packages_before(root, run.stage, packages)
-                run.stage.run(root, run.inputs())
-                after = installed(root) if _touched(work.upper) else before
+                after = run.stage.run(root, run.inputs(before))
+                if after is None:
+                    after = installed(root) if _touched(work.upper) else before
                 kernel, shims = root.kernel, root.shims
             draft = Draft(
                 key=run.key,

@@ -146,13 +146,17 @@ def lay(below: str, folder: str, kernel: str | None, more: Mapping[str, bytes]) 
 def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
     """Path in the image → content of what stands in for it, for each program that the image has."""
     found: dict[str, bytes] = {}
-    for place in FOLDERS:
+    # Often /bin is a link to usr/bin: the same folder is looked at once.
+    places = dict.fromkeys(place for folder in FOLDERS if (place := resolve(below, folder)) is not None)
+    for place in places:
         for name, text in (PROGRAMS if kernel is None else PROGRAMS | OF_KERNEL).items():
+            if not os.path.lexists(f"{below}/{place}/{name}"):
+                continue
             path = resolve(below, f"{place}/{name}")
             if path is None or not os.path.isfile(f"{below}/{path}"):
                 continue
             if name in LINKS:
-                path = f"{resolve(below, place)}/{name}"
+                path = f"{place}/{name}"
             if path not in found:
                 content = text.format(kernel=shlex.quote(kernel or ""), machine=os.uname().machine, real=REAL)
                 found[path] = content.encode()

@@ -69,22 +69,31 @@ def steps(answer: PackageAnswer, present: Sequence[Nevra], obsoleted: frozenset[
     )
 
 
-def carry_out(root: Root, answer: PackageAnswer, files: Mapping[str, str]) -> None:
+def carry_out(
+    root: Root, answer: PackageAnswer, files: Mapping[str, str], present: Sequence[str] | None
+) -> tuple[str, ...] | None:
     """Bring the image to ``answer``; ``files`` maps a location to the RPM that the chroot sees.
 
-    rpm checks dependencies, conflicts and free space by itself, and its words are in the ``PipelineError``.
+    ``present`` are the NEVRA of what is installed before, None when nobody has looked. Returns those
+    afterwards; None when there was nothing to do. rpm checks dependencies, conflicts and free space by
+    itself, and its words are in the ``PipelineError``.
     """
     if not answer.install and not answer.remove:
-        return
+        return None
     paths = _paths(answer.install, files)
-    plan = steps(answer, rpmdb.packages(root), _obsoleted(root, tuple(paths.values())))
+    before = tuple(map(parse, present)) if present is not None else rpmdb.packages(root)
+    plan = steps(answer, before, _obsoleted(root, tuple(paths.values())))
     if plan.erase_first:
         _rpm(root, (*ERASE, *(package.label for package in plan.erase_first)))
     _install(root, plan, paths)
-    left = set(plan.erase_after) & set(rpmdb.packages(root)) if plan.erase_after else set[Nevra]()
+    now = rpmdb.packages(root)
+    left = sorted(set(plan.erase_after) & set(now))
     if left:
-        _rpm(root, (*ERASE, *(package.label for package in sorted(left))))
-    _compare(answer, rpmdb.installed(root))
+        _rpm(root, (*ERASE, *(package.label for package in left)))
+        now = rpmdb.packages(root)
+    installed = tuple(sorted(map(str, now)))
+    _compare(answer, installed)
+    return installed
 
 
 def _install(root: Root, plan: Steps, paths: Mapping[str, str]) -> None:

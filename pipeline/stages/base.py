@@ -55,13 +55,15 @@ class Tree(msgspec.Struct, frozen=True):
 class Inputs(msgspec.Struct, frozen=True):
     """All that a stage is given when it runs, beside its own options.
 
-    ``sources`` maps a location to the path at which the chroot sees the file.
+    ``sources`` maps a location to the path at which the chroot sees the file; ``installed`` are the NEVRA of
+    the packages that are there before, None when nobody has looked.
     """
 
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
     sources: Mapping[str, str] = msgspec.field(default_factory=dict)
     trees: Mapping[str, Tree] = msgspec.field(default_factory=dict)
     packages: PackageAnswer | None = None
+    installed: tuple[str, ...] | None = None
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -103,6 +105,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def prepare(self) -> None:
         """Import what ``run`` will have called inside the chroot, where nothing can be imported."""
 
-    def run(self, root: Root, inputs: Inputs) -> None:
-        """Do it. Raises ``PipelineError`` with what failed; whatever was done before is then thrown away."""
+    def run(self, root: Root, inputs: Inputs) -> tuple[str, ...] | None:
+        """Do it. Raises ``PipelineError`` with what failed; whatever was done before is then thrown away.
+
+        Returns the NEVRA of the packages that are there now, where it has just looked.
+        """
         raise NotImplementedError

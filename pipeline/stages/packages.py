@@ -67,7 +67,7 @@ class Packages(Stage, frozen=True, kw_only=True, tag="packages"):
         """The three lists as they are."""
         return PackageRequest(install=self.install, remove=self.remove, upgrade=self.upgrade)
 
-    def run(self, root: Root, inputs: Inputs) -> None:
+    def run(self, root: Root, inputs: Inputs) -> tuple[str, ...] | None:
         """Install and remove exactly what was locked."""
         answer = inputs.packages
         if answer is None:
@@ -80,7 +80,7 @@ class Packages(Stage, frozen=True, kw_only=True, tag="packages"):
         for package in gone:
             if package.name not in replaced and not any(matches(asked, package) for asked in self.remove):
                 root.note(f"also removed, because of what was asked: {package}")
-        transaction.carry_out(root, answer, inputs.sources)
+        return transaction.carry_out(root, answer, inputs.sources, inputs.installed)
 
 
 def _why_no_package(asked: str) -> str | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.bench import against_buildah, big_base, shipped
+from tests.bench import against_buildah, against_script, big_base, shipped
 from tests.bench.machine import facts
 from tests.bench.measuring import REPOSITORY, BenchError, Row
 from tests.bench.report import keep, markdown, shown
@@ -24,7 +24,7 @@ def main() -> int:
     """Run all parts or those named, print the table, keep the figures. Exit 1 when a limit is not met."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="buildah, shipped, tenth, big (default: all)"
+        "parts", nargs="*", metavar="PART", help="buildah, commands, shipped, tenth, big (default: all)"
     )
     parser.add_argument("-n", type=int, default=5, help="runs of each (default: 5)")
     parser.add_argument("--slow", type=int, default=3, help="runs of what copies a tree (default: 3)")
@@ -37,6 +37,7 @@ def main() -> int:
         return 3
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "buildah": partial(against_buildah.rows, count=options.n),
+        "commands": partial(against_script.rows, count=options.n),
         "shipped": partial(shipped.rows, lab=options.lab.absolute(), count=options.n),
         "tenth": partial(big_base.rows, size=TENTH, count=options.n, slow=options.slow, limits=False),
         "big": partial(big_base.rows, size=BIG, count=options.n, slow=options.slow, limits=True),

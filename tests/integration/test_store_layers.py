@@ -323,6 +323,19 @@ def test_logs_and_caches_of_package_managers_are_left_out(store: Store, base: Ba
     }
 
 
+def test_the_lock_and_the_backups_that_useradd_leaves_are_left_out(store: Store, base: Base) -> None:
+    layer = stage(
+        store,
+        [base.layer],
+        "cd etc; for of in passwd shadow group gshadow subuid subgid; do echo a > $of; echo b > $of-; done;"
+        ": > .pwd.lock; echo keep > notes-",
+    )
+    found = {path for path in listing(store, layer) if path != "etc"}
+    assert found == {
+        f"etc/{name}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid", "notes-")
+    }
+
+
 def test_a_stage_that_only_left_logs_has_an_empty_layer(store: Store, base: Base) -> None:
     layer = stage(
         store, [base.layer], "echo x >> var/log/yum.log; mkdir -p var/lib/rpm; : > var/lib/rpm/.rpm.lock"

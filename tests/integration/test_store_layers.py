@@ -27,6 +27,7 @@ from pipeline.store.records import Base, Draft, Layer
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, entries, raw_path
 from pipeline.store.work import Work
+from tests.trees import tree_entries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs needs root")
 
@@ -155,14 +156,6 @@ def listing(store: Store, layer: Layer) -> dict[str, Entry]:
     assert list(found) == sorted(found, key=raw_path)
     del found[""]
     return found
-
-
-def tree_entries(root: Path) -> list[Entry]:
-    fd = os.open(root, DIRECTORY)
-    try:
-        return [entry for entry, _ in entries(fd)]
-    finally:
-        os.close(fd)
 
 
 def test_an_imported_base_is_the_directory_in_every_respect(

@@ -14,27 +14,9 @@ import pycdlib
 import pytest
 
 from pipeline.lab import bases, ofed, roots, rpms, sources
-from pipeline.lab.rpmbuild import EPOCH, rpmbuild
-from pipeline.store.manifest import line
-from pipeline.store.tree import entries
-
-SPEC = """\
-Name: small
-Version: 1
-Release: 1
-Summary: a package with a program and a file
-License: none
-
-%description
-Nothing.
-
-%install
-mkdir -p %{buildroot}/usr/share/small
-echo word >%{buildroot}/usr/share/small/file
-
-%files
-/usr/share/small
-"""
+from pipeline.lab.rpmbuild import EPOCH
+from tests.small_rpms import Package, build_packages
+from tests.trees import tree_entries
 
 
 def a_moment() -> None:
@@ -80,9 +62,8 @@ class TestIso:
 class TestTrees:
     @pytest.fixture
     def package(self, tmp_path: Path) -> Path:
-        spec = tmp_path / "small.spec"
-        spec.write_text(SPEC)
-        return rpmbuild(spec, sources=tmp_path, out=tmp_path)[0]
+        wanted = Package("small", files="/usr/share/small/file")
+        return build_packages([wanted], tmp_path / "small.spec", tmp_path)[0]
 
     def test_packages_installed_at_another_time_give_the_same_manifest(
         self, package: Path, tmp_path: Path
@@ -95,11 +76,9 @@ class TestTrees:
             (tree / "late").symlink_to("nowhere")
             roots.settle(tree)
             a_moment()
-            root = os.open(tree, os.O_RDONLY)
-            manifests.append([line(entry) for entry, _ in entries(root)])
-            os.close(root)
+            manifests.append(tree_entries(tree))
         assert manifests[0] == manifests[1]
-        assert any(b"rpmdb.sqlite" in entry for entry in manifests[0])
+        assert any(entry.path.endswith("rpmdb.sqlite") for entry in manifests[0])
 
     def test_files_of_packages_keep_times_that_what_comes_later_does_not_have(
         self, package: Path, tmp_path: Path

@@ -31,6 +31,12 @@ def lab_images(lab_home: Path) -> Mapping[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def openstack_image(lab_images: Mapping[str, Path]) -> Path:
+    """The tree of that base image."""
+    return lab_images["openstack-image"]
+
+
+@pytest.fixture(scope="session")
 def lab_mirror(lab_home: Path) -> Path:
     """The vendor's files, laid out by URL."""
     return ensure_vendor(lab_home, silent)

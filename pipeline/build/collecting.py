@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
+from pipeline.build.releasing import Held, directories, held, newest, release
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer
 from pipeline.recipe.load import load_recipes, recipe_names
@@ -24,38 +25,56 @@ from pipeline.store.records import Version
 from pipeline.store.store import Store
 
 
-def collectable(site: Site, store: Store, keep: int | None) -> tuple[Removal, ...]:
+def collectable(
+    site: Site, store: Store, keep: int | None, *, unpublish: bool = False
+) -> tuple[Removal, ...]:
     """What ``collect`` would remove now; of what builds that run just now will need it knows nothing.
 
     Raises ``UsageError`` when a recipe or lock is wrong: then it is not known what it needs.
     """
-    kept = _kept(site, store, every_version(store), keep)
-    return _found(site, store, kept)
+    versions = every_version(store)
+    return _found(site, store, versions, _kept(site, store, versions, keep, unpublish=unpublish))
 
 
-def collect(site: Site, store: Store, keep: int | None, observer: Observer) -> tuple[Removal, ...]:
+def collect(
+    site: Site, store: Store, keep: int | None, observer: Observer, *, unpublish: bool = False
+) -> tuple[Removal, ...]:
     """Remove everything that nothing needs, and all but the newest ``keep`` versions of each image (None: all
     stay), and return what is gone.
 
     Versions that are published, have been published and can be rolled back to, are the base of another one
-    that stays, or that somebody is in, stay. Waits for builds to end, and lets none begin meanwhile.
+    that stays, or that somebody is in, stay; with ``unpublish`` of the published ones only those that
+    ``held`` names. Waits for builds to end, and lets none begin meanwhile.
     """
 
     def waiting() -> None:
         observer(Note(image="", stage="gc", text="waiting for builds that run now to end"))
 
     gone: list[Removal] = []
-    with ExitStack() as held:
-        held.enter_context(alone(store, waiting))
+    with ExitStack() as entered:
+        entered.enter_context(alone(store, waiting))
         for image in sorted(os.listdir(store.path / "images")):
-            held.enter_context(store.lock(f"publish-{image}", waiting))
+            entered.enter_context(store.lock(f"publish-{image}", waiting))
         versions = every_version(store)
-        kept = _kept(site, store, versions, keep)
-        busy = [version for version in versions if version not in kept and not _hold(store, version, held)]
+        kept = _kept(site, store, versions, keep, unpublish=unpublish)
+        busy = [version for version in versions if version not in kept and not _hold(store, version, entered)]
         for version in busy:
             observer(Note(image=version.image, stage="gc", text=f"{version.label} stays: somebody is in it"))
-        remove(store, _found(site, store, _with_bases(versions, (*kept, *busy))), gone.append)
+        stays = _with_bases(versions, (*kept, *busy))
+        found = _found(site, store, versions, stays)
+        release(site, store, [version for version in versions if version not in stays])
+        gone += [removal for removal in found if removal.kind == "directory"]
+        remove(store, [removal for removal in found if removal.kind != "directory"], gone.append)
     return tuple(gone)
+
+
+def held_back(site: Site, store: Store, keep: int | None, *, unpublish: bool = False) -> tuple[Held, ...]:
+    """The versions that ``keep`` alone would remove, and that stay because they are published."""
+    return tuple(
+        each
+        for image in store.versions.images()
+        for each in held(site, store, image, keep, unpublish=unpublish)
+    )
 
 
 def _hold(store: Store, version: Version, held: ExitStack) -> bool:
@@ -67,26 +86,13 @@ def _hold(store: Store, version: Version, held: ExitStack) -> bool:
     return True
 
 
-def _kept(site: Site, store: Store, versions: tuple[Version, ...], keep: int | None) -> tuple[Version, ...]:
-    if keep is None:
-        return versions
-    kept: list[Version] = []
-    for image in dict.fromkeys(version.image for version in versions):
-        of_image = [version for version in versions if version.image == image]
-        published = _published(site, store, image)
-        kept += [
-            version for version in of_image if version in of_image[-keep:] or version.number in published
-        ]
-    return _with_bases(versions, kept)
-
-
-def _published(site: Site, store: Store, image: str) -> frozenset[int]:
-    """The numbers of all versions that have a directory or can be rolled back to."""
-    from pipeline.publish.record import directory, publication
-
-    found = publication(store, image)
-    there = (each for each in store.versions.numbers(image) if os.path.lexists(directory(site, image, each)))
-    return frozenset((*found.history, *found.directories, *there))
+def _kept(
+    site: Site, store: Store, versions: tuple[Version, ...], keep: int | None, *, unpublish: bool
+) -> tuple[Version, ...]:
+    stays = {(image, number) for image in store.versions.images() for number in newest(store, image, keep)}
+    for each in held_back(site, store, keep, unpublish=unpublish):
+        stays.add((each.version.rpartition("@")[0], each.number))
+    return _with_bases(versions, (each for each in versions if (each.image, each.number) in stays))
 
 
 def _with_bases(versions: tuple[Version, ...], kept: Iterable[Version]) -> tuple[Version, ...]:
@@ -105,11 +111,17 @@ def _with_bases(versions: tuple[Version, ...], kept: Iterable[Version]) -> tuple
         labels |= below
 
 
-def _found(site: Site, store: Store, kept: tuple[Version, ...]) -> tuple[Removal, ...]:
+def _found(
+    site: Site, store: Store, versions: tuple[Version, ...], kept: tuple[Version, ...]
+) -> tuple[Removal, ...]:
     recipes = load_recipes(recipe_names(site), site)
     used = [lock for recipe in recipes if (lock := locks.read(recipe.lock_file)) is not None]
     used += [_lock_of(store, version) for version in kept]
-    return (*garbage(store, _needs(site, recipes, kept, used)), *_half_published(site, store))
+    return (
+        *directories(site, store, (version for version in versions if version not in kept)),
+        *garbage(store, _needs(site, recipes, kept, used)),
+        *_half_published(site, store),
+    )
 
 
 def _lock_of(store: Store, version: Version) -> Lock:

@@ -93,9 +93,9 @@ def forked(count: int) -> Iterator[tuple[Executor, socket.socket, int]]:
 
 def begin_worker(parent: int) -> None:
     """Have this process end with ``parent`` (a process id), and do so now when that one has ended already."""
-    from pipeline.chroot.syscalls import die_with_parent
+    from pipeline.libc import die_with_parent
 
-    die_with_parent(signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 
 from pipeline.chroot import syscalls
 from pipeline.chroot.inside import resolve
+from pipeline.libc import die_with_parent
 
 OLD_GLIBC = (2, 14)
 """Programs linked against an older glibc call into the vsyscall page (EL6 has 2.12)."""
@@ -87,7 +87,7 @@ def _in_child(work: Callable[[], None]) -> bool:
     if pid == 0:
         code = 1
         try:
-            syscalls.die_with_parent(signal.SIGKILL)
+            die_with_parent()
             work()
             code = 0
         finally:

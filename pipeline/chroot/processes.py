@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from pipeline.chroot import syscalls
+from pipeline.libc import die_with_parent
 
 HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
@@ -87,7 +88,7 @@ def _child(work: Callable[[], None], at_our_end: signal.Signals, parent: socket.
     try:
         for number in HELD:
             signal.signal(number, signal.SIG_DFL)
-        syscalls.die_with_parent(at_our_end)
+        die_with_parent(at_our_end)
         parent.send(SIGN)
         if parent.recv(1):
             parent.close()

@@ -8,6 +8,8 @@ import os
 import socket
 import struct
 
+from pipeline.libc import check, libc
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -24,7 +26,6 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 0x2
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203}
@@ -36,7 +37,7 @@ SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = libc()
 _libc.mount.argtypes = (
     ctypes.c_char_p,
     ctypes.c_char_p,
@@ -46,22 +47,16 @@ _libc.mount.argtypes = (
 )
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
 def unshare(flags: int) -> None:
     """Give this process namespaces of its own (unshare(2))."""
-    _check(_libc.unshare(flags), "unshare")
+    check(_libc.unshare(flags), "unshare")
 
 
 def mount(
     source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None
 ) -> None:
     """mount(2). ``options`` is at most one page (4,095 bytes)."""
-    _check(
+    check(
         _libc.mount(
             os.fsencode(source),
             os.fsencode(target),
@@ -91,25 +86,20 @@ def bind(
 
 def unmount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
+    check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
 
 
 def pivot_here() -> None:
     """Make the current directory (a mount point) the root, and let go of the old one altogether."""
     number = SYS_PIVOT_ROOT[os.uname().machine]
-    _check(_libc.syscall(number, b".", b"."), "pivot_root")
+    check(_libc.syscall(number, b".", b"."), "pivot_root")
     unmount(".", MNT_DETACH)
     os.chdir("/")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process ``signal_number`` when its parent ends, however it ends."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl")
-
-
 def keep_to_itself() -> None:
     """Let no other process look into this one or trace it, whose ever it is (prctl(2), PR_SET_DUMPABLE)."""
-    _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+    check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def keep_capabilities(kept: frozenset[int]) -> None:
@@ -121,14 +111,14 @@ def keep_capabilities(kept: frozenset[int]) -> None:
         last = int(file.read())
     for number in range(last + 1):
         if number not in kept:
-            _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
+            check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
     now = ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, now), "capget")
+    check(_libc.capget(header, now), "capget")
     low, high = (sum(1 << n - base for n in kept if base <= n < base + 32) for base in (0, 32))
     _, low_now, _, _, high_now, _ = struct.unpack("=6I", now.raw)
     low, high = low & low_now, high & high_now
-    _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
+    check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 
 def loopback_up() -> None:

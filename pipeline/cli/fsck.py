@@ -22,12 +22,13 @@ def run(options: argparse.Namespace) -> int:
     require_root()
     store = Store.open(load_site(options.site).store, create=False)
     problems = check(store, PlainLog(sys.stderr, verbose=False))
+    layers = len(store.layers())
     if options.json:
-        print(msgspec.json.format(msgspec.json.encode({"problems": problems}), indent=2).decode())
+        document = {"layers": layers, "problems": problems}
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
         for problem in problems:
             print(problem)
-        layers = len(store.layers())
         print(
             f"{layers} layers: " + (f"{len(problems)} problems" if problems else "all as they were committed")
         )

@@ -1,6 +1,8 @@
 """Remove layers and downloads that no version, base, kept failure or lock needs; with --keep, also versions.
 
-Waits for builds that run to end. What is published or can be rolled back to stays in any case.
+Waits for builds that run to end. Versions that are published stay. With --unpublish those older than the
+newest N go, too, but for the one that IMAGES/NAME points to, the one that rollback goes back to, and those
+that a process of this machine uses. Which nodes boot from one by the network this machine does not know.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pipeline.cli.text import size
 if TYPE_CHECKING:
     from pipeline.store.garbage import Removal
 
-NAMED = ("version", "edits", "base", "layer", "download")
+NAMED = ("directory", "version", "edits", "base", "layer", "download")
 """The kinds that are listed one by one; of the rest only the number is told."""
 
 
@@ -22,12 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=int, metavar="N", help="remove versions, too: all but the newest N of each image"
     )
+    parser.add_argument(
+        "--unpublish", action="store_true", help="with --keep: take directories of such versions away, too"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.build.collecting import collect, collectable
+    from pipeline.build.collecting import collect, collectable, held_back
     from pipeline.build.session import require_root
     from pipeline.cli.progress import PlainLog
     from pipeline.errors import UsageError
@@ -38,22 +43,27 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             "--keep takes a number from 1 on", hint="the newest version of an image always stays"
         )
+    if options.unpublish and options.keep is None:
+        raise UsageError("--unpublish goes with --keep N", command="pipeline gc --keep 5 --unpublish")
     if not options.dry_run:
         require_root()
     site = load_site(options.site)
     store = Store.open(site.store, create=False)
+    keep, unpublish = options.keep, options.unpublish
     if options.dry_run:
-        found = collectable(site, store, options.keep)
+        found = collectable(site, store, keep, unpublish=unpublish)
     else:
-        found = collect(site, store, options.keep, PlainLog(sys.stderr, verbose=False))
+        found = collect(site, store, keep, PlainLog(sys.stderr, verbose=False), unpublish=unpublish)
+    stay = held_back(site, store, keep, unpublish=unpublish)
     if options.json:
         import msgspec
 
         freed = sum(removal.bytes for removal in found)
-        document = {"dry_run": options.dry_run, "bytes": freed, "removed": found}
+        document = {"dry_run": options.dry_run, "bytes": freed, "removed": found, "published": stay}
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
-        print("\n".join(_lines(found, dry_run=options.dry_run)))
+        stays = (f"{each.version} stays: {each.why}; to release it: {each.command}" for each in stay)
+        print("\n".join([*_lines(found, dry_run=options.dry_run), *stays]))
     return 0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", choices=("build", "status"), help="build what is missing, or say what is there"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,8 +29,15 @@ def run(options: argparse.Namespace) -> int:
     if options.what == "build":
         require_root()
         prepare(site, PlainLog(sys.stderr, verbose=False))
-    for name, path in sorted(site.bases.items()):
-        print(f"{name}: {path if path.is_dir() else 'not built'}")
     mirror = site.lab / "mirror"
-    print(f"vendor: {mirror if mirror.is_dir() else 'not built'}")
+    if options.json:
+        bases = {name: _place(path) for name, path in sorted(site.bases.items())}
+        print(json.dumps({"bases": bases, "vendor": _place(mirror)}, indent=2))
+        return 0
+    for name, path in (*sorted(site.bases.items()), ("vendor", mirror)):
+        print(f"{name}: {path if path.is_dir() else 'not built'}")
     return 0
+
+
+def _place(path: Path) -> dict[str, object]:
+    return {"path": str(path), "built": path.is_dir()}

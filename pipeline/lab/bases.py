@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.errors import MachineError, Problem
+from pipeline.lab.sources import files
 
 if TYPE_CHECKING:
     from pipeline.lab.rpms import Rpms
 
 LAB = Path(__file__).parent
-SOURCES = ("bases", "debian", "debs", "kernel", "kmod", "repackage", "roots", "rpmbuild", "rpms")
+SOURCES = ("bases", "debian", "debs", "kernel", "kmod", "repackage", "roots", "rpmbuild", "rpms", "sources")
 """The modules of the lab on which the trees depend, besides everything in el6/."""
 
 PROGRAMS = {
@@ -88,7 +89,7 @@ def ensure_bases(home: Path, note: Callable[[str], None]) -> dict[str, Path]:
 def _digest() -> str:
     """Of everything of the lab's own that the trees depend on."""
     modules = [LAB / f"{name}.py" for name in SOURCES]
-    data = [LAB / "debian.toml", *sorted(path for path in (LAB / "el6").rglob("*") if path.is_file())]
+    data = [LAB / "debian.toml", *files(LAB / "el6")]
     total = sha256()
     for file in [*modules, *data]:
         content = file.read_bytes()
@@ -184,6 +185,7 @@ def _finish(image: Image, tree: Path, built: Rpms) -> Image:
         tree, [package for name, packages in built.el6.items() if name not in done for package in packages]
     )
     roots.chroot(tree, ["sh", "-c", LAST_STEPS])
+    roots.settle(tree)
     return image
 
 

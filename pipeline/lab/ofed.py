@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline import programs
+from pipeline.lab.isodates import set_dates
 from pipeline.lab.kmod import Parameter, write_module
 from pipeline.lab.library import write_library
 from pipeline.lab.rpmbuild import EPOCH, rpmbuild
@@ -302,11 +303,12 @@ def iso_program() -> str | None:
 
 
 def _iso(tree: Path, image: Path) -> None:
+    """An image of ``tree``, the same bytes for the same tree and program."""
     program = iso_program()
     if program is None:
         return
     mkisofs = ["xorriso", "-as", "mkisofs"] if program == "xorriso" else [program]
     programs.run(
         [*mkisofs, "-quiet", "-R", "-V", f"MLNX_OFED_LINUX-{VERSION}", "-o", str(image), str(tree)],
-        env={"SOURCE_DATE_EPOCH": str(EPOCH)},
     )
+    set_dates(image, EPOCH)

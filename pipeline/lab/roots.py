@@ -11,6 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import programs
+from pipeline.lab.rpmbuild import EPOCH
+
+INSTALLED = EPOCH + 86_400
+"""When the packages were installed, as far as the trees tell: the same for all that are ever built.
+
+A day after the packages' files: what is changed later is newer than they are, so that no Python takes a
+changed module's compiled form for its own.
+"""
+
+DATED = f"SOURCE_DATE_EPOCH={INSTALLED}"
+"""Before rpm: rpm's own clock, and that of its scriptlets' useradd, which notes the day in /etc/shadow."""
 
 DATABASE = "/var/lib/rpm"
 """Where the images' rpm keeps its database, inside the tree (macros.database of the package yum says so)."""
@@ -64,7 +75,7 @@ def found(root: Path, packages: Sequence[Sequence[Path]]) -> None:
     for transaction in packages:
         rpm = ["rpm", "--root", str(root.resolve()), "--dbpath", DATABASE]
         options = ["--noscripts", "--nosignature", "--nodeps", "--define", "_pkgverify_level none"]
-        programs.run([*DIES_WITH_US, *rpm, *options, "--install", *map(str, transaction)])
+        programs.run([*DIES_WITH_US, "env", DATED, *rpm, *options, "--install", *map(str, transaction)])
 
 
 def install(root: Path, packages: Sequence[Path]) -> None:
@@ -75,8 +86,24 @@ def install(root: Path, packages: Sequence[Path]) -> None:
         for package in packages:
             os.link(package, inbox / package.name)
         names = [f"/.rpms/{package.name}" for package in packages]
-        chroot(root, ["rpm", "--nosignature", "--define", "_pkgverify_level none", "--upgrade", *names])
+        rpm = ["rpm", "--nosignature", "--define", "_pkgverify_level none"]
+        chroot(root, ["env", DATED, *rpm, "--upgrade", *names])
     finally:
         for copy in inbox.iterdir():
             copy.unlink()
         inbox.rmdir()
+
+
+def settle(root: Path) -> None:
+    """Take out of the tree ``root`` what tells when it was built: the same packages give the same manifest.
+
+    Times after ``INSTALLED`` become that. Of rpm's database only the memory that its users share goes; the
+    empty file stays, because who is not root could not make it, and then not read the database.
+    """
+    shared = Path(f"{root}{DATABASE}/rpmdb.sqlite-shm")
+    if shared.exists():
+        os.truncate(shared, 0)
+    for folder, folders, files in os.walk(root, topdown=False):
+        for path in (*(f"{folder}/{name}" for name in (*folders, *files)), folder):
+            if os.lstat(path).st_mtime_ns > INSTALLED * 10**9:
+                os.utime(path, (INSTALLED, INSTALLED), follow_symlinks=False)

@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline.lab import debian, kernel, kmod, repackage, rpmbuild
 from pipeline.lab.debs import Apt, Deb
+from pipeline.lab.sources import files
 
 EL6 = Path(__file__).parent / "el6"
 """A spec file for each source package, its sources in the directory of the same name."""
@@ -79,7 +80,7 @@ def _debian_key(deb: Deb, names: frozenset[str]) -> str:
 
 
 def _spec_key(spec: Path, tag: str) -> str:
-    sources = [file for file in sorted((EL6 / spec.stem).rglob("*")) if file.is_file()]
+    sources = files(EL6 / spec.stem)
     modules = [rpmbuild, kernel, kmod] if spec.stem == "kernel" else [rpmbuild]
     return digest([spec, *sources, *(Path(module.__file__ or "") for module in modules)], tag)
 

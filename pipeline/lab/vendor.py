@@ -19,6 +19,7 @@ from pipeline import programs
 from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.lab import ofed
 from pipeline.lab.rpmbuild import EPOCH, rpmbuild
+from pipeline.lab.sources import files
 
 DATA = Path(__file__).parent / "vendor"
 
@@ -40,7 +41,7 @@ PREFIXES: tuple[str, ...] = (
 PROGRAMS = {"rpmbuild": "rpm (EL: rpm-build)", "createrepo_c": "createrepo-c (EL: createrepo_c)"}
 """What building needs of the machine, with the packages that bring it."""
 
-SOURCES = ("vendor.py", "ofed.py", "kmod.py", "library.py", "rpmbuild.py")
+SOURCES = ("vendor.py", "ofed.py", "isodates.py", "kmod.py", "library.py", "rpmbuild.py", "sources.py")
 
 
 def ensure_vendor(home: Path, note: Callable[[str], None]) -> Path:
@@ -68,9 +69,8 @@ def ensure_vendor(home: Path, note: Callable[[str], None]) -> Path:
 def digest() -> str:
     """The sha256 of all that the vendor's files are made from: data with its modes, code, the ISO program."""
     code = [Path(__file__).parent / source for source in SOURCES]
-    data = [path for path in sorted(DATA.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
     total = hashlib.sha256(f"{ofed.iso_program()}\0".encode())
-    for path in (*code, *data):
+    for path in (*code, *files(DATA)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         is_program = os.access(path, os.X_OK)
         total.update(f"{path.relative_to(Path(__file__).parent)}\0{is_program}\0{content}\0".encode())

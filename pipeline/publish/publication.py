@@ -47,9 +47,7 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     """What ``publish`` would do now, with the errors that it would end with before changing anything."""
     if not unverified:
         _require_verified(store, version)
-    now, pointed = publication(store, version.image), pointed_to(site, version.image)
-    if pointed != version.number:  # else this publish was killed before it was remembered: it is finished
-        now = now.following(pointed)
+    now = publication(store, version.image).following(pointed_to(site, version.image))
     return _change(site, version, now, now.turned_to(version.number))
 
 
@@ -71,11 +69,11 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
 
 def planned_rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
     """What ``rollback`` would do now, with the errors that it would end with before changing anything."""
-    now, pointed = publication(store, image), pointed_to(site, image)
+    record, pointed = publication(store, image), pointed_to(site, image)
+    now = record.following(pointed)
+    if to is None and pointed == record.previous and record.intended == record.turned_back().history:
+        now = record  # this rollback was killed before it was remembered: it is finished
     number = now.previous if to is None else to
-    if pointed != number:  # else this rollback was killed before it was remembered: it is finished
-        now = now.following(pointed)
-        number = now.previous if to is None else to
     if number is None:
         what = f"only {image}@{now.current} has been" if now.current else "nothing is"
         raise PipelineError(
@@ -110,9 +108,12 @@ def _change(site: Site, version: Version, now: Publication, after: Publication) 
 def _carry_out(site: Site, store: Store, change: Change) -> None:
     image, number = change.version.image, change.version.number
     there = appear(site, store, change.version, change.now)
-    turn(site, image, number)
+    if pointed_to(site, image) != number:
+        remember(store, image, msgspec.structs.replace(there, intended=change.after.history))
+        # Stopped here or after the turn: the link tells which of the two histories holds.
+        turn(site, image, number)
     # Stopped here: readers see the new version; the next publish, rollback or restore remembers it.
-    remember(store, image, msgspec.structs.replace(there, history=change.after.history))
+    remember(store, image, msgspec.structs.replace(there, history=change.after.history, intended=()))
 
 
 def _require_verified(store: Store, version: Version) -> None:

@@ -17,11 +17,13 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
     ``directories`` maps the number of each version that has a directory to how (``overlay`` or ``copy``).
     ``history`` are the numbers that ``IMAGES/NAME`` has pointed to, each once, the present one last;
-    rollback takes it away.
+    rollback takes it away. ``intended`` is the history that holds once the link points to its last: written
+    before the link is turned, empty when no turn is going on.
     """
 
     history: tuple[int, ...] = ()
     directories: dict[int, str] = {}
+    intended: tuple[int, ...] = ()
 
     @property
     def current(self) -> int | None:
@@ -55,10 +57,14 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
     def following(self, pointed: int | None) -> Publication:
         """As it is when the link points to ``pointed``: a publish or rollback may have been killed
-        between turning the link and remembering it, and what readers see counts."""
+        between turning the link and remembering it, and what readers see counts. Turned by hand to the
+        one before, it is taken for a rollback."""
+        settled = msgspec.structs.replace(self, intended=())
         if pointed is None or pointed == self.current or pointed not in self.directories:
-            return self
-        return self.turned_back() if pointed == self.previous else self.turned_to(pointed)
+            return settled
+        if pointed in self.intended[-1:]:
+            return msgspec.structs.replace(settled, history=self.intended)
+        return settled.turned_back() if pointed == self.previous else settled.turned_to(pointed)
 
 
 def publication(store: Store, image: str) -> Publication:

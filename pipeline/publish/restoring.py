@@ -77,8 +77,8 @@ def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
 def _turn(site: Site, store: Store, image: str) -> None:
     with store.lock(f"publish-{image}"), told(f"the link of {image} cannot be turned", site.images):
         record = publication(store, image)
-        if record.current is None:
-            return
+        if record.current is None and not record.intended:
+            return  # unpublished; whatever link is left waits for the next unpublish
         now = record.following(pointed_to(site, image))
         if now.current is not None:
             turn(site, image, now.current)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -47,10 +48,22 @@ def unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple
             now = msgspec.structs.replace(now, history=())
             remember(store, image, now)
             take_away(site, image)
-        for each in sorted(now.directories) if number is None else [number]:
-            disappear(directory(site, image, each), now.directories[each])
-            # Stopped here: unpublish again finds nothing to take away; publish or restore brings it back.
-            now = now.lacking(each)
+        else:
             remember(store, image, now)
+        take_down(site, store, image, sorted(now.directories) if number is None else [number])
         sweep(site, image)
     return targets
+
+
+def take_down(site: Site, store: Store, image: str, numbers: Iterable[int]) -> None:
+    """Take away the directories of versions, where they have one, and forget that they were published.
+
+    The image's lock must be held. Raises ``PipelineError`` when a directory is in use.
+    """
+    now = publication(store, image)
+    for number in numbers:
+        if number in now.directories:
+            disappear(directory(site, image, number), now.directories[number])
+        # Stopped here: unpublish again finds nothing to take away; publish or restore brings it back.
+        now = now.lacking(number)
+        remember(store, image, now)

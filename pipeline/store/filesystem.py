@@ -8,14 +8,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.errors import MachineError, PipelineError
-
-if TYPE_CHECKING:
-    import ctypes
+from pipeline.libc import libc
 
 FICLONE = 0x40049409
 """ioctl of linux/fs.h: let one file share the blocks of another."""
@@ -25,17 +21,8 @@ OVERLAYFS_MAGIC = 0x794C7630
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-_PR_SET_PDEATHSIG = 1
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@cache
-def libc() -> ctypes.CDLL:
-    """The C library, for the calls that Python does not have."""
-    import ctypes
-
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def _failed(path: Path) -> OSError:
@@ -77,11 +64,6 @@ def rename_to_new(path: Path, target: Path) -> None:
 def _rename(path: Path, target: Path, how: int) -> None:
     if libc().renameat2(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(target), how) != 0:
         raise _failed(path)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that forked it ends, SIGKILL included."""
-    libc().prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
 def _type_of(path: Path) -> int:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.store.filesystem import die_with_parent
+from pipeline.libc import die_with_parent
 
 WORKERS = 2
 _NUMBER = struct.Struct("=q")

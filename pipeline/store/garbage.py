@@ -17,9 +17,9 @@ from pipeline.store.work import put_away
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to remove. ``kind`` is ``version``, ``results`` (of tests), ``edits`` (by hand, in a mounted
-    version), ``base``, ``layer``, ``download``, ``partial``, ``note``, ``lock`` or ``leftover``; ``bytes``
-    counts contents of files."""
+    """One thing to remove. ``kind`` is ``directory`` (published), ``version``, ``results`` (of tests),
+    ``edits`` (by hand, in a mounted version), ``base``, ``layer``, ``download``, ``partial``, ``note``,
+    ``lock`` or ``leftover``; ``bytes`` counts contents of files."""
 
     kind: str
     name: str
@@ -175,10 +175,11 @@ def _rests(store: Store) -> Iterator[Removal]:
 
 
 def _removal(kind: str, name: str, path: Path, why: str) -> Removal:
-    return Removal(kind=kind, name=name, path=str(path), bytes=_size(path), why=why)
+    return Removal(kind=kind, name=name, path=str(path), bytes=size_of(path), why=why)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of the contents of all files of ``path``."""
     if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
     places = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.libc import libc
 from pipeline.store import overlay
 from pipeline.store.copying import copy_attributes
-from pipeline.store.filesystem import DIRECTORY, libc
+from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.tree import Item, lstat, raw_path, read_entry
 
 _MAGIC = 0xFB

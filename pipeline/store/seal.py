@@ -28,6 +28,7 @@ UNWANTED = tuple(
     (directory, re.compile(names))
     for directory, names in (
         (b"", rb"\.pipeline"),
+        (b"etc", rb"\.pwd\.lock|(passwd|shadow|group|gshadow|subuid|subgid)-"),
         (b"var/log", rb"yum\.log|dnf.*\.log.*|hawkey\.log.*|.*lock\.pid"),
         (b"var/cache", rb"yum|dnf"),
         (b"var/cache/ldconfig", rb"aux-cache"),
@@ -37,7 +38,8 @@ UNWANTED = tuple(
         (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock|rpmdb\.sqlite-shm"),
     )
 )
-"""Logs, caches, histories and locks of the package managers: (directory, names in it).
+"""Logs, caches, histories and locks of the package managers, and what useradd, which packages run, leaves of
+the accounts as they were: (directory, names in it).
 
 The shared memory of SQLite and of Berkeley DB is made anew by whoever opens the database first.
 """

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import NoReturn
 
-from pipeline.chroot.syscalls import die_with_parent
+from pipeline.libc import die_with_parent
 
 ENDED = signal.SIGTERM
 """What tells the watcher that the tests' process has ended."""
@@ -18,7 +18,7 @@ def end_with(starter: int) -> None:
     The rest of our process group, which we lead, is then killed by a process of its own, which the kernel
     tells of our end.
     """
-    die_with_parent(signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != starter:  # it ended before we asked
         os._exit(1)
     here = os.getpid()

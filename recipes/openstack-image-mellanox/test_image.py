@@ -90,24 +90,22 @@ def test_openib_conf_is_shell(host):
 # Neutron, Nova, eswitchd
 
 
+@pytest.mark.parametrize("name", ["eswitchd", "openstack-neutron-mellanox", "mlnxvif"])
+def test_package_is_installed(host, name):
+    assert host.package(name).is_installed
+
+
 @pytest.mark.parametrize(
-    ("name", "version"),
-    [
-        ("eswitchd", None),
-        ("openstack-neutron-mellanox", "2014.1.3"),
-        ("mlnxvif", "2014.1.1"),
-        ("mlnx-dnsmasq", "2014.1.1"),
-        ("dnsmasq", "2.66"),
-    ],
+    ("name", "parameter"), [("mlnx-dnsmasq", "mlnx_dnsmasq_version"), ("dnsmasq", "dnsmasq_version")]
 )
-def test_package_is_installed(host, name, version):
+def test_package_has_the_version_that_was_asked_for(host, parameters, name, parameter):
     package = host.package(name)
     assert package.is_installed
-    assert version in (None, package.version)
+    assert package.version == parameters[parameter]
 
 
-def test_dnsmasq_says_the_version_it_has_to_be(host):
-    assert "Dnsmasq version 2.66" in host.check_output("dnsmasq --version")
+def test_dnsmasq_says_the_version_it_has_to_be(host, parameters):
+    assert f"Dnsmasq version {parameters['dnsmasq_version']} " in host.check_output("dnsmasq --version")
 
 
 def test_the_repository_of_the_drivers_is_known(host):
@@ -121,13 +119,14 @@ def test_eswitchd_can_write_its_log(host, parameters):
     assert (log.user, log.group) == ("eswitch", "eswitch")
 
 
-def test_the_agent_waits_for_eswitchd_once_and_before_it_starts(host):
+def test_the_agent_waits_for_eswitchd_once_and_before_it_starts(host, parameters):
+    sleep = f"sleep {parameters['agent_waits_seconds']}"
     text = host.file("/etc/init.d/neutron-mlnx-agent").content_string
     start = text[text.index("start() {") : text.index("\nstop() {")]
     lines = [line.strip() for line in start.splitlines()]
-    assert lines.count("sleep 3") == 1
-    assert lines.index("done") < lines.index("sleep 3")
-    assert lines[lines.index("sleep 3") + 1].startswith("echo -n")
+    assert lines.count(sleep) == 1
+    assert lines.index("done") < lines.index(sleep)
+    assert lines[lines.index(sleep) + 1].startswith("echo -n")
     assert "${configs[@]/#/--config-file }" in text
     assert host.run("bash -n /etc/init.d/neutron-mlnx-agent").rc == 0
 
@@ -172,7 +171,8 @@ def test_the_agent_serves_the_infiniband_network(host, parameters):
     assert found["eswitch"]["physical_interface_mappings"] == f"{network}:{parameters['ib_device']}"
     assert found["eswitch"]["vnic_type"] == parameters["vnic_type"]
     assert found["eswitch"]["daemon_endpoint"] == f"'tcp://localhost:{parameters['eswitchd_port']}'"
-    assert dict(found["agent"]) == {"polling_interval": "2", "rpc_support_old_agents": "True"}
+    polling = str(parameters["agent_polls_every_seconds"])
+    assert dict(found["agent"]) == {"polling_interval": polling, "rpc_support_old_agents": "True"}
     assert found["securitygroup"]["enable_security_group"] == "True"
 
 
@@ -188,8 +188,8 @@ def test_eswitchd_serves_the_same_network_on_the_port_that_the_agent_asks(host, 
     assert (found["DEFAULT"]["verbose"], found["DEFAULT"]["debug"]) == ("True", "True")
     assert found["DAEMON"]["fabrics"] == f"'{parameters['ib_network']}:{parameters['ib_device']}'"
     assert found["DAEMON"]["socket_os_port"] == str(parameters["eswitchd_port"])
-    assert found["DAEMON"]["socket_of_port"] == "60000"
-    assert found["DAEMON"]["default_timeout"] == "4000"
+    assert found["DAEMON"]["socket_of_port"] == str(parameters["eswitchd_openflow_port"])
+    assert found["DAEMON"]["default_timeout"] == str(parameters["eswitchd_timeout"])
 
 
 def test_the_python_drivers_are_where_python_finds_them(host):

@@ -52,6 +52,18 @@ def test_the_folder_of_the_schemas_is_no_image() -> None:
     assert "schema" not in recipe_names(load_site(REPOSITORY / "pipeline.toml"))
 
 
+@pytest.mark.parametrize("image", recipe_names(load_site(REPOSITORY / "pipeline.toml")))
+def test_a_number_of_a_recipe_does_not_stand_again_in_its_tests(image: str) -> None:
+    folder = REPOSITORY / "recipes" / image
+    said, again = (_numbers(folder / name) for name in ("recipe.toml", "test_image.py"))
+    assert said & again <= {"1"}, "take them from the fixture parameters"  # 1 is a port type, and a release
+
+
+def _numbers(file: Path) -> set[str]:
+    text = re.sub(r"(?m)(^| )#.*", "", file.read_text())
+    return set(re.findall(r"(?<![\w.])[0-9]+(?:\.[0-9]+)*(?!\w)", text))
+
+
 def test_the_site_file_for_a_bright_head_node_is_read_as_it_is() -> None:
     site = load_site(REPOSITORY / "docs/bright.toml")
     assert site.lab is None

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.lab.mirror import Mirror
-from pipeline.lab.rpmbuild import rpmbuild
 from tests.faults.site import TESTS, Site, make_site
+from tests.small_rpms import Package, build_packages
 
 URL = "http://packages.invalid/repo"
 REPOSITORY = f"""
@@ -23,31 +23,12 @@ gpgcheck = false
 baseurl = "{URL}"
 """
 
-SPEC = """\
-Name: faults
-Version: 1
-Release: 1
-Summary: of the tests
-License: none
-BuildArch: noarch
-%description
-Of the tests.
-"""
-PART = """\
-%package -n {name}
-Summary: of the tests
-{tags}
-%description -n {name}
-Of the tests.
-{scripts}
-%files -n {name}
-"""
 PACKAGES = (
-    ("good", "", ""),
-    ("against-good", "Conflicts: good", ""),
-    ("needy", "Requires: what-nobody-has", ""),
-    ("breaks-before", "", "%pre -n breaks-before\necho about to break >&2\nexit 4"),
-    ("breaks-after", "", "%post -n breaks-after\necho about to break >&2\nexit 3"),
+    Package("good"),
+    Package("against-good", tags="Conflicts: good"),
+    Package("needy", tags="Requires: what-nobody-has"),
+    Package("breaks-before", scripts="%pre -n breaks-before\necho about to break >&2\nexit 4"),
+    Package("breaks-after", scripts="%post -n breaks-after\necho about to break >&2\nexit 3"),
 )
 
 pytestmark = [
@@ -63,11 +44,8 @@ pytestmark = [
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of packages that are trouble, for a mirror."""
     folder = tmp_path_factory.mktemp("vendor")
-    spec = folder / "faults.spec"
-    parts = (PART.format(name=name, tags=tags, scripts=scripts) for name, tags, scripts in PACKAGES)
-    spec.write_text(SPEC + "".join(parts))
     out = folder / "root/repo"
-    rpmbuild(spec, sources=folder, out=out, defines={"target": "noarch"})
+    build_packages(PACKAGES, folder / "faults.spec", out)
     subprocess.run(["createrepo_c", "-q", str(out)], check=True)
     return folder / "root"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import RootSpec
+from tests.trees import names_of_files
 
 KERNEL = "2.6.32-431.el6.x86_64"
 
@@ -54,8 +55,7 @@ class Place:
 
     def changed(self) -> list[str]:
         """Every file of the upper directory, sorted."""
-        found = [path for path in self.upper.rglob("*") if path.is_symlink() or not path.is_dir()]
-        return sorted(str(path.relative_to(self.upper)) for path in found)
+        return names_of_files(self.upper)
 
 
 Entering = Callable[..., AbstractContextManager[EnteredRoot]]

@@ -13,8 +13,9 @@ from pathlib import Path
 from pipeline.chroot import syscalls
 from pipeline.publish.mounted import mount_points
 from pipeline.recipe.model import Site
-from pipeline.store.records import Draft, Verification, Version
+from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store, layer_name
+from tests.small_store import commit_layer, version_record
 
 PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
 FAILED = Verification(passed=False, tests_digest="t", when=1.0, seconds=1.0, results=())
@@ -52,11 +53,8 @@ class Place:
 
     def layer(self, fill: Fill, parents: Sequence[str] = ()) -> str:
         """A layer on ``parents`` whose upper directory ``fill`` fills; its name."""
-        with self.store.begin(parents) as work:
-            fill(work.upper)
-            key = f"{next(self.keys):064x}"[::-1]
-            draft = Draft(key=key, image="web", stage="s", type="file")
-            return layer_name(self.store.commit(work, draft, epoch=10**9).key)
+        key = f"{next(self.keys):064x}"[::-1]
+        return layer_name(commit_layer(self.store, key, fill, parents).key)
 
     def version(self, *fills: Fill, image: str = "web", tested: Verification | None = PASSED) -> Version:
         """A version of one layer for each of ``fills``."""
@@ -69,25 +67,9 @@ class Place:
         self, layers: Sequence[str], image: str = "web", tested: Verification | None = PASSED
     ) -> Version:
         """A version of layers that are there."""
+        identity = f"{image} {next(self.keys)}"
         made = self.store.versions.add(
-            Version(
-                image=image,
-                number=0,
-                identity=f"{image} {next(self.keys)}",
-                created=1.0,
-                base="base",
-                base_digest="d",
-                layers=tuple(layers),
-                stages=(),
-                tree="t",
-                kernel=None,
-                kernel_parameters=(),
-                parameters={},
-                recipe_digest="r",
-                lock_digest="l",
-                packages=(),
-            ),
-            {},
+            version_record(image=image, identity=identity, layers=tuple(layers)), {}
         )
         if tested is not None:
             self.store.versions.set_verification(made, tested, {})

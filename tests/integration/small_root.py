@@ -14,6 +14,7 @@ from pipeline.chroot.root import INPUTS, RootSpec
 from pipeline.errors import PipelineError
 from pipeline.stages.archive import Archive
 from pipeline.stages.base import Inputs, Stage, Tree
+from tests.trees import names_of_files
 
 PASSWD = "root:x:0:0::/root:/bin/sh\neswitch:x:120:130::/:/bin/false\n"
 GROUP = "root:x:0:\neswitch:x:130:\nnova:x:162:\n"
@@ -79,5 +80,4 @@ class SmallRoot:
 
     def changed(self) -> list[str]:
         """Every file of the upper directory that is no directory, sorted."""
-        found = [path for path in self.upper.rglob("*") if path.is_symlink() or not path.is_dir()]
-        return sorted(str(path.relative_to(self.upper)) for path in found)
+        return names_of_files(self.upper)

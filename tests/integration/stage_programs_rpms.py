@@ -13,10 +13,10 @@ import pytest
 
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import INPUTS, RootSpec
-from pipeline.lab.rpmbuild import rpmbuild
 from pipeline.packaging import rpmdb
 from pipeline.stages.base import Inputs, LockedPackage, PackageAnswer
 from pipeline.stages.packages import Packages
+from tests.small_rpms import Package, build_packages
 
 NEEDED = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root"),
@@ -26,83 +26,49 @@ NEEDED = [
     ),
 ]
 
-HEAD = """\
-Name: {name}
-Version: 1
-Release: 1
-Summary: of the tests
-License: none
-BuildArch: noarch
-%description
-Of the tests.
-"""
-
-PART = """\
-%package -n {name}
-Version: {version}
-Release: 1
-Summary: of the tests
-{tags}
-%description -n {name}
-Of the tests.
-{scripts}
-%files -n {name}
-{files}
-"""
-
-BASE = ("base", "1", "Provides: /bin/sh\nProvides: /sbin/nologin", "", "")
+BASE = Package("base", "1", "Provides: /bin/sh\nProvides: /sbin/nologin", "", "")
 OLD = (
-    ("alpha", "1.0", "", "", "/usr/share/alpha\n%config(noreplace) /etc/alpha.conf"),
-    ("beta", "1.0", "Requires: alpha", "", ""),
-    ("kernel", "1", "Provides: installonlypkg(kernel)", "", "/boot/vmlinuz-1"),
-    ("leaf", "1.0", "", "", ""),
-    ("kmod", "1", "Requires: kernel = 1", "", ""),
+    Package("alpha", "1.0", "", "", "/usr/share/alpha\n%config(noreplace) /etc/alpha.conf"),
+    Package("beta", "1.0", "Requires: alpha", "", ""),
+    Package("kernel", "1", "Provides: installonlypkg(kernel)", "", "/boot/vmlinuz-1"),
+    Package("leaf", "1.0", "", "", ""),
+    Package("kmod", "1", "Requires: kernel = 1", "", ""),
 )
 NEW = (
-    ("alpha", "2.0", "Epoch: 1", "", "/usr/share/alpha\n%config(noreplace) /etc/alpha.conf"),
-    (
+    Package("alpha", "2.0", "Epoch: 1", "", "/usr/share/alpha\n%config(noreplace) /etc/alpha.conf"),
+    Package(
         "kernel",
         "2",
         "Provides: installonlypkg(kernel)\nRequires: kernel-firmware >= 2",
         "",
         "/boot/vmlinuz-2",
     ),
-    ("kernel-firmware", "2", "", "", ""),
-    ("gamma", "1.0", "Requires: alpha >= 1:2.0", "", ""),
-    ("beta-next", "1.0", "Obsoletes: beta\nProvides: beta = 3\nProvides: words(beta)", "", ""),
-    ("against-alpha", "1.0", "Conflicts: alpha", "", ""),
-    ("needy", "1.0", "Requires: what-nobody-has", "", ""),
-    ("breaks-after", "1.0", "", "%post -n breaks-after\necho about to break >&2\nexit 3", ""),
-    ("breaks-before", "1.0", "", "%pre -n breaks-before\nexit 4", ""),
-    ("breaks-when-erased", "1.0", "", "%preun -n breaks-when-erased\nexit 5", ""),
-    ("foreign-owner", "1.0", "", "", "%attr(0644,nobody-knows,root) /usr/share/foreign"),
+    Package("kernel-firmware", "2", "", "", ""),
+    Package("gamma", "1.0", "Requires: alpha >= 1:2.0", "", ""),
+    Package("beta-next", "1.0", "Obsoletes: beta\nProvides: beta = 3\nProvides: words(beta)", "", ""),
+    Package("against-alpha", "1.0", "Conflicts: alpha", "", ""),
+    Package("needy", "1.0", "Requires: what-nobody-has", "", ""),
+    Package("breaks-after", "1.0", "", "%post -n breaks-after\necho about to break >&2\nexit 3", ""),
+    Package("breaks-before", "1.0", "", "%pre -n breaks-before\nexit 4", ""),
+    Package("breaks-when-erased", "1.0", "", "%preun -n breaks-when-erased\nexit 5", ""),
+    Package("foreign-owner", "1.0", "", "", "%attr(0644,nobody-knows,root) /usr/share/foreign"),
 )
 
 # A name can stand only once in a spec file. These are in no repository.
 LATER = (
-    ("kernel", "3", "Provides: installonlypkg(kernel)", "", "/boot/vmlinuz-3"),
-    ("kmod", "2", "Requires: kernel = 2", "", ""),
+    Package("kernel", "3", "Provides: installonlypkg(kernel)", "", "/boot/vmlinuz-3"),
+    Package("kmod", "2", "Requires: kernel = 2", "", ""),
 )
-LATEST = (("kmod", "3", "Requires: kernel = 3", "", ""),)
-BROKEN = (("kmod", "4", "Requires: kernel = 2\nRequires: what-nobody-has", "", ""),)
+LATEST = (Package("kmod", "3", "Requires: kernel = 3", "", ""),)
+BROKEN = (Package("kmod", "4", "Requires: kernel = 2\nRequires: what-nobody-has", "", ""),)
 
 
 def build(folder: Path) -> dict[str, Path]:
     """Build all into folders of ``folder``; file name without ``.noarch.rpm`` → path."""
     found: dict[str, Path] = {}
     specs = {"base": (BASE,), "old": OLD, "new": NEW, "later": LATER, "latest": LATEST, "broken": BROKEN}
-    for name, parts in specs.items():
-        spec = folder / f"{name}.spec"
-        text = HEAD.format(name=f"tests-{name}")
-        for package, version, tags, scripts, files in parts:
-            text += PART.format(name=package, version=version, tags=tags, scripts=scripts, files=files)
-        paths = sorted({line.split()[-1] for part in parts for line in part[4].splitlines()})
-        text += "%install\nmkdir -p %{buildroot} " + " ".join(
-            f"%{{buildroot}}{os.path.dirname(path)}" for path in paths
-        )
-        text += "".join(f"\necho {name} > %{{buildroot}}{path}" for path in paths) + "\n"
-        spec.write_text(text)
-        for path in rpmbuild(spec, sources=folder, out=folder / name, defines={"target": "noarch"}):
+    for name, packages in specs.items():
+        for path in build_packages(packages, folder / f"{name}.spec", folder / name):
             found[path.name.removesuffix(".noarch.rpm")] = path
     return found
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from published_versions import private_mounts
 
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
 from pipeline.events import ignore
-from pipeline.publish.record import Publication, remember
+from pipeline.publish.publication import publish, rollback
+from pipeline.publish.record import Publication, publication, remember
 from pipeline.store.presence import alone, occupied
 from tests.integration.small_project import STAGES, SmallProject, make_small_project
 
@@ -34,8 +37,8 @@ def labels(project: SmallProject) -> list[str]:
     return [version.label for image in versions.images() for version in versions.all(image)]
 
 
-def gone(project: SmallProject, keep: int | None = None) -> list[tuple[str, str]]:
-    removed = collect(project.site, project.store, keep, ignore)
+def gone(project: SmallProject, keep: int | None = None, *, unpublish: bool = False) -> list[tuple[str, str]]:
+    removed = collect(project.site, project.store, keep, ignore, unpublish=unpublish)
     return [
         (each.kind, each.name) for each in removed if each.kind in ("version", "layer", "base", "leftover")
     ]
@@ -76,6 +79,52 @@ def test_what_is_published_or_was_stays(project: SmallProject) -> None:
     (project.path / "images/web-3").rmdir()
     assert ("version", "web@3") in gone(project, 1)
     assert labels(project) == ["web@1", "web@2", "web@4"]
+
+
+@pytest.mark.parametrize("mode", ["overlay", "copy"])
+def test_published_versions_that_nobody_uses_go_when_asked_to(tmp_path: Path, mode: str) -> None:
+    project = make_small_project(tmp_path / "project")
+    site = (project.path / "pipeline.toml").read_text()
+    project.write(
+        "pipeline.toml", site.replace('images = "images"\n', f'images = "images"\npublish = "{mode}"\n')
+    )
+    images = project.path / "images"
+    with private_mounts():
+        for number, content in enumerate("abcdef", 1):
+            build(project, content)
+            publish(project.site, project.store, project.store.versions.resolve("web"), unverified=True)
+            assert (images / "web/etc/three").read_text() == content, number
+        publish(project.site, project.store, project.store.versions.resolve("web@2"), unverified=True)
+        assert gone(project, 1) == []
+        with (images / "web-3/etc/passwd").open():
+            assert ("version", "web@1") in gone(project, 1, unpublish=True)
+        assert labels(project) == ["web@2", "web@3", "web@6"]  # current, in use, newest and one before
+        assert sorted(os.listdir(images)) == ["web", "web-2", "web-3", "web-6"]
+        assert publication(project.store, "web").history == (3, 6, 2)
+        rollback(project.site, project.store, "web")
+        assert (images / "web/etc/three").read_text() == "f"
+        assert ("version", "web@2") in gone(project, 1, unpublish=True)
+        assert labels(project) == ["web@3", "web@6"]
+        assert project.run("fsck").exit_code == 0
+
+
+def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(project: SmallProject) -> None:
+    build(project, "a", "b", "c", "d")
+    link = project.path / "images/web"
+    link.parent.mkdir()
+    link.symlink_to("web-3")
+    remember(
+        project.store, "web", Publication(history=(1, 2, 3), directories=dict.fromkeys((1, 2, 3), "copy"))
+    )
+    told = project.run("gc", "--keep", "1", "--dry-run").out
+    assert "web@1 stays: it is published; to release it: pipeline gc --keep 1 --unpublish\n" in told
+    assert "web@2 stays: rollback goes back to it; to release it: pipeline unpublish web@2\n" in told
+    assert f"web@3 stays: {link} points to it; to release it: pipeline publish web\n" in told
+    planned = project.run("gc", "--keep", "1", "--unpublish", "--dry-run", "--json").json()
+    assert [each["version"] for each in planned["published"]] == ["web@2", "web@3"]
+    assert "web-1" in [each["name"] for each in planned["removed"] if each["kind"] == "directory"]
+    assert labels(project) == ["web@1", "web@2", "web@3", "web@4"]
+    assert project.run("gc", "--unpublish").exit_code == 2
 
 
 def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:

@@ -18,8 +18,8 @@ from pipeline.publish.copied import copy_version
 from pipeline.publish.publication import publication, publish, rollback
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
-from pipeline.store.filesystem import DIRECTORY
-from pipeline.store.tree import OPAQUE, Entry, entries
+from pipeline.store.tree import OPAQUE
+from tests.trees import tree_entries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 
@@ -90,14 +90,6 @@ def again(root: Path) -> None:
     os.mknod(root / "file-to-dir", stat.S_IFCHR, 0)
     (root / "two").write_text("2")
     os.link(root / "two", root / "deux")
-
-
-def tree_entries(root: Path) -> list[Entry]:
-    fd = os.open(root, DIRECTORY)
-    try:
-        return [entry for entry, _ in entries(fd)]
-    finally:
-        os.close(fd)
 
 
 def test_a_copy_is_what_an_overlay_of_the_same_layers_shows(place: Place, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import INPUTS, RootSpec
 from pipeline.errors import PipelineError
-from pipeline.lab.bases import ensure_bases
 from pipeline.stages.base import Inputs
 from pipeline.stages.command import Command
 from pipeline.stages.kernel import Kernel
@@ -48,13 +47,6 @@ def entered(layer: Path, binds: dict[str, Path] | None = None) -> Iterator[Enter
     lines: list[str] = []
     with enter(RootSpec(layers=(layer,), binds=binds), on_line=lines.append, on_note=notes.append) as root:
         yield Entered(root, notes, lines)
-
-
-@pytest.fixture(scope="session")
-def openstack_image() -> Path:
-    home = Path(os.environ.get("PIPELINE_LAB_HOME", Path(__file__).parents[2] / ".pipeline/lab"))
-    tree = home / "images/openstack-image"
-    return tree if tree.is_dir() else ensure_bases(home, print)["openstack-image"]
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from pipeline.store.records import Base, Draft, Layer
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, entries, raw_path
 from pipeline.store.work import Work
+from tests.trees import tree_entries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs needs root")
 
@@ -155,14 +156,6 @@ def listing(store: Store, layer: Layer) -> dict[str, Entry]:
     assert list(found) == sorted(found, key=raw_path)
     del found[""]
     return found
-
-
-def tree_entries(root: Path) -> list[Entry]:
-    fd = os.open(root, DIRECTORY)
-    try:
-        return [entry for entry, _ in entries(fd)]
-    finally:
-        os.close(fd)
 
 
 def test_an_imported_base_is_the_directory_in_every_respect(
@@ -320,6 +313,19 @@ def test_logs_and_caches_of_package_managers_are_left_out(store: Store, base: Ba
         "var/lib/rpm/Packages",
         "var/log",
         "var/log/messages",
+    }
+
+
+def test_the_lock_and_the_backups_that_useradd_leaves_are_left_out(store: Store, base: Base) -> None:
+    layer = stage(
+        store,
+        [base.layer],
+        "cd etc; for of in passwd shadow group gshadow subuid subgid; do echo a > $of; echo b > $of-; done;"
+        ": > .pwd.lock; echo keep > notes-",
+    )
+    found = {path for path in listing(store, layer) if path != "etc"}
+    assert found == {
+        f"etc/{name}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid", "notes-")
     }
 
 

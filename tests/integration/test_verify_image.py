@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import RootSpec
-from pipeline.lab.bases import ensure_bases
 from pipeline.store.records import Verification
 from pipeline.verify.messages import Ran
 from pipeline.verify.packages import LIST_ALL, by_label, parse
@@ -22,13 +20,6 @@ from pipeline.verify.services import all_services
 
 KERNEL = "2.6.32-431.el6.x86_64"
 SECONDS = 2.0
-
-
-@pytest.fixture(scope="session")
-def openstack_image() -> Path:
-    home = Path(os.environ.get("PIPELINE_LAB_HOME", Path(__file__).parents[2] / ".pipeline/lab"))
-    tree = home / "images/openstack-image"
-    return tree if tree.is_dir() else ensure_bases(home, print)["openstack-image"]
 
 
 @pytest.fixture

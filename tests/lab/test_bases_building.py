@@ -16,6 +16,7 @@ from pipeline.errors import MachineError
 from pipeline.lab import bases, roots
 from pipeline.lab.bases import ensure_bases
 from pipeline.lab.repackage import python_tag, requires, rpm_version
+from tests.trees import tree_entries
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -98,8 +99,8 @@ def small_home(lab_home: Path, lab_images: dict[str, Path], tmp_path: Path) -> I
 
 @needs_root
 class TestKilled:
-    def test_a_killed_build_leaves_no_mount_and_no_image_and_the_next_one_completes(
-        self, small_home: Path
+    def test_a_killed_build_leaves_no_mount_and_no_image_and_the_next_one_makes_the_same(
+        self, small_home: Path, lab_images: dict[str, Path]
     ) -> None:
         script = (
             "import sys; from pathlib import Path; from pipeline.lab.bases import ensure_bases\n"
@@ -125,4 +126,6 @@ class TestKilled:
         notes = [process.communicate()[0] for process in both]
         assert [process.returncode for process in both] == [0, 0]
         assert sorted(text.count("is complete") for text in notes) == [0, 2]
+        for image, tree in lab_images.items():
+            assert tree_entries(small_home / "images" / image) == tree_entries(tree)
         assert roots.chroot(small_home / "images/openstack-image", ["rpm", "-q", "bash"]).startswith("bash-")

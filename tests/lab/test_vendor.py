@@ -105,7 +105,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_they_are_built(
     monkeypatch.chdir(tmp_path)
     again = ensure_vendor(Path("another home"), silent)
     for path in lab_mirror.resolve().rglob("*"):
-        if path.is_file() and path.suffix != ".iso":
+        if path.is_file():
             other = again / path.relative_to(lab_mirror.resolve())
             assert (
                 hashlib.sha256(other.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()

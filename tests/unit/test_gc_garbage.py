@@ -16,8 +16,9 @@ from pipeline.store.check import check
 from pipeline.store.filesystem import lock_directory
 from pipeline.store.garbage import Needs, every_version, garbage, remove
 from pipeline.store.presence import alone, entered, occupied
-from pipeline.store.records import Base, Draft, Failure, Version
+from pipeline.store.records import Base, Failure, Version
 from pipeline.store.store import Store, layer_name
+from tests.small_store import commit_layer, version_record
 
 
 @pytest.fixture
@@ -26,30 +27,14 @@ def store(tmp_path: Path) -> Store:
 
 
 def layer(store: Store, digit: str, parents: tuple[str, ...] = ()) -> str:
-    with store.begin(parents) as work:
-        (work.upper / "file").write_text(digit * 10)
-        draft = Draft(key=digit * 64, image="web", stage=f"s{digit}", type="file")
-        return layer_name(store.commit(work, draft, epoch=5).key)
+    def fill(upper: Path) -> None:
+        (upper / "file").write_text(digit * 10)
+
+    return layer_name(commit_layer(store, digit * 64, fill, parents, stage=f"s{digit}").key)
 
 
 def version(store: Store, *layers: str) -> Version:
-    made = Version(
-        image="web",
-        number=0,
-        identity=" ".join(layers),
-        created=1.0,
-        base="small",
-        base_digest="d",
-        layers=layers,
-        stages=(),
-        tree="t",
-        kernel=None,
-        kernel_parameters=(),
-        parameters={},
-        recipe_digest="r",
-        lock_digest="l",
-        packages=(),
-    )
+    made = version_record(identity=" ".join(layers), base="small", layers=layers)
     return store.versions.add(made, {"recipe.lock": b""})
 
 

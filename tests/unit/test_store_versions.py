@@ -15,6 +15,7 @@ from pipeline.events import ignore
 from pipeline.store.check import check
 from pipeline.store.records import Draft, Failure, Layer, Verification, Version
 from pipeline.store.store import Store, layer_name
+from tests.small_store import commit_layer, version_record
 
 
 @pytest.fixture
@@ -23,29 +24,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def version(image: str = "web", identity: str = "one") -> Version:
-    return Version(
-        image=image,
-        number=0,
-        identity=identity,
-        created=1.0,
-        base="base",
-        base_digest="d",
-        layers=(),
-        stages=(),
-        tree="t",
-        kernel=None,
-        kernel_parameters=(),
-        parameters={"n": 1},
-        recipe_digest="r",
-        lock_digest="l",
-        packages=("bash-1-1.x86_64",),
-    )
+    return version_record(image=image, identity=identity, parameters={"n": 1}, packages=("bash-1-1.x86_64",))
 
 
 def commit(store: Store, key: str, content: str = "x") -> Layer:
-    with store.begin() as work:
-        (work.upper / "file").write_text(content)
-        return store.commit(work, Draft(key=key, image="web", stage="s", type="file"), epoch=5)
+    return commit_layer(store, key, lambda upper: (upper / "file").write_text(content))
 
 
 def test_a_directory_with_other_things_in_it_is_no_store(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Old versions that stay because they are published, and letting go of those that nobody uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from pipeline.publish.directories import OVERLAY
+from pipeline.publish.link import link, pointed_to
+from pipeline.publish.record import Publication, directory, publication
+from pipeline.publish.unpublishing import take_down
+from pipeline.publish.users import is_used
+from pipeline.recipe.model import Site
+from pipeline.store.filesystem import told
+from pipeline.store.garbage import Removal, size_of
+from pipeline.store.records import Version
+from pipeline.store.store import Store
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A version that would go, were it not published: why it stays, and the command that releases it."""
+
+    version: str
+    number: int
+    why: str
+    command: str
+
+
+def newest(store: Store, image: str, keep: int | None) -> tuple[int, ...]:
+    """The numbers of the newest ``keep`` versions of ``image`` (None: of all)."""
+    numbers = tuple(store.versions.numbers(image))
+    return numbers if keep is None else numbers[-keep:]
+
+
+def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: bool) -> tuple[Held, ...]:
+    """The versions of ``image`` that stay though they are not among the newest ``keep``.
+
+    All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
+    ``rollback`` goes back to, those that somebody uses and those whose directory is not ours.
+    """
+    now = publication(store, image)
+    if unpublish:
+        now = now.following(pointed_to(site, image))
+    published = {*now.history, *now.directories, *now.intended}
+    found = []
+    for number in sorted(set(store.versions.numbers(image)) - set(newest(store, image, keep))):
+        place = directory(site, image, number)
+        if number in published or os.path.lexists(place):
+            release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"
+            reason = _reason(site, now, image, number, place, release)
+            found += [Held(f"{image}@{number}", number, *reason)] if reason else []
+    return tuple(found)
+
+
+def _reason(
+    site: Site, now: Publication, image: str, number: int, place: Path, release: str | None
+) -> tuple[str, str] | None:
+    """(why it stays, what releases it); None when it goes. ``release`` is the command for what could go."""
+    if number == now.current:
+        return f"{link(site, image)} points to it", f"pipeline publish {image}"
+    if number == now.previous:
+        return "rollback goes back to it", f"pipeline unpublish {image}@{number}"
+    mode = now.directories.get(number)
+    if mode is None and os.path.lexists(place):
+        return f"{place} is there, and was not published from this store", f"ls -la {place}"
+    if release is not None:
+        return "it is published", release
+    if mode is not None and is_used(place):
+        return f"{place} is in use", f"fuser -vm {place}" if mode == OVERLAY else f"lsof +D {place}"
+    return None
+
+
+def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterator[Removal]:
+    """The published directories of ``versions``, which go."""
+    for version in versions:
+        mode = publication(store, version.image).directories.get(version.number)
+        if mode is not None:
+            place = directory(site, version.image, version.number)
+            size = size_of(place) if mode != OVERLAY and place.is_dir() else 0
+            why = "nobody uses it, and its version goes"
+            yield Removal(kind="directory", name=place.name, path=str(place), bytes=size, why=why)
+
+
+def release(site: Site, store: Store, versions: Iterable[Version]) -> None:
+    """Take away the directories of ``versions`` and their places in the history, under their images' locks.
+
+    Raises ``PipelineError`` when one has come into use.
+    """
+    for version in versions:
+        with told(f"{version.label} cannot be unpublished", site.images):
+            take_down(site, store, version.image, [version.number])

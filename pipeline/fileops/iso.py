@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import codecs
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -31,10 +32,26 @@ def open_iso(file: BinaryIO) -> Iterator[tuple[Member, Callable[[], IO[bytes]]]]
     iso.open_fp(file)
     try:
         kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+        size = file.seek(0, os.SEEK_END)
         for path, name, record in _walk(iso, kind):
+            if _is_cut(iso, record, size):
+                raise EOFError(f"{name} goes on behind its end: was it cut off?")
             yield _member(name, record), lambda path=path: _open(iso, kind, path)  # type: ignore[misc]
     finally:
         iso.close()
+
+
+def _is_cut(iso: Any, record: Any, size: int) -> bool:
+    """Whether an image of ``size`` bytes ends before ``record`` does.
+
+    pycdlib shortens a file to what there is. So one that ends where the image does is whole only if the image
+    is as long as its volume descriptor says; that alone is no proof, since padding may have been left out.
+    """
+    block = iso.pvd.logical_block_size()
+    end = record.extent_location() * block + record.get_data_length()
+    if record.is_dir():
+        return bool(end > size)
+    return bool(end == size < iso.pvd.space_size * block)
 
 
 def _open(iso: Any, kind: str, path: str) -> IO[bytes]:

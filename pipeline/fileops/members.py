@@ -48,9 +48,14 @@ class Limits(msgspec.Struct, frozen=True):
     max_files: int
 
 
+def is_past_ratio(unpacked: int, archive_size: int) -> bool:
+    """Whether no honest archive of this size holds as many bytes."""
+    return unpacked > RATIO_FROM and unpacked > RATIO * archive_size
+
+
 def check_ratio(unpacked: int, archive_size: int, archive: str) -> None:
     """Raise ``PipelineError`` when ``unpacked`` bytes from an archive of this size can only be a bomb."""
-    if unpacked > RATIO_FROM and unpacked > RATIO * archive_size:
+    if is_past_ratio(unpacked, archive_size):
         raise PipelineError(
             f"unpacks {archive_size} bytes to more than {unpacked}, over {RATIO} times its size: a bomb",
             where=archive,

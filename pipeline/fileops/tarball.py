@@ -12,10 +12,18 @@ from typing import IO, Any
 import zstandard
 
 from pipeline.errors import PipelineError
-from pipeline.fileops.members import Member, check_ratio
+from pipeline.fileops.members import Member, check_ratio, is_past_ratio
 
 LARGEST_READ = 16 << 20
 """Nobody reads more at once but the tar reader a header that claims to be that long."""
+
+READ_ON = 1 << 30
+"""Bytes after which what looks like a bomb is taken for one, though its end has not been seen."""
+
+ZSTD_LONGEST_HEADER = 18
+ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD_SKIPPED = range(0x184D2A50, 0x184D2A60)
+"""The magic numbers of frames that hold something else (RFC 8878, 3.1.2)."""
 
 NEVER = {
     tarfile.CHRTYPE: "is a character device",
@@ -27,9 +35,7 @@ OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
-    b"\x28\xb5\x2f\xfd": lambda file: zstandard.ZstdDecompressor().stream_reader(
-        file, read_across_frames=True
-    ),
+    ZSTD: lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
 }
 """What a file begins with, and what decompresses it."""
 
@@ -54,8 +60,16 @@ class Measured:
             pieces.append(piece)
             size -= len(piece)
             self._position += len(piece)
-        check_ratio(self._position, self._archive_size, self._archive)
+        if is_past_ratio(self._position, self._archive_size):
+            self._read_on()
+            check_ratio(self._position, self._archive_size, self._archive)
         return b"".join(pieces)
+
+    def _read_on(self) -> None:
+        """Raise ``EOFError`` when the stream ends too early: what was cut off is small for what it holds."""
+        left = READ_ON
+        while left > 0 and (piece := self._stream.read(1 << 20)):
+            left -= len(piece)
 
     def tell(self) -> int:
         return self._position
@@ -87,6 +101,9 @@ def open_tar(file: IO[bytes], size: int, archive: str) -> Iterator[tuple[Member,
     """
     head = file.read(8)
     file.seek(0)
+    if head.startswith(ZSTD):
+        _check_frames(file, size)
+        file.seek(0)
     opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
     stream = Measured(opener(file) if opener else file, size, archive)
     with tarfile.open(
@@ -101,6 +118,39 @@ def open_tar(file: IO[bytes], size: int, archive: str) -> Iterator[tuple[Member,
             tar.members.clear()
         while stream.read(1 << 20):
             pass
+
+
+def _check_frames(file: IO[bytes], size: int) -> None:
+    """Raise ``EOFError`` when zstd's frames do not end where the file does: its reader would not notice.
+
+    Only the lengths of blocks are read (RFC 8878, 3.1.1). What begins like no frame is left to the reader.
+    """
+    place = 0
+    while place < size:
+        file.seek(place)
+        head = file.read(ZSTD_LONGEST_HEADER)
+        if int.from_bytes(head[:4], "little") in ZSTD_SKIPPED:
+            place += 8 + int.from_bytes(head[4:8], "little")
+        elif head.startswith(ZSTD):
+            place = _end_of_blocks(file, place + zstandard.frame_header_size(head))
+            place += 4 * zstandard.get_frame_parameters(head).has_checksum
+        else:
+            return
+    if place > size:
+        raise EOFError(f"it ends {place - size} bytes or more before its last frame does: was it cut off?")
+
+
+def _end_of_blocks(file: IO[bytes], place: int) -> int:
+    last = False
+    while not last:
+        file.seek(place)
+        block = file.read(3)
+        if len(block) < 3:
+            return place + 3
+        header = int.from_bytes(block, "little")
+        last, is_one_byte = bool(header & 1), header >> 1 & 3 == 1
+        place += 3 + (1 if is_one_byte else header >> 3)
+    return place
 
 
 def _member(info: tarfile.TarInfo) -> Member:

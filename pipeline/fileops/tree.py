@@ -7,7 +7,7 @@ import os
 import posixpath
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -56,16 +56,15 @@ def plan(
     entries: dict[str, Entry] = {}
     problems: list[Problem] = []
     used: set[str] = set()
-    for relative in _walk(host):
-        file = host / relative
-        mode = file.lstat().st_mode
-        rendered = relative.endswith(TEMPLATE) and stat.S_ISREG(mode)
-        name = relative.removesuffix(TEMPLATE) if rendered else relative
+    found = list(_walk(host))
+    faults = dict(_faults(found))
+    for item in found:
+        name, file, mode, rendered = item.name, host / item.relative, item.mode, item.is_template
         path = posixpath.join(destination, name)
         owner = _last_match(look.owners, name, used) or look.owner
         said = None if stat.S_ISLNK(mode) else _last_match(look.modes, name, used)
-        if path in entries:
-            problems.append(Problem(f"gives {path}, and {name} gives it as well", where=str(file)))
+        if item.relative in faults:
+            problems.append(Problem(faults[item.relative], where=str(file)))
         elif stat.S_ISLNK(mode):
             entries[path] = Entry("link", path, owner, None, target=os.readlink(file))
         elif stat.S_ISDIR(mode):
@@ -80,10 +79,8 @@ def plan(
             except PipelineError as error:
                 problems += [Problem(p.message, str(file), p.hint, p.command) for p in error.problems]
                 continue
-            source = None if rendered else posixpath.join(inside, relative)
+            source = None if rendered else posixpath.join(inside, item.relative)
             entries[path] = Entry("file", path, owner, int(said or default, 8), source, content)
-        else:
-            problems.append(Problem(f"is {kind(mode)}, which cannot be laid", where=str(file)))
     for option, globs in (("modes", look.modes), ("owners", look.owners)):
         problems += [
             Problem(f"{option}: nothing in the tree matches {glob!r}", where=str(host))
@@ -121,12 +118,39 @@ def lay(destination: str, entries: Sequence[Entry]) -> None:
             _lay(entry, owners[entry.owner])
 
 
-def _walk(host: Path) -> list[str]:
+def unfit(host: Path) -> dict[Path, str]:
+    """What in a tree cannot be laid, whatever its destination, and why. Raises ``PipelineError``."""
+    return {host / relative: message for relative, message in _faults(_walk(host))}
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """Something in a tree. ``name`` is what it is laid as: ``relative``, a template without its suffix."""
+
+    relative: str
+    name: str
+    mode: int
+    is_template: bool
+
+
+def _faults(tree: Iterable[_Found]) -> Iterator[tuple[str, str]]:
+    given: dict[str, str] = {}
+    for item in tree:
+        if item.name in given:
+            yield item.relative, f"is laid as {item.name}, and so is {given[item.name]}"
+        elif not (stat.S_ISLNK(item.mode) or stat.S_ISDIR(item.mode) or stat.S_ISREG(item.mode)):
+            yield item.relative, f"is {kind(item.mode)}, which cannot be laid"
+        given.setdefault(item.name, item.relative)
+
+
+def _walk(host: Path) -> Iterator[_Found]:
     found = []
     for folder, folders, files in os.walk(host, onerror=_raise):
-        folders.sort()
         found += [os.path.relpath(os.path.join(folder, name), host) for name in [*folders, *files]]
-    return sorted(found, key=lambda name: name.split("/"))
+    for relative in sorted(found, key=lambda name: name.split("/")):
+        mode = (host / relative).lstat().st_mode
+        is_template = relative.endswith(TEMPLATE) and stat.S_ISREG(mode)
+        name = relative.removesuffix(TEMPLATE) if is_template else relative
+        yield _Found(relative, name, mode, is_template)
 
 
 def _raise(error: OSError) -> None:

@@ -84,7 +84,8 @@ def _collect(request: Request) -> tuple[list[Member], int]:
         total += max(member.size, 0)
         packed += 0 if member.sparse else max(member.size, 0)
         check_limits(len(members), total, request.limits, request.source)
-        check_ratio(packed, size, request.source)
+    # Only now: an archive that was cut off declares much for its size as well, and its reader has found out.
+    check_ratio(packed, size, request.source)
     return members, total
 
 

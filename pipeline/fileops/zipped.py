@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import codecs
+import os
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ UNIX = 3
 LONGEST_TARGET = 4096
 """PATH_MAX: no link can be longer."""
 
+END, FARTHEST_END, IN_ZIP64 = b"PK\5\6", 22 + 0xFFFF, 0xFFFFFFFF
+"""The end record: how it begins, how far from the end of the file, and what refers to zip64."""
+
 DAMAGE = (zipfile.BadZipFile,)
 """What reading a damaged archive may raise, beside built-in exceptions."""
 
@@ -27,8 +31,21 @@ codecs.lookup("cp437")  # names without the UTF-8 flag; in the chroot it could n
 def open_zip(file: IO[bytes]) -> Iterator[tuple[Member, Callable[[], IO[bytes]]]]:
     """Each member with what opens its content. Owners are not read: all belongs to root."""
     with zipfile.ZipFile(file) as archive:
+        if _is_inner(archive, file):
+            raise zipfile.BadZipFile("only an archive inside of it has its end: was it cut off?")
         for info in archive.infolist():
             yield _member(archive, info), lambda info=info: archive.open(info)  # type: ignore[misc]
+
+
+def _is_inner(archive: zipfile.ZipFile, file: IO[bytes]) -> bool:
+    """Whether the end that was found is that of a zip archive which is a member of this one.
+
+    An archive's end says where its directory is, counted from where that archive begins.
+    """
+    file.seek(max(0, file.seek(0, os.SEEK_END) - FARTHEST_END))
+    tail = file.read()
+    said = int.from_bytes(tail[tail.rfind(END) :][16:20], "little")
+    return said not in (IN_ZIP64, archive.start_dir)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

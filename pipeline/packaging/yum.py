@@ -19,6 +19,19 @@ TROUBLE = re.compile(
     r"\s*(?:errors?|fatal|problem|traceback|no package|no match|you have enabled)\b", re.IGNORECASE
 )
 SCRIPTLET_LINES = 5
+UNSIGNED = re.compile(
+    r"\bis not signed\b|\bpublic key for \S+ is not installed|\b(?:gpg|pgp|openpgp) check\b.*\bfailed"
+    r"|\benabled checking of packages via GPG keys\b",
+    re.IGNORECASE,
+)
+"""yum 3, dnf 4 and dnf 5 about a package whose signature is missing, or by a key that the image lacks."""
+
+UNSIGNED_HINT = (
+    "the repository checks signatures (gpgcheck): give its stage of type repository the key, "
+    'with import_key = ["…"]; or, if you trust its packages without a signature, say gpgcheck = false there, '
+    "which the build then notes"
+)
+
 SILENTLY_ABSENT = re.compile(r"^(?:No package .+ available|No match for argument: .+|Unable to find .+)")
 
 
@@ -65,7 +78,7 @@ def ask(root: Root, argv: Sequence[str]) -> str:
     except CommandError as error:
         raise PipelineError(
             f"the image's package manager could not do it{quoted(words(error.finished.text))}",
-            hint=meaning(error.finished.exit_code),
+            hint=UNSIGNED_HINT if UNSIGNED.search(error.finished.text) else meaning(error.finished.exit_code),
         ) from error
 
 

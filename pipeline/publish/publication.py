@@ -75,10 +75,10 @@ def planned_rollback(site: Site, store: Store, image: str, to: int | None = None
         now = record  # this rollback was killed before it was remembered: it is finished
     number = now.previous if to is None else to
     if number is None:
-        what = f"only {image}@{now.current} has been" if now.current else "nothing is"
+        only = f"{image}@{now.current} is published, and nothing was published before it"
         raise PipelineError(
-            f"there is nothing to go back to: {what} published",
-            hint="pipeline rollback IMAGE --to N publishes any version that has passed its tests",
+            f"there is nothing to go back to: {only if now.current else f'nothing of {image} is published'}",
+            hint=f"pipeline publish {image}@N publishes any version that has passed its tests",
             command=f"pipeline versions {image}",
         )
     version = store.versions.resolve(f"{image}@{number}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pipeline.recipe.findings import Findings
+from pipeline.recipe.syntax import mistakes
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -26,9 +26,9 @@ def read_document(file: Path, findings: Findings) -> Document | None:
         return None
     try:
         return Document(file, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        line, message = _syntax_error(str(error), text)
-        findings.add(file, line, message)
+    except tomllib.TOMLDecodeError:
+        for mistake in mistakes(text):
+            findings.add(file, mistake.line, mistake.message)
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, arrays in arrays in …
         findings.add(file, None, f"not TOML that can be read: {error}")
     return None
@@ -50,11 +50,3 @@ def read_text(file: Path, findings: Findings) -> str | None:
         line = content.count(b"\n", 0, error.start) + 1
         findings.add(file, line, f"is not UTF-8 text: byte 0x{content[error.start]:02x}")
         return None
-
-
-def _syntax_error(error: str, text: str) -> tuple[int, str]:
-    """tomllib has the position in its words only: ``… (at line 3, column 5)``, ``… (at end of document)``."""
-    position = re.search(r" \(at line (\d+), column (\d+)\)$", error)
-    if position:
-        return int(position[1]), f"not valid TOML: {error[: position.start()]} (column {position[2]})"
-    return text.count("\n", 0, len(text.rstrip())) + 1, f"not valid TOML: {error}"

@@ -1,4 +1,4 @@
-"""The overlay trees that a stage names: that they are there, and that their templates can be rendered."""
+"""The overlay trees that a stage names: that they are there and can be laid, and their templates rendered."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import PipelineError
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import read_text
 from pipeline.recipe.findings import where
@@ -36,7 +37,17 @@ def tree_fault(name: str, overlays: Path) -> str | None:
 
 def parameters_of(tree: Path, scope: Scope, user: Place) -> list[str]:
     """The parameters that the templates in ``tree`` use, looked up in ``scope``; ``user`` is its stage."""
+    from pipeline.fileops.tree import unfit  # only where there is a tree
+
     used: dict[str, None] = {}
+    try:
+        for place, message in unfit(tree).items():
+            scope.findings.add(place, None, message, f"it is laid at {where(user)}")
+    except PipelineError as error:
+        for problem in error.problems:
+            scope.findings.add(Path(problem.where or tree), None, problem.message)
+        scope.blind = True
+        return []
     for file in templates_in(tree):
         text = read_text(file, scope.findings)
         if text is None:

@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import Document, read_document
+from pipeline.recipe.doubt import faults_in_spite
 from pipeline.recipe.findings import Findings, where
 from pipeline.recipe.kinds import described, there_are
 from pipeline.recipe.lines import KeyPath
@@ -79,13 +80,14 @@ class Expansion(msgspec.Struct):
         told = scope.findings.told
         arguments = fields_of(table, stage_class, say, word="option", skip={"type"}, forms=forms)
         complete = all(forms.values()) and scope.findings.told == told
+        own = stage_class(**arguments).check() if complete else faults_in_spite(table, stage_class, arguments)
+        for option, message in own:
+            say(undotted(option), f'option "{option}": {message}' if option else message)
         try:
             stage = stage_class(**arguments)
         except TypeError:  # an option that it needs is wrong
             scope.blind |= stage_class.trees is not Stage.trees
             return
-        for option, message in stage.check() if complete else ():
-            say(undotted(option), f'option "{option}": {message}' if option else message)
         for location, message in file_faults(stage, self.project):
             named = next((option for option, form in forms.items() if _holds(form, location)), None)
             say((named,) if named else (), message)

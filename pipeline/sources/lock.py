@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.packaging.nevra import parse
 from pipeline.sources.disk import writing
-from pipeline.stages.base import LockedPackage, PackageAnswer, PackageRequest
+from pipeline.stages.base import PackageAnswer, PackageRequest
 from pipeline.store.filesystem import write_whole
 
 VERSION = 1
@@ -28,17 +29,23 @@ LAYOUT = (("version", "base"), ("sources",), ("stages",))
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**34)]
+"""Since 1970; the end is in 2514, later than any filesystem can say."""
+
+
+SHA256 = re.compile("[0-9a-f]{64}")
+NEVER_IN_NEVRA = re.compile(r"^-|[/\s\0-\x1f\x7f]")
 
 
 class LockedBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the image starts from. ``digest`` is the base's (for another recipe's image: its version's).
 
-    ``epoch`` is the time, in seconds since 1970, that files made by stages get.
+    The digest is empty for another recipe's image. ``epoch`` is the time that files made by stages get.
     """
 
     name: str
     digest: str
-    epoch: int
+    epoch: Seconds
 
 
 class LockedSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,19 +98,12 @@ def read(path: Path) -> Lock | None:
             hint="install the newer pipeline, or lock again with this one",
             command=f"pipeline lock {path.absolute().parent.name}",
         )
-    try:
-        lock = msgspec.convert(raw, Lock)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        unknown = re.search(r"unknown field `(\w+)`", message)
-        if unknown:
-            place = f"{place.rstrip('`') or '$'}.{unknown[1]}"
-        where = f"{path}:{_line(text, place.rstrip('`'))}"
-        raise _damaged(path, [Problem(message, where=where)]) from None
-    problems = [Problem(message, where=f"{path}:{_line(text, place)}") for place, message in _wrong(lock)]
+    problems = sorted(
+        (_line(text, place), f"{place.removeprefix('$.')} {message}") for place, message in _wrong(raw)
+    )
     if problems:
-        raise _damaged(path, problems)
-    return lock
+        raise _damaged(path, [Problem(message, where=f"{path}:{line}") for line, message in problems])
+    return msgspec.convert(raw, Lock)
 
 
 def text_of(lock: Lock) -> str:
@@ -137,32 +137,76 @@ def _basic_string(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _wrong(lock: Lock) -> Iterator[tuple[str, str]]:
-    """(place, what is wrong there) beyond types."""
-    if lock.version < 1:
-        yield "$.version", f"there is no lock version {lock.version}"
-    seen: set[str] = set()
-    for number, source in enumerate(lock.sources):
-        if source.location in seen:
-            yield f"$.sources[{number}].location", f"the source {source.location!r} is locked twice"
-        seen.add(source.location)
-    stages: set[str] = set()
-    for number, stage in enumerate(lock.stages):
-        if stage.name in stages:
-            yield f"$.stages[{number}].name", f"the stage {stage.name!r} is locked twice"
-        stages.add(stage.name)
-        for place, package in enumerate(stage.answer.install):
-            for key, message in _wrong_package(package):
-                yield f"$.stages[{number}].answer.install[{place}].{key}", message
+def _wrong(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(place, what is wrong there) of all that no lock says. Places are written ``$.sources[0].size``."""
+    yield from _wrong_types(raw)
+    version, base = raw.get("version"), raw.get("base")
+    if isinstance(version, int) and version < 1:
+        yield "$.version", f"is {version}, and there is no such version of locks"
+    digest = base.get("digest") if isinstance(base, dict) else None
+    if isinstance(digest, str) and digest and not SHA256.fullmatch(digest):
+        yield "$.base.digest", f"is {digest!r}, and no sha256 of 64 lower-case hex digits"
+    yield from _twice(raw, "sources", "location")
+    yield from _twice(raw, "stages", "name")
+    for place, stage in _tables(raw, "stages", "$"):
+        answer = stage.get("answer")
+        if not isinstance(answer, dict):
+            continue
+        for where, package in _tables(answer, "install", f"{place}.answer"):
+            yield from ((f"{where}.{key}", message) for key, message in _wrong_package(package))
+        removed = answer.get("remove")
+        for number, nevra in enumerate(removed if isinstance(removed, list) else ()):
+            if isinstance(nevra, str) and (fault := _nevra_fault(nevra)):
+                yield f"{place}.answer.remove[{number}]", fault
 
 
-def _wrong_package(package: LockedPackage) -> Iterator[tuple[str, str]]:
-    if not re.fullmatch("[0-9a-f]{64}", package.sha256):
-        yield "sha256", f"{package.sha256!r} is no sha256 of 64 lower-case hex digits"
-    if package.size < 0:
-        yield "size", f"{package.size} is no size in bytes"
-    if not package.location:
-        yield "location", f"the package {package.nevra!r} has no location"
+def _wrong_types(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        msgspec.convert(raw, Lock)
+    except msgspec.ValidationError as error:
+        from pipeline.recipe.kinds import faults  # only for a lock that is wrong
+
+        for path, message in faults(raw, Lock) or [((), f"is wrong: {error}")]:
+            yield "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path), message
+
+
+def _tables(raw: dict[str, Any], key: str, around: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables of a list, each with its place; whatever is of another type has been told."""
+    found = raw.get(key)
+    for number, table in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(table, dict):
+            yield f"{around}.{key}[{number}]", table
+
+
+def _twice(raw: dict[str, Any], tables: str, key: str) -> Iterator[tuple[str, str]]:
+    seen = set[str]()
+    for place, table in _tables(raw, tables, "$"):
+        name = table.get(key)
+        if isinstance(name, str):
+            if name in seen:
+                yield f"{place}.{key}", f"is {name!r}, which is locked twice"
+            seen.add(name)
+
+
+def _wrong_package(package: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    nevra, sha256, size = package.get("nevra"), package.get("sha256"), package.get("size")
+    if isinstance(nevra, str) and (fault := _nevra_fault(nevra)):
+        yield "nevra", fault
+    if isinstance(sha256, str) and not SHA256.fullmatch(sha256):
+        yield "sha256", f"is {sha256!r}, and no sha256 of 64 lower-case hex digits"
+    if isinstance(size, int) and size < 0:
+        yield "size", f"is {size}, and no size in bytes"
+    if package.get("location") == "":
+        yield "location", "is empty"
+
+
+def _nevra_fault(text: str) -> str | None:
+    try:
+        parse(text)
+    except ValueError as error:
+        return f"is wrong: {error}"
+    # It becomes a word of rpm's command line, and a part of a file's name.
+    return f"is {text!r}, and no package is called so" if NEVER_IN_NEVRA.search(text) else None
 
 
 def _line(text: str, place: str) -> int:
@@ -176,14 +220,16 @@ def _line(text: str, place: str) -> int:
         table = f"{header}.{key}" if header else key
         wanted = f"[[{table}]]" if index else f"[{table}]"
         skip = int(index or 0)
+        inside = True
         for number in range(found, len(lines)):
             line = lines[number].strip()
+            inside &= number == found or not line.startswith("[")
             if line == wanted:
                 if skip == 0:
                     found, header = number, table
                     break
                 skip -= 1
-            elif not index and re.match(rf"{key}\s*=", line):
+            elif inside and re.match(rf"{key}\s*=", line):
                 return number + 1
     return found + 1
 

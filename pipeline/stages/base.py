@@ -21,7 +21,7 @@ class SourceRequest(msgspec.Struct, frozen=True):
     sha256: str | None = None
 
 
-class PackageRequest(msgspec.Struct, frozen=True):
+class PackageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the image's package manager is asked for; the lock holds its answer."""
 
     install: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class PackageRequest(msgspec.Struct, frozen=True):
     upgrade: tuple[str, ...] = ()
 
 
-class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
+class LockedPackage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One RPM that a stage installs. ``location`` is its URL, or its path below the project."""
 
     nevra: str
@@ -38,7 +38,7 @@ class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class PackageAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class PackageAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a request comes to: exact packages to install, exact NEVRAs to remove."""
 
     install: tuple[LockedPackage, ...] = ()

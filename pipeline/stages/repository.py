@@ -169,7 +169,8 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             raise PipelineError(
                 Problem(
                     f"{self.source} switches off the check of signatures for the repository {name!r}",
-                    hint="if you trust its packages without a signature, say gpgcheck = false in the stage",
+                    hint="if you trust its packages without a signature, say gpgcheck = false in the stage; "
+                    "that is then noted",
                 )
                 for name in unchecked
             )

@@ -57,8 +57,15 @@ def test_rollback_goes_back_step_by_step_and_then_says_so(place: Place) -> None:
     assert rollback(place.site, place.store, "web").version.number == 2
     assert motd(place) == "two"
     assert rollback(place.site, place.store, "web").version.number == 1
-    with pytest.raises(PipelineError, match="nothing to go back to: only web@1 has been published"):
+    with pytest.raises(PipelineError) as nothing:
         rollback(place.site, place.store, "web")
+    (problem,) = nothing.value.problems
+    assert (
+        problem.message
+        == "there is nothing to go back to: web@1 is published, and nothing was published before it"
+    )
+    assert problem.hint is not None and "pipeline publish web@N" in problem.hint
+    assert problem.command == "pipeline versions web"
     assert (motd(place), motd(place, "web-3")) == ("one", "three")
 
 

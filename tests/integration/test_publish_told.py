@@ -214,7 +214,7 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
         (["publish", "web@7"], 2, "web has no version 7"),
         (["rollback", "nothing"], 2, "there is no version of 'nothing'"),
         (["rollback", "web@1"], 2, "pipeline rollback web --to 1"),
-        (["rollback", "web"], 1, "nothing is published"),
+        (["rollback", "web"], 1, "nothing of web is published"),
         (["rollback", "web", "--to", "9"], 2, "web has no version 9"),
         (["rollback", "web", "--to", "2", "--dry-run"], 5, "pipeline verify web@2"),
         (["publish", "web"], 5, "its tests have not been run"),

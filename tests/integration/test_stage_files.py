@@ -306,6 +306,6 @@ def test_all_that_is_wrong_with_a_tree_is_told_at_once(root: SmallRoot, tree: Pa
     stage = Overlay(name="x", tree="t", modes={"etc/nothing*": "0600"})
     message = error_of(lambda: root.run(stage, tree=tree))
     assert "etc/other.j2: line 1" in message and "missing" in message
-    assert "gives /etc/eswitchd/eswitchd.conf" in message
+    assert "is laid as etc/eswitchd/eswitchd.conf, and so is" in message
     assert "fifo: is a fifo" in message
     assert "modes: nothing in the tree matches 'etc/nothing*'" in message

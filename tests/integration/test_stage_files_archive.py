@@ -12,9 +12,11 @@ import stat
 import subprocess
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from shutil import which
 
+import pycdlib
 import pytest
 import zstandard
 from small_root import SmallRoot
@@ -295,6 +297,75 @@ def test_a_bomb_is_refused_before_anything_is_written(root: SmallRoot) -> None:
     )
     assert "max_bytes" in error_of(root, zeros_in_gzip(2 << 20), max_bytes=1 << 20)
     assert "max_files" in error_of(root, members(*(info(str(n)) for n in range(12))), max_files=11)
+    assert root.changed() == []
+
+
+def zst(content: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(content)
+
+
+def much(*, zeros: int, noise: int) -> bytes:
+    """A tar whose zeros are packed more than a thousand times, before what cannot be packed."""
+    content = bytes(zeros) + random.Random(1).randbytes(noise)
+    return members(info("a", size=len(content)), content=content)
+
+
+@pytest.mark.parametrize("cut", [600, 20_000, 60_000, -2000, -2])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, zst], ids=lambda pack: pack.__name__
+)
+def test_a_packed_tar_that_was_cut_off_is_no_bomb(
+    root: SmallRoot, pack: Callable[[bytes], bytes], cut: int
+) -> None:
+    message = error_of(root, pack(much(zeros=(101 << 20) if cut > 0 else 1000, noise=100_000))[:cut])
+    assert "damaged or not whole" in message and "bomb" not in message
+    assert root.changed() == []
+
+
+@pytest.mark.parametrize("cut", [600, 20_000])
+def test_a_plain_tar_that_claims_much_and_was_cut_off_is_no_bomb(root: SmallRoot, cut: int) -> None:
+    whole = info("a", size=200 << 20).tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)
+    message = error_of(root, whole[:cut])
+    assert "damaged or not whole" in message and "bomb" not in message
+
+
+def test_zstd_that_is_whole_is_taken_whatever_its_frames(root: SmallRoot) -> None:
+    whole = members(info("a", size=300_000), content=bytes(300_000))
+    skipped = (0x184D2A53).to_bytes(4, "little") + (5).to_bytes(4, "little") + b"hello"
+    unpack(root, zst(whole[:1000]) + skipped + zst(whole[1000:]) + skipped)
+    assert "opt/x/a" in root.changed()
+
+
+@pytest.mark.parametrize("rock_ridge", ["1.09", None])
+@pytest.mark.parametrize("missing", [1, 99_000, 150_000])
+def test_an_iso_that_was_cut_off_is_refused_and_not_shortened(
+    root: SmallRoot, rock_ridge: str | None, missing: int
+) -> None:
+    iso = pycdlib.PyCdlib()
+    iso.new(rock_ridge=rock_ridge)
+    for name in ("A", "B"):
+        content = io.BytesIO(random.Random(1).randbytes(100_000))
+        named = {"rr_name": name.lower()} if rock_ridge else {}
+        iso.add_fp(content, 100_000, f"/{name}.;1", **named)
+    out = io.BytesIO()
+    iso.write_fp(out)
+    iso.close()
+    whole = out.getvalue()
+    end = whole.rindex(random.Random(1).randbytes(100_000)) + 100_000
+    assert "was it cut off?" in error_of(root, whole[: end - missing])
+    assert root.changed() == []
+
+
+def test_a_zip_that_was_cut_off_behind_a_zip_inside_of_it_is_refused(root: SmallRoot) -> None:
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("inner", b"x")
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("first", b"x")
+        archive.writestr("inner.zip", inner.getvalue())
+    whole = outer.getvalue()
+    end = whole.index(inner.getvalue()) + len(inner.getvalue())
+    assert "damaged or not whole" in error_of(root, whole[:end])
     assert root.changed() == []
 
 

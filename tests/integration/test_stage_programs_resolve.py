@@ -112,8 +112,10 @@ def test_packages_without_signature_are_refused_where_the_repository_checks_them
     workshop: Workshop, tmp_path: Path
 ) -> None:
     with resolving_root(workshop, tmp_path, gpgcheck=True) as (root, mirrors):
-        with pytest.raises(PipelineError, match=r"not signed|GPG|Public key"):
+        with pytest.raises(PipelineError, match=r"not signed|GPG|Public key") as refused:
             resolve(root, PackageRequest(install=("gamma",)), mirrors=mirrors)
+        hint = refused.value.problems[0].hint or ""
+        assert "say gpgcheck = false there, which the build then notes" in hint and "import_key" in hint
         assert "gamma-1.0-1.noarch" not in rpmdb.installed(root)
 
 

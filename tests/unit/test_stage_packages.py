@@ -175,3 +175,19 @@ def test_mistakes_are_named_with_their_option(
     found = Packages(name="x", **options).check()
     assert len(found) == 1
     assert found[0][0] == option and words in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("said", "unsigned"),
+    [
+        ("Package eswitchd-1.0-1.noarch.rpm is not signed", True),
+        ("Public key for eswitchd-1.0-1.noarch.rpm is not installed", True),
+        ("Error: GPG check FAILED", True),
+        ("You have enabled checking of packages via GPG keys. This is a good thing.", True),
+        ('PGP check for package "eswitchd" from repo "mlnx" has failed: No key.', True),
+        ("No package nosuch available.", False),
+        ("Error: nothing provides gpg-pubkey needed by gpgme-1.0", False),
+    ],
+)
+def test_words_about_missing_signatures_are_known(said: str, unsigned: bool) -> None:
+    assert bool(yum.UNSIGNED.search(f"Downloading\n{said}\n")) is unsigned

@@ -34,7 +34,7 @@ def serving(site: Site, reply: Callable[[int, Mapping[str, str]], Reply]) -> Ite
 
 def check_failed(site: Site, *words: str) -> str:
     """Build, and assert the failure's words; nothing of the download may be found whole."""
-    ended = site.run("build", timeout=30)
+    ended = site.run("build")
     assert ended.exit_code == 1, ended.err
     assert f'stage "archive": cannot download {URL}: ' in ended.err
     assert f"pipeline: web: {site.line('[[stage]]')}: " in ended.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from tests.faults.site import Site, make_site
 
 HERE = Path(__file__).parent
+
+DISK = 48 << 20
+"""Bytes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,3 +33,25 @@ def site(tmp_path: Path) -> Iterator[Site]:
         made.check_whole()
     finally:
         made.unmount()
+
+
+@pytest.fixture
+def disk(site: Site) -> Iterator[Path]:
+    """The store of ``site``, on a small file system of its own: ``disk.img`` beside the project."""
+    image = site.path.parent / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(DISK)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    place = site.path.parent / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+    text = (site.path / "pipeline.toml").read_text()
+    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
+    site.store.symlink_to(place / "store")
+    try:
+        yield place
+    finally:
+        site.unmount()
+        site.store.unlink()
+        subprocess.run(["umount", str(place)], check=True)
+        image.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,30 +13,7 @@ from tests.faults.archives import tar_with
 from tests.faults.site import Site, add_shell, archive_stage, command_stage, file_stage
 
 MEGABYTE = 1 << 20
-DISK = 48 * MEGABYTE
 CHUNK = os.urandom(MEGABYTE)
-
-
-@pytest.fixture
-def disk(site: Site) -> Iterator[Path]:
-    """The store of ``site``, on a small file system of its own."""
-    image = site.path.parent / "disk.img"
-    with image.open("wb") as file:
-        file.truncate(DISK)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-    place = site.path.parent / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
-    text = (site.path / "pipeline.toml").read_text()
-    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
-    site.store.symlink_to(place / "store")
-    try:
-        yield place
-    finally:
-        site.unmount()
-        site.store.unlink()
-        subprocess.run(["umount", str(place)], check=True)
-        image.unlink()
 
 
 def fill(disk: Path, *, but: int) -> Path:

@@ -154,8 +154,10 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         # Stopped here: the old content stands, and a file with a dot that nothing reads lies beside it.
         beside.rename(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # that of write(2), on a full disk
+            error.filename = str(path)
         raise
     sync_directory(path.parent)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.archives import tar_with
-from tests.faults.site import Site, archive_stage, file_stage
+from tests.faults.site import Site, archive_stage, file_stage, until
 
 FAILS = '\n[[stage]]\nname = "fails"\ntype = "edit"\nfile = "/etc/passwd"\nafter = "nowhere"\ninsert = "x"\n'
 
@@ -21,10 +21,16 @@ def forgetful(disk: Path) -> Path:
     return disk
 
 
+def remember(site: Site) -> None:
+    """Let this be the moment at which the power goes."""
+    shutil.copyfile(site.path.parent / "disk.img", site.path.parent / "copy.img")
+
+
 def lose_power(site: Site, disk: Path) -> None:
-    """Go on with what the disk holds now, without what the kernel has still to write to it."""
+    """Go on with what the disk holds now, or held when it was remembered; the rest was in memory only."""
     image, copy = site.path.parent / "disk.img", site.path.parent / "copy.img"
-    shutil.copyfile(image, copy)
+    if not copy.exists():
+        remember(site)
     subprocess.run(["umount", str(disk)], check=True)
     copy.rename(image)
     subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
@@ -59,6 +65,23 @@ def test_a_version_that_was_told_before_the_power_went_is_there_with_its_tests(
     assert ended.exit_code == 0, ended.err
     assert before["tree"] in ended.out
     ended = site.run("publish", "web@1")
+    assert ended.exit_code == 0, ended.err
+    assert (site.images / "web/opt/x/file49").read_bytes() == b"x" * 9000
+
+
+def test_a_version_is_whole_before_its_tests_begin(site: Site, forgetful: Path) -> None:
+    sign = site.path.parent / "sign"
+    waits = f'import os\nimport time\n\n\ndef test_it(host):\n    os.mkdir("{sign}")\n    time.sleep(300)\n'
+    site.recipe(*prepare(site), tests=waits)
+    process = site.start("build", "--no-publish")
+    until(sign.is_dir, "its tests run")
+    remember(site)
+    process.kill()
+    process.communicate()
+    until(lambda: not site.processes(), "the tests end")
+    lose_power(site, forgetful)
+    site.check_whole()
+    ended = site.run("publish", "web@1", "--unverified")
     assert ended.exit_code == 0, ended.err
     assert (site.images / "web/opt/x/file49").read_bytes() == b"x" * 9000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,25 @@ from tests.faults.archives import tar_with
 from tests.faults.site import Site, add_shell, archive_stage, command_stage, file_stage
 
 MEGABYTE = 1 << 20
+PAGE = os.sysconf("SC_PAGE_SIZE")
 CHUNK = os.urandom(MEGABYTE)
+
+
+@pytest.fixture
+def memory(site: Site) -> Iterator[Path]:
+    """The store of ``site``, on a file system that is full to the page: ext4 keeps some back."""
+    place = site.path.parent / "memory"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
+    text = (site.path / "pipeline.toml").read_text()
+    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
+    site.store.symlink_to(place / "store")
+    try:
+        yield place
+    finally:
+        site.unmount()
+        site.store.unlink()
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def fill(disk: Path, *, but: int) -> Path:
@@ -92,6 +111,26 @@ def test_full_while_small_things_are_written(site: Site, disk: Path, free: int) 
     assert site.run("build", "--no-publish").exit_code == 0
     site.recipe(file_stage("a"), file_stage("b", "x" * 400_000), file_stage("c"))
     check_full(site, fill(disk, but=free))
+
+
+def test_full_at_any_moment_is_told_with_a_place_of_the_store(site: Site, memory: Path) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build", "--no-publish").exit_code == 0
+    full = 0
+    for pages in range(0, 17, 2):
+        site.recipe(file_stage("a"), file_stage("b", f"{pages}"), file_stage("c"))
+        filler = fill(memory, but=pages * PAGE)
+        ended = site.run("build", "--no-publish")
+        filler.unlink()
+        site.check_whole()
+        if ended.exit_code == 0:
+            continue
+        full += 1
+        assert ended.exit_code == 1, ended.err
+        assert f"{memory}/store" in ended.err and "No space left on device" in ended.err, ended.err
+        assert "hint: the disk is full: make room and run the same command again" in ended.err, ended.err
+    assert full > 3
+    assert site.run("build").exit_code == 0
 
 
 def test_a_store_that_is_read_only_is_told(site: Site, disk: Path) -> None:

@@ -133,6 +133,18 @@ def test_full_at_any_moment_is_told_with_a_place_of_the_store(site: Site, memory
     assert site.run("build").exit_code == 0
 
 
+def test_full_while_a_version_is_published_the_stores_disk_is_named(site: Site, memory: Path) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("build", "--no-publish").exit_code == 0
+    filler = fill(memory, but=0)
+    ended = site.run("publish", "web")
+    assert ended.exit_code == 1
+    assert f"{memory}/store" in ended.err and "No space left on device" in ended.err, ended.err
+    assert not (site.images / "web").exists()
+    filler.unlink()
+    assert site.run("publish", "web").exit_code == 0
+
+
 def test_a_store_that_is_read_only_is_told(site: Site, disk: Path) -> None:
     site.recipe(file_stage("a"))
     assert site.run("build", "--no-publish").exit_code == 0

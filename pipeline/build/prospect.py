@@ -16,7 +16,7 @@ from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
 from pipeline.store.records import Version
-from pipeline.store.store import Store, layer_name
+from pipeline.store.store import Store, is_there, layer_name
 
 CACHED, RUNS, UNLOCKED, UNKNOWN = "cached", "would run", "not locked", "unknown"
 """The states of a stage. ``UNLOCKED``: it needs something that is not pinned yet. ``UNKNOWN``: what it stands
@@ -51,7 +51,7 @@ class Prospect(msgspec.Struct, frozen=True):
 @contextmanager
 def store_to_look_at(site: Site) -> Iterator[Store]:
     """The site's store, or an empty one that is gone afterwards when the site has none yet."""
-    if (site.store / "format").exists():
+    if is_there(site.store):
         yield Store.open(site.store, create=False)
         return
     from tempfile import TemporaryDirectory

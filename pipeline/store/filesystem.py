@@ -87,6 +87,12 @@ def check_can_hold_layers(directory: Path) -> None:
     try:
         os.setxattr(directory, "trusted.overlay.probe", b"y")
         os.removexattr(directory, "trusted.overlay.probe")
+    except PermissionError:  # trusted.* takes CAP_SYS_ADMIN (xattr(7)), whatever the file system
+        raise MachineError(
+            f"this process may not set the attributes that overlayfs needs in the store {directory}",
+            hint="this looks like a container: it needs CAP_SYS_ADMIN (docker run --privileged)",
+            command="pipeline doctor",
+        ) from None
     except OSError as error:
         raise MachineError(
             f"the file system of the store {directory} does not keep trusted.* attributes: {error.strerror}",
@@ -130,8 +136,10 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         # Stopped here: the old content stands, and a file with a dot that nothing reads lies beside it.
         beside.rename(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # that of write(2), on a full disk
+            error.filename = str(path)
         raise
     sync_directory(path.parent)
 

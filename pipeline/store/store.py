@@ -38,6 +38,14 @@ def layer_name(key: str) -> str:
     return key[:NAME_DIGITS]
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a store at ``path``. One that is closed to this user is: opening it says why."""
+    try:
+        return (path / "format").exists()
+    except PermissionError:
+        return True
+
+
 class Store(msgspec.Struct, frozen=True):
     """A store that is open. Everything in it is made elsewhere first and appears by one rename.
 

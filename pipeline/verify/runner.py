@@ -21,6 +21,7 @@ import msgspec
 
 import pipeline
 from pipeline.chroot.root import Root
+from pipeline.store.filesystem import told as telling
 from pipeline.store.records import Verification
 from pipeline.verify import inside, reports
 from pipeline.verify.digest import tests_digest
@@ -99,7 +100,9 @@ def run_tests(
     one passed. Nothing of them outlives the thread that called. Raises what ``root`` raises when it breaks.
     """
     begun = time.time()
-    out.mkdir(parents=True, exist_ok=True)
+    with telling(f"the tests of {facts.name}@{facts.number} cannot be run", out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / LOG).touch()
     files = tuple(dict.fromkeys(path.absolute() for path in tests))
     told = Told()
     if files:
@@ -114,7 +117,8 @@ def run_tests(
         seconds=round(time.time() - begun, 3),
         results=tuple((r.test, r.outcome, round(r.seconds, 4), r.message) for r in told.results),
     )
-    reports.write(verification, facts, out)
+    with telling(f"the test results of {facts.name}@{facts.number} cannot be written", out):
+        reports.write(verification, facts, out)
     return verification
 
 

@@ -17,7 +17,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 PASSWD = "root:x:0:0::/root:/bin/sh\n"
 TESTS = 'def test_it_has_users(host):\n    assert host.file("/etc/passwd").exists\n'
-SECONDS_TO_END = 10.0
+SECONDS_TO_END = 60.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Site:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "FAULTS_MARKER": self.marker, "PYTHONPATH": str(REPOSITORY)}
 
-    def run(self, *words: str, before: Sequence[str] = (), timeout: float = 60) -> Ended:
+    def run(self, *words: str, before: Sequence[str] = (), timeout: float = 120) -> Ended:
         """``pipeline WORDS`` in the project; ``before`` is a program that starts it."""
         process = self.start(*words, before=before)
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-from time import sleep
 
 from tests.faults.site import Site, add_shell, command_stage, file_stage, until
 
@@ -57,13 +57,18 @@ def test_when_one_of_two_builds_is_killed_the_other_takes_over_its_stage(site: S
     add_shell(site.base)
     site.recipe(*SLOW)
     first = site.start("build", "--json")
-    until(lambda: (site.store / "format").exists() and "one" in site.layers(), "the first stage is done")
-    second = site.start("build", "--json")
-    sleep(0.4)  # any moment will do
+    until(
+        lambda: "one" in site.layers() and bool(os.listdir(site.store / "work")), "it is at the second stage"
+    )
+    first.send_signal(signal.SIGSTOP)
+    waits = site.write("waits", "").open("w")
+    second = site.start("build", "--json", stderr=waits)
+    until(lambda: "another run is at it; waiting" in (site.path / "waits").read_text(), "the second waits")
     first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=10)
-    out, err = second.communicate(timeout=60)
-    assert second.returncode == 0, err
+    first.communicate(timeout=60)
+    out, _ = second.communicate(timeout=60)
+    waits.close()
+    assert second.returncode == 0, (site.path / "waits").read_text()
     assert (site.images / "web/etc/three").read_text() == "three\n"
     assert len(site.layers()) == 4
     assert json.loads(out)["images"][0]["version"] == 1

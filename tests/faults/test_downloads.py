@@ -34,7 +34,7 @@ def serving(site: Site, reply: Callable[[int, Mapping[str, str]], Reply]) -> Ite
 
 def check_failed(site: Site, *words: str) -> str:
     """Build, and assert the failure's words; nothing of the download may be found whole."""
-    ended = site.run("build", timeout=30)
+    ended = site.run("build")
     assert ended.exit_code == 1, ended.err
     assert f'stage "archive": cannot download {URL}: ' in ended.err
     assert f"pipeline: web: {site.line('[[stage]]')}: " in ended.err
@@ -100,6 +100,35 @@ def test_a_server_that_stalls_is_given_up_after_the_sites_timeout(site: Site, tm
     with Mirror(tmp_path / "vendor", faults=Faults(stall=20_000)) as mirror:
         mirrored(site, mirror.url)
         check_failed(site, "stalled", "2 tries")
+
+
+def test_a_server_that_is_slow_but_goes_on_is_no_failure(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor/x.tar").write_bytes(GOOD)
+    site.recipe(archive_stage(URL))
+    with Mirror(tmp_path / "vendor", faults=Faults(rate=len(GOOD) // 3)) as mirror:
+        mirrored(
+            site, mirror.url
+        )  # a second without a byte is too long; this takes three, and no two tries of one second
+        ended = site.run("build")
+    assert ended.exit_code == 0, ended.err
+    assert (site.images / "web/opt/x/hello").read_bytes() == b"hello" * 20_000
+
+
+def test_what_a_cut_connection_left_is_gone_on_from_and_checked_as_a_whole(site: Site) -> None:
+    site.recipe(archive_stage(URL, more=f'sha256 = "{DIGEST}"\n'))
+    with serving(site, lambda number, headers: Reply(body=OTHER, cut=50_000)):
+        check_failed(site, "2 tries")
+
+    def rest(number: int, headers: Mapping[str, str]) -> Reply:
+        first = int(headers.get("Range", "bytes=0-")[6:].rstrip("-"))
+        where = {"Content-Range": f"bytes {first}-{len(GOOD) - 1}/{len(GOOD)}"}
+        return Reply(206, GOOD[first:], where) if first else Reply(body=GOOD)
+
+    with serving(site, rest) as asked:
+        assert site.run("build").exit_code == 0
+    assert [headers.get("Range") for headers in asked] == ["bytes=50000-", None]
+    assert (site.images / "web/opt/x/hello").read_bytes() == b"hello" * 20_000
 
 
 def test_a_server_that_is_gone_is_told_with_the_tries(site: Site, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 
@@ -113,7 +113,7 @@ def test_a_build_killed_at_any_moment_leaves_a_whole_store_and_goes_on(
         process = site.start("build", "--json")
         sleep(chance.uniform(0.15, seconds + 1.0))  # the moment is the point
         kill(process, site)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
         assert "Traceback" not in err and "a defect" not in err, err
         if process.returncode == 0:
             site.check_whole()
@@ -167,7 +167,7 @@ def test_an_interrupted_build_ends_soon_says_so_and_goes_on(
         until(partial(is_at_work, process), "the command takes signals")
         sleep(chance.uniform(0.0, seconds))  # the moment is the point
         os.killpg(process.pid, signal_number)
-        _, err = process.communicate(timeout=2)
+        _, err = process.communicate(timeout=30)  # half of what the third stage leaves running
         assert "Traceback" not in err and "a defect" not in err, err
         check_after_kill(site)
         if process.returncode == 0:
@@ -191,7 +191,7 @@ def is_at_work(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "words", [("lock",), ("publish", "web"), ("verify", "web"), ("rollback", "web", "--to", "1")]
+    "words", [("lock",), ("publish", "web@{}"), ("verify", "web"), ("rollback", "web", "--to", "{}")]
 )
 def test_every_verb_that_changes_something_can_be_killed(
     two_images: Site, undisturbed: tuple[Site, dict[str, str], float], words: tuple[str, ...]
@@ -204,34 +204,41 @@ def test_every_verb_that_changes_something_can_be_killed(
     chance = random.Random(SEED)
     print(f"seed {SEED}")
     for _ in range(KILLS // 2):
-        process = site.start(*words)
-        sleep(chance.uniform(0.1, 0.6))  # the moment is the point
+        # The version that is not published: the link turns each time.
+        number = "1" if os.readlink(site.images / "web") == "web-2" else "2"
+        process = site.start(*(word.format(number) for word in words))
+        read_for(site.images / "web/etc/first", chance.uniform(0.1, 0.8))  # the moment is the point
         whole_group(process, site)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         check_after_kill(site)
         current = site.images / "web"
         assert (current / "etc/first").read_text() == "first", "a version is published, the old or the new"
-    ended = site.run(*words)
+    ended = site.run(*(word.format("1") for word in words))
     assert ended.exit_code == 0, ended.err
     check_goes_on(site, digests)
 
 
-def test_a_store_as_a_loss_of_power_would_leave_it_is_whole(
+def read_for(file: Path, seconds: float) -> None:
+    """Be a reader who sees one version or the other at every moment."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        assert file.read_text() == "first"
+
+
+def test_a_store_that_is_copied_while_it_is_at_work_is_whole(
     two_images: Site, undisturbed: tuple[Site, dict[str, str], float]
 ) -> None:
-    site, (_, digests, seconds) = two_images, undisturbed
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
+    site, (_, digests, _) = two_images, undisturbed
     copy = Path(mkdtemp(dir=site.path.parent)) / "store"
     process = site.start("build", "--json")
-    for _ in range(4):
-        sleep(chance.uniform(0.1, seconds / 3))  # the moment is the point
-        stop(site, signal.SIGSTOP)
-        if (site.store / "format").exists():
-            subprocess.run(["rm", "-rf", str(copy)], check=True)
-            subprocess.run(["cp", "-a", str(site.store), str(copy)], check=True)
-        stop(site, signal.SIGCONT)
-    process.communicate(timeout=30)
+    until(
+        lambda: "second" in site.layers() and bool(os.listdir(site.store / "work")),
+        "it is at the third stage",
+    )
+    stop(site, signal.SIGSTOP)
+    subprocess.run(["cp", "-a", str(site.store), str(copy)], check=True)
+    stop(site, signal.SIGCONT)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     site.unmount()
     subprocess.run(["rm", "-r", str(site.store), str(site.images)], check=True)

@@ -14,6 +14,9 @@ WRONG = """\
 name = "web"
 base = "smal"
 
+[parameters]
+prefix = "/etc"
+
 [[stage]]
 name = "one"
 type = "file"
@@ -32,7 +35,7 @@ tree = "nowhere"
 [[stage]]
 name = "four"
 type = "file"
-path = "{{ undefined }}"
+path = "{{ prefx }}/four"
 touch = 1
 """
 
@@ -42,13 +45,13 @@ def test_every_mistake_of_a_recipe_is_told_with_its_line_and_nothing_runs(site: 
     ended = site.run("build")
     assert ended.exit_code == 2
     for number, words in {
-        3: 'did you mean "small"?',
-        9: 'did you mean "create"?',
-        12: '"one"',
-        13: 'did you mean "file"?',
-        18: "nowhere",
-        23: "undefined",
-        24: "touch",
+        3: '"smal" (did you mean "small"?)',
+        12: 'stage 1 "one": unknown option "creat" (did you mean "create"?)',
+        15: 'stage 2 "one": the name "one" is taken by the stage at recipes/web/recipe.toml:8',
+        16: 'stage 2 "one": unknown stage type "fil" (did you mean "file"?)',
+        21: 'stage 3 "three": no overlay "nowhere"',
+        26: 'stage 4 "four": undefined parameter "prefx" (did you mean "prefix"?)',
+        27: 'stage 4 "four": option "touch" expects true or false, got the integer 1',
     }.items():
         assert any(
             line.startswith(f"pipeline: recipes/web/recipe.toml:{number}: ") and words in line
@@ -79,20 +82,33 @@ def test_every_mistake_of_the_site_file_is_told_with_its_line(site: Site) -> Non
     site.write("pipeline.toml", '[site]\nstor = "store"\nimages = "images"\n[mirrors]\n"htp://x" = "here"\n')
     ended = site.run("build")
     assert ended.exit_code == 2
-    assert "pipeline: pipeline.toml:1: " in ended.err
-    assert "pipeline: pipeline.toml:2: " in ended.err
-    assert "pipeline: pipeline.toml:5: " in ended.err
+    for told in (
+        'pipeline.toml:1: [site]: key "store" is missing',
+        'pipeline.toml:2: [site]: unknown key "stor" (did you mean "store"?)',
+        'pipeline.toml:5: [mirrors]: "htp://x" is no beginning of a URL',
+    ):
+        assert f"pipeline: {told}" in ended.err
     site.check_nothing_ran()
 
 
-@pytest.mark.parametrize("text", [b"[image\nname = 1\n", b"\xff\xfe\n", b'name = "\x00"\n', b""])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"[image\nname = 1\n", ":1: not valid TOML: "),
+        (b"\n\xff\xfe\n", ":2: is not UTF-8 text: byte 0xff"),
+        (b'x = 1\nname = "\x00"\n', ":2: not valid TOML: "),
+        (b"", "is missing"),
+    ],
+)
 @pytest.mark.parametrize("name", ["pipeline.toml", "recipes/web/recipe.toml"])
-def test_what_is_no_toml_is_told_with_its_file(site: Site, name: str, text: bytes) -> None:
+def test_what_is_no_toml_is_told_with_its_file(site: Site, name: str, text: bytes, told: str) -> None:
     site.recipe(file_stage("a"))
     (site.path / name).write_bytes(text)
     ended = site.run("build")
     assert ended.exit_code == 2
-    assert f"pipeline: {name}:" in ended.err
+    assert any(line.startswith(f"pipeline: {name}:") and told in line for line in ended.err.splitlines()), (
+        ended.err
+    )
     site.check_nothing_ran()
 
 
@@ -101,14 +117,17 @@ def test_an_image_that_nobody_described_is_told_with_the_nearest_name(site: Site
     site.recipe(file_stage("a"))
     ended = site.run(verb, "wbe")
     assert ended.exit_code == 2
-    assert "wbe" in ended.err and "web" in ended.err
+    assert 'no recipe "wbe" (did you mean "web"?)' in ended.err
     site.check_nothing_ran()
 
 
 @pytest.mark.parametrize("name", ["../web", "/etc", "", ".", "a/b", "web\n"])
 def test_an_image_name_that_is_no_file_name_goes_nowhere(site: Site, name: str) -> None:
     site.recipe(file_stage("a"))
-    assert site.run("build", name).exit_code == 2
+    site.write("web/recipe.toml", (site.path / "recipes/web/recipe.toml").read_text())
+    ended = site.run("build", name)
+    assert ended.exit_code == 2
+    assert "is no safe file name" in ended.err if name else "is empty" in ended.err
     site.check_nothing_ran()
 
 
@@ -116,7 +135,7 @@ def test_locked_without_a_lock_exits_4_and_runs_nothing(site: Site) -> None:
     recipe = site.recipe(file_stage("a"))
     ended = site.run("build", "--locked")
     assert ended.exit_code == 4
-    assert os.path.relpath(recipe, site.path) in ended.err
+    assert f"{os.path.relpath(recipe, site.path)}: web has no recipe.lock" in ended.err
     assert "run: pipeline lock web" in ended.err
     assert "a" not in site.layers()
     assert not site.lock().exists()
@@ -187,7 +206,8 @@ def test_an_exit_code_that_no_program_has_is_refused(site: Site) -> None:
     site.recipe('\n[[stage]]\nname = "a"\ntype = "command"\nshell = "true"\nexit_codes = [300]\n')
     ended = site.run("build")
     assert ended.exit_code == 2
-    assert "300 is no exit code" in ended.err
+    assert f"{site.line('exit_codes')}: " in ended.err and "300 is no exit code" in ended.err
+    site.check_nothing_ran()
 
 
 def test_a_project_without_recipes_is_an_error_and_no_success(site: Site) -> None:

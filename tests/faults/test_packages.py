@@ -28,8 +28,13 @@ PACKAGES = (
     Package("against-good", tags="Conflicts: good"),
     Package("needy", tags="Requires: what-nobody-has"),
     Package("breaks-before", scripts="%pre -n breaks-before\necho about to break >&2\nexit 4"),
+    Package(
+        "breaks-built",
+        scripts="%pre -n breaks-built\ntest -d /run/pipeline/out && exit 0\necho about to break >&2\nexit 4",
+    ),
     Package("breaks-after", scripts="%post -n breaks-after\necho about to break >&2\nexit 3"),
 )
+"""``breaks-built`` installs in the throwaway root of locking, and breaks when it is built from the lock."""
 
 pytestmark = [
     pytest.mark.skipif(
@@ -74,6 +79,7 @@ TROUBLES = {
     "needs what nobody has": ('install = ["needy"]', "what-nobody-has"),
     "conflicts": ('install = ["good", "against-good"]', "conflicts with good"),
     "fails before": ('install = ["breaks-before"]', "about to break"),
+    "fails only from the lock": ('install = ["breaks-built"]', "about to break"),
     "fails after": ('install = ["breaks-after"]', "about to break"),
 }
 
@@ -88,7 +94,7 @@ def test_the_package_managers_words_the_stage_and_the_way_in_are_told(shared: Si
     place = shared.line("[[stage]]", image).rpartition(":")[0]
     number = (shared.path / place).read_text().split('name = "trouble"')[0].count("\n")
     assert f'{place}:{number}: stage "trouble": ' in ended.err, ended.err
-    assert told in ended.err
+    assert any(line.startswith("  | ") and told in line for line in ended.err.splitlines()), ended.err
     assert f"run: pipeline shell {image} --stage trouble" in ended.err
     inside = shared.run("shell", image, "--stage", "trouble", "--", "rpm", "-q", "bash")
     assert inside.exit_code == 0, inside.err
@@ -110,7 +116,8 @@ def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:
     shared.recipe(packages('install = ["no.rpm"]'), image="fake", base="lab")
     ended = shared.run("build", "fake", timeout=120)
     assert ended.exit_code == 1
-    assert 'stage "trouble": ' in ended.err and "no.rpm" in ended.err
+    assert f'{shared.line("[[stage]]", "fake")}: stage "trouble": ' in ended.err
+    assert "no.rpm is no RPM" in ended.err
 
 
 def test_after_all_this_trouble_the_store_is_whole_and_a_good_package_installs(shared: Site) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,6 @@ class Foundation(msgspec.Struct, frozen=True):
     epoch: int
     kernel_parameters: tuple[str, ...] = ()
     packages: tuple[str, ...] | None = None
-
-
-@contextmanager
-def looking(recipes: Iterable[Recipe], site: Site, store: Store) -> Iterator[Mapping[str, Look]]:
-    """Looks at the bases of ``recipes`` that have been imported before, by name; they go on meanwhile."""
-    from pipeline.store.fingerprint import Look
-
-    with ExitStack() as ending:
-        looks: dict[str, Look] = {}
-        for recipe in recipes:
-            if recipe.base not in looks and _imported(recipe, site, store) is not None:
-                looks[recipe.base] = ending.enter_context(Look(_base_path(recipe, site)))
-        yield looks
 
 
 def presumed_foundation(

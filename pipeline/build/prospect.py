@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from pipeline.build import keys
-from pipeline.build.foundation import Foundation, is_unchanged, looking, presumed_foundation
+from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundation
+from pipeline.build.looks import looking
 from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
 from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import PlacedStage, Recipe, Site
@@ -147,7 +148,7 @@ def _on_base(
                 hint="the site file says where bases are",
             )
         notes.append("the lab is not built yet; a build does that first")
-    with looking([recipe], site, store) as looks:
+    with looking(site, [recipe.name]) as looks:
         known = presumed_foundation(recipe, site, store, None)
         if known is not None and is_unchanged(recipe, site, store, looks):
             return known

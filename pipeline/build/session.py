@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pipeline.build.foundation import looking
-from pipeline.build.job import BuildOptions, Job
-from pipeline.build.outcome import ImageOutcome, failure
+from pipeline.build.looks import looking
 from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError, UsageError
-from pipeline.events import Observer
-from pipeline.recipe.load import load_recipes, recipe_names
-from pipeline.recipe.model import Recipe, Site
-from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.build.job import BuildOptions, Job
+    from pipeline.build.outcome import ImageOutcome
+    from pipeline.events import Observer
+    from pipeline.recipe.model import Recipe, Site
+    from pipeline.store.store import Store
 
 
 def build(
@@ -29,15 +31,18 @@ def build(
     ``tick`` is called about ten times a second, for a view with clocks in it. Raises ``UsageError`` when a
     recipe is wrong, before anything runs; whatever goes wrong later is in the outcomes.
     """
-    recipes = recipes_of(site, images)
-    require_root()
-    prepare(site, observer)
-    store = Store.open(site.store)
     outcomes: dict[str, ImageOutcome] = {}
     jobs: list[Job] = []
-    with looking(recipes, site, store) as looks:
-        from pipeline.build.known import outcome_or_job  # 0.02 s, while the bases are looked at
+    with looking(site, images) as looks:
+        recipes = recipes_of(site, images)
+        require_root()
+        if prepare(site, observer):
+            looks.clear()  # they were at the lab as it was before
+        from pipeline.build.job import Job
+        from pipeline.build.known import outcome_or_job
+        from pipeline.store.store import Store
 
+        store = Store.open(site.store)
         for recipe in recipes:
             known = outcome_or_job(Job(site, recipe, options), store, looks, outcomes, observer)
             if isinstance(known, Job):
@@ -53,6 +58,8 @@ def build(
 
 def recipes_of(site: Site, images: Sequence[str]) -> tuple[Recipe, ...]:
     """The recipes of ``images`` and of their bases, bases first. Raises ``UsageError`` with all mistakes."""
+    from pipeline.recipe.load import load_recipes, recipe_names
+
     names = tuple(dict.fromkeys(images)) or recipe_names(site)
     if not names:
         raise UsageError(
@@ -111,13 +118,13 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
     return [recipe.name for recipe in recipes]
 
 
-def prepare(site: Site, observer: Observer) -> None:
-    """Build the lab when it is this site's and is not there yet."""
+def prepare(site: Site, observer: Observer) -> bool:
+    """Build the lab when it is this site's and is not there yet; whether something had to be built."""
     if site.lab is None:
-        return
+        return False
     from pipeline.lab.home import ensure
 
-    ensure(site.lab, observer)
+    return ensure(site.lab, observer)
 
 
 def require_root() -> None:
@@ -149,6 +156,7 @@ def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOp
     """Publish what may be; an image that failed keeps what is published of it."""
     if outcome.version is None or (outcome.exit_code and not (options.unverified and outcome.exit_code == 5)):
         return outcome
+    from pipeline.build.outcome import failure
     from pipeline.publish.publication import publish
 
     try:

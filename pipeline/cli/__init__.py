@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 from pipeline.errors import PipelineError
 
@@ -33,8 +36,24 @@ VERBS = {
 }
 """Each is a module of this package, imported only when it is asked for."""
 
+GARBAGE_AFTER = 50_000
+"""Objects made until the next look for garbage in cycles: at 700 that takes a tenth of a short verb."""
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+
+def run() -> NoReturn:
+    """The command ``pipeline``."""
+    leave(main())
+
+
+def leave(code: int) -> NoReturn:
+    """End this process without taking the interpreter apart first: that takes a tenth of a short verb."""
+    with suppress(OSError, ValueError):  # closed, or full: told before where it matters
+        sys.stderr.flush()
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     words, command = words[:end], words[end + 1 :]
     verb = _verb(words)
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         if verb not in VERBS:
             return _help(words)

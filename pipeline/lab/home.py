@@ -16,14 +16,14 @@ STAMP = ".complete"
 PLACES = ("images/openstack-image", "images/virtual-node-image", "mirror")
 
 
-def ensure(home: Path, observer: Observer) -> None:
+def ensure(home: Path, observer: Observer) -> bool:
     """Build what is missing of the lab below ``home``; a lab that is there costs a few milliseconds.
 
-    Raises ``MachineError`` with every program that this machine lacks.
+    Returns whether something was missing. Raises ``MachineError`` with every program that this machine lacks.
     """
     stamp, wanted = home / STAMP, _digest()
     if _is_complete(home, wanted):
-        return
+        return False
     _require_debian()
     from pipeline.lab.bases import ensure_bases
     from pipeline.lab.vendor import ensure_vendor
@@ -35,6 +35,7 @@ def ensure(home: Path, observer: Observer) -> None:
     ensure_vendor(home, note)
     # Stopped here or before: the next run looks again, closely, at what each part was built from.
     stamp.write_text(wanted)
+    return True
 
 
 def _require_debian() -> None:

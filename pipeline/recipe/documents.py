@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from pipeline.recipe.findings import Findings
-from pipeline.recipe.syntax import mistakes
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -27,6 +26,8 @@ def read_document(file: Path, findings: Findings) -> Document | None:
     try:
         return Document(file, tomllib.loads(text))
     except tomllib.TOMLDecodeError:
+        from pipeline.recipe.syntax import mistakes  # only where there are any
+
         for mistake in mistakes(text):
             findings.add(file, mistake.line, mistake.message)
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, arrays in arrays in …

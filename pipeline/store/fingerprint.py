@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import signal
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.errors import PipelineError
-from pipeline.programs import find
+from pipeline.errors import MachineError, PipelineError
 from pipeline.store.filesystem import told
 
 _FORMAT = r"%D %i %C@ %T@ %s %y%#m %P\0"
@@ -27,22 +25,28 @@ class Look:
 
     def __init__(self, path: Path) -> None:
         """Begin. Raises ``MachineError`` without find(1), ``PipelineError`` without a ``path``."""
-        program = find("find", "findutils")
         self._path = path
         self._found: str | None = None
         with told("the directory cannot be read", path):
             self._device = path.stat().st_dev
         # What it finds goes to memory, not through a pipe that somebody would have to empty.
         self._out, self._complaints = os.memfd_create("found"), os.memfd_create("complaints")
-        self._pid: int | None = os.posix_spawn(
-            program,
-            [program, f"{path}/.", "-xdev", "-printf", _FORMAT],
-            {**os.environ, "LC_ALL": "C"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, self._out, 1),
-                (os.POSIX_SPAWN_DUP2, self._complaints, 2),
-            ],
-        )
+        try:
+            self._pid: int | None = os.posix_spawnp(
+                "find",
+                ["find", f"{path}/.", "-xdev", "-printf", _FORMAT],
+                {**os.environ, "LC_ALL": "C"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, self._out, 1),
+                    (os.POSIX_SPAWN_DUP2, self._complaints, 2),
+                ],
+            )
+        except FileNotFoundError:
+            raise MachineError(
+                "the program 'find' is missing on this machine",
+                hint="install the package findutils",
+                command="make setup",
+            ) from None
 
     def __enter__(self) -> Look:
         return self
@@ -74,6 +78,8 @@ class Look:
 
     def _digest(self) -> str:
         records = os.pread(self._out, os.fstat(self._out).st_size, 0).split(b"\0")
+        import hashlib  # 3 ms: not before find(1) has begun
+
         own = b"%d " % self._device
         # Of a mount point only its being one is told: what is mounted there may change at any time.
         records = [record if record.startswith(own) else _mount_point(record) for record in records[:-1]]

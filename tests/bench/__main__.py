@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import against_buildah, against_script, big_base, shipped
+from tests.bench.installation import install
 from tests.bench.machine import facts
 from tests.bench.measuring import REPOSITORY, BenchError, Row
 from tests.bench.report import keep, markdown, shown
@@ -44,6 +45,7 @@ def main() -> int:
     }
     if unknown := set(options.parts) - parts.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    install()
     work = options.dir.absolute()
     work.mkdir(parents=True, exist_ok=True)
     machine, rows, failed = facts(work), list[Row](), False

@@ -5,19 +5,21 @@ What is timed inside is printed as JSON: a list of seconds for each thing that w
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cli import GARBAGE_AFTER, leave
 from pipeline.events import ignore
 from pipeline.recipe.site import load_site
-from pipeline.store.store import Store
 
 
 def build(site_file: str) -> None:
     """Build all images without testing and publishing them: what ``buildah build`` does."""
+    gc.set_threshold(GARBAGE_AFTER)  # as the command does
     from pipeline.build.job import BuildOptions
     from pipeline.build.session import build
 
@@ -33,6 +35,7 @@ def build(site_file: str) -> None:
 def import_tree(store: str, path: str) -> None:
     """Import ``path`` as the base ``tree``."""
     from pipeline.store.importing import import_base
+    from pipeline.store.store import Store
 
     import_base(Store.open(Path(store)), "tree", Path(path), ignore)
 
@@ -41,6 +44,7 @@ def publishing(site_file: str, image: str, count: str) -> list[list[float]]:
     """Publish ``image@2`` while ``image@1`` is published, and roll back: seconds of each."""
     from pipeline.publish.publication import publish, rollback
     from pipeline.publish.unpublishing import unpublish
+    from pipeline.store.store import Store
 
     site = load_site(Path(site_file))
     store = Store.open(site.store)
@@ -60,6 +64,7 @@ def starting(site_file: str, count: str) -> list[list[float]]:
     """Enter a new root on the imported base, run ``/bin/true`` there, and leave: seconds."""
     from pipeline.chroot.enter import enter
     from pipeline.chroot.root import RootSpec
+    from pipeline.store.store import Store
 
     store = Store.open(load_site(Path(site_file)).store)
     base = store.base("tree")
@@ -92,3 +97,4 @@ WHAT = {function.__name__: function for function in (build, import_tree, publish
 
 if __name__ == "__main__":
     print(json.dumps(WHAT[sys.argv[1]](*sys.argv[2:])))
+    leave(0)  # as the command does

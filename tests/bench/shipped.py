@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipeline.stages.command import Command
 from pipeline.stages.kernel import Kernel
 from pipeline.store.records import Version
 from pipeline.store.store import Store
+from tests.bench.installation import COMMAND
 from tests.bench.measuring import BenchError, Row, Sample, in_turns, run, seconds
 from tests.bench.site import INSIDE, forget
 from tests.lab.project import Project, make_project, unmount_all
@@ -31,7 +31,6 @@ KERNEL = "2.6.32-431.el6.x86_64"
 IMAGE = "openstack-image-mellanox"
 NO_OP_LIMIT = 0.3
 COLD_LIMIT = 1.1
-COMMAND = str(Path(sys.executable).with_name("pipeline"))
 ENTER = """\
 set -e
 mount --bind "$1/pipeline-bench/uname" "$1/bin/uname"
@@ -50,8 +49,8 @@ def rows(work: Path, lab: Path, count: int) -> Iterator[Row]:
         first = project.run("build", timeout=1800)
         if first.exit_code:
             raise BenchError(f"pipeline build: {first.err[-2000:]}")
-        run([COMMAND, "build"], project.path)
-        idle = [run([COMMAND, "build"], project.path) for _ in range(count)]
+        run([str(COMMAND), "build"], project.path)
+        idle = [run([str(COMMAND), "build"], project.path) for _ in range(count)]
         yield Row("both shipped images: nothing to do", seconds(idle), NO_OP_LIMIT, note="as a whole process")
         script = _script(project, work)
         shutil.rmtree(project.path / "recipes/virtual-node-image")

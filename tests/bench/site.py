@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.installation import COMMAND, PYTHON
 from tests.bench.measuring import BenchError, Sample, environment, run
 
-PIPELINE = (sys.executable, "-m", "pipeline")
-INSIDE = (sys.executable, "-m", "tests.bench.inside")
+PIPELINE = (str(COMMAND),)
+INSIDE = (str(PYTHON), "-m", "tests.bench.inside")
 PASSES = "def test_shell(host):\n    assert host.file('/bin/sh').exists\n"
 
 

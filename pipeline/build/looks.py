@@ -1,0 +1,43 @@
+"""Looks at the bases of images: what takes longest when nothing has to be built, so it is begun first."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.recipe.model import Site
+    from pipeline.store.fingerprint import Look
+
+
+@contextmanager
+def looking(site: Site, images: Sequence[str]) -> Iterator[dict[str, Look]]:
+    """Looks at the bases of ``images`` (none: all of the site) by name; they go on in the block.
+
+    The recipes are only glanced at: what is wrong with them is told by those who load them.
+    """
+    from pipeline.store.fingerprint import Look
+
+    with ExitStack() as ending:
+        looks: dict[str, Look] = {}
+        for name in _bases(site, images):
+            if name in site.bases and site.bases[name].is_dir():
+                looks[name] = ending.enter_context(Look(site.bases[name]))
+        yield looks
+
+
+def _bases(site: Site, images: Sequence[str]) -> list[str]:
+    """The names of what ``images`` are based on, directly or through other images."""
+    wanted = list(images) or [file.parent.name for file in site.recipes.glob("*/recipe.toml")]
+    found: dict[str, None] = {}
+    while wanted:
+        try:
+            base = tomllib.loads((site.recipes / wanted.pop() / "recipe.toml").read_text())["image"]["base"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if isinstance(base, str) and base not in found:
+            found[base] = None
+            wanted.append(base)
+    return list(found)

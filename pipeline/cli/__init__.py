@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from gc import set_threshold
 from importlib import import_module
 from typing import NoReturn
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     words, command = words[:end], words[end + 1 :]
     verb = _verb(words)
-    gc.set_threshold(GARBAGE_AFTER)
+    set_threshold(GARBAGE_AFTER)
     try:
         if verb not in VERBS:
             return _help(words)

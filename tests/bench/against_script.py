@@ -16,8 +16,8 @@ from tests.bench.trees import SMALL, make_tree
 
 STEPS = 10
 LIMIT = 1.1
-TURNS = 600_000
-"""Of a loop of the shell, in each command: between half a second and one."""
+TURNS = 1_200_000
+"""Of a loop of the shell, in each command: one to two seconds."""
 
 
 def rows(work: Path, count: int) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,11 +12,22 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.build.foundation import Foundation, foundation
+from pipeline.build.foundation import Foundation, contents, foundation
 from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, StageOutcome, failure, stage_outcome, with_tests
 from pipeline.build.outside import Outside
-from pipeline.build.plan import Pins, PlannedStage, asked_sources, plan, plan_stage, rpm_files, where_of
+from pipeline.build.plan import (
+    Pins,
+    PlannedStage,
+    asked_sources,
+    packages_after,
+    plan,
+    plan_stage,
+    repositories_before,
+    rpm_files,
+    where_of,
+    without_from,
+)
 from pipeline.build.stage import StageRun, of_stage, run_stage
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
@@ -23,8 +35,9 @@ from pipeline.errors import PipelineError, StaleLockError, UsageError, retold
 from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
 from pipeline.recipe.model import PlacedStage
 from pipeline.sources import lock as locks
-from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage
-from pipeline.stages.base import PackageAnswer, Stage
+from pipeline.sources.differences import is_stale
+from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage, digest_of_packages
+from pipeline.stages.base import Stage
 from pipeline.store.presence import occupied
 from pipeline.store.records import Layer, Version
 from pipeline.store.store import Store, layer_name
@@ -53,7 +66,7 @@ class ImageBuild:
         self._outside = outside
         self._observer = observer
         self._sources: dict[str, LockedSource] = {}
-        self._answers: dict[str, PackageAnswer] = {}
+        self._locked: dict[str, LockedStage] = {}
         self._packages: tuple[str, ...] | None = None
         self.stages: list[StageOutcome] = []
         self.lock = "kept"
@@ -90,9 +103,16 @@ class ImageBuild:
             return None
 
     def _write(self, new: Lock, old: Lock | None) -> None:
-        if new != old:
-            locks.write(self._recipe.lock_file, new)
-            self.lock = "made" if old is None else "renewed"
+        if old is not None and locks.is_same(new, old):
+            return
+        if self._job.options.locked:  # nothing that --locked let pass may come to this
+            raise StaleLockError(
+                "the build came to another lock than recipe.lock",
+                where=str(self._recipe.lock_file),
+                command=f"pipeline lock {self._recipe.name}",
+            )
+        locks.write(self._recipe.lock_file, new)
+        self.lock = "made" if old is None else "renewed"
 
     def _take_pins(self, found: Foundation, old: Lock | None) -> None:
         options, recipe = self._job.options, self._recipe
@@ -112,12 +132,12 @@ class ImageBuild:
         if len(planned.differences) > TOLD:
             self._note("", f"recipe.lock is renewed in {len(planned.differences) - TOLD} more places")
         self._sources = dict(planned.pins.sources)
-        self._answers = dict(planned.pins.answers)
+        self._locked = dict(planned.pins.stages)
 
     def _with_kept_pins(self, found: Foundation, old: Lock | None, error: PipelineError) -> PipelineError:
         """Keep what was locked before ``error``; only a whole resolution replaces a lock that is good."""
         new = self._lock(found)
-        if old is not None and self._job.options.relock:
+        if self._job.options.locked or (old is not None and self._job.options.relock):
             return error
         try:
             self._write(new, old)
@@ -134,7 +154,7 @@ class ImageBuild:
                 self._pin_sources(placed.stage)
             self._pin_packages(placed, tuple(layers), found)
             with _told_of(placed):
-                pins = Pins(self._sources, self._answers)
+                pins = Pins(self._sources, self._locked)
                 stage = plan_stage(placed, parent, pins, self._site, self._store)
             layer, cached = (stage.layer, True) if stage.layer else self._run(stage, tuple(layers), found)
             self._tell(stage, layer, cached=cached)
@@ -150,12 +170,16 @@ class ImageBuild:
                     request.location, sha256=request.sha256, project=self._site.project
                 )
                 self._sources[request.location] = LockedSource(request.location, file.sha256, file.size)
-                self._answers.pop(stage.name, None)
+                self._locked.pop(stage.name, None)
 
     def _pin_packages(self, placed: PlacedStage, layers: tuple[str, ...], found: Foundation) -> None:
         stage = placed.stage
         request = stage.packages()
-        if request is None or stage.name in self._answers:
+        if request is None:
+            return
+        if self._packages is None:
+            self._packages = contents(self._store, layers)[0]
+        if stage.name in self._locked and not self._is_stale(placed, self._packages):
             return
         from pipeline.build.locking import answer
 
@@ -174,9 +198,30 @@ class ImageBuild:
             answer=None,
             place=partial(where_of, placed),
         )
-        self._answers[stage.name] = answer(
-            request, run, self._site, self._store, self._outside, self._observer
+        found_out = answer(request, run, self._site, self._store, self._outside, self._observer)
+        self._locked[stage.name] = LockedStage(
+            stage.name,
+            request,
+            found_out,
+            digest_of_packages(self._packages),
+            repositories_before(self._recipe)[stage.name],
         )
+
+    def _is_stale(self, placed: PlacedStage, packages: tuple[str, ...]) -> bool:
+        """Whether the answer for a stage rests on other packages; then those after it are forgotten, too.
+
+        Raises ``StaleLockError`` when the lock may not be renewed.
+        """
+        name, recipe = placed.stage.name, self._recipe
+        lock_file = os.path.relpath(recipe.lock_file)
+        problem = is_stale(self._locked[name], packages, partial(where_of, placed), lock_file)
+        if problem is None:
+            return False
+        if self._job.options.locked:
+            raise StaleLockError([replace(problem, command=f"pipeline lock {recipe.name}")])
+        self._note("", f"recipe.lock is renewed: {problem.where}: {problem.message}")
+        self._locked = dict(without_from(Pins({}, self._locked), recipe, name).stages)
+        return True
 
     def _run(self, stage: PlannedStage, layers: tuple[str, ...], found: Foundation) -> tuple[Layer, bool]:
         """Make the layer, unless another run is just making it: then wait, and share its work.
@@ -228,9 +273,8 @@ class ImageBuild:
         ).path
 
     def _tell(self, stage: PlannedStage, layer: Layer, *, cached: bool) -> None:
-        if cached and self._packages is not None:
-            kept = set(self._packages) - set(layer.removed)
-            self._packages = tuple(sorted(kept | set(layer.added)))
+        if cached:
+            self._packages = packages_after(self._packages, layer)
         outcome = stage_outcome(stage.placed.stage.name, stage.basis, layer, cached=cached)
         self.stages.append(outcome)
         self._observer(
@@ -251,9 +295,9 @@ class ImageBuild:
             base=LockedBase(found.name, found.digest, found.epoch),
             sources=tuple(self._sources[name] for name in locations if name in self._sources),
             stages=tuple(
-                LockedStage(stage.name, request, self._answers[stage.name])
+                self._locked[stage.name]
                 for stage in stages
-                if (request := stage.packages()) is not None and stage.name in self._answers
+                if stage.packages() is not None and stage.name in self._locked
             ),
         )
 

@@ -5,6 +5,7 @@ Nothing is mounted, fetched or written here; a build with nothing to do ends wit
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.build import keys
 from pipeline.build.code import code_digest
@@ -25,10 +27,11 @@ from pipeline.sources.differences import (
     WantedPackages,
     WantedSource,
     differences,
+    is_stale,
     renewable,
 )
 from pipeline.sources.digests import FileDigests, tree_digest
-from pipeline.sources.lock import Lock, LockedSource
+from pipeline.sources.lock import Lock, LockedSource, LockedStage
 from pipeline.sources.mirrors import is_url
 from pipeline.stages.base import PackageAnswer, PackageRequest, SourceRequest, Stage
 from pipeline.store.records import Layer
@@ -48,16 +51,16 @@ class PlannedStage(msgspec.Struct, frozen=True):
 
 
 class Pins(msgspec.Struct, frozen=True):
-    """What is pinned: sources by location, answers of the package manager by stage."""
+    """What is pinned: sources by location, what a lock holds of stages by their names."""
 
     sources: Mapping[str, LockedSource]
-    answers: Mapping[str, PackageAnswer]
+    stages: Mapping[str, LockedStage]
 
     @classmethod
     def of(cls, holding: Renewable) -> Pins:
         return cls(
             {source.location: source for source in holding.sources},
-            {stage.name: stage.answer for stage in holding.stages},
+            {stage.name: stage for stage in holding.stages},
         )
 
 
@@ -87,26 +90,48 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
 
     Raises ``StaleLockError`` when the base is not the one of the lock any more.
     """
-    asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest)
+    asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest, found.epoch)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
         raise StaleLockError(differs)
     pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
     stages: list[PlannedStage] = []
-    parent = found.key
+    parent, packages = found.key, found.packages
     for placed in recipe.stages:
         if not pinned(placed, pins):
             break
+        locked = pins.stages.get(placed.stage.name)
+        if locked is not None and packages is not None:
+            stale = is_stale(locked, packages, partial(where_of, placed), asked.lock_file)
+            if stale is not None:
+                differs = (*differs, replace(stale, command=f"pipeline lock {recipe.name}"))
+                pins = without_from(pins, recipe, locked.name)
+                break
         stages.append(plan_stage(placed, parent, pins, site, store))
-        parent = stages[-1].key
+        parent, layer = stages[-1].key, stages[-1].layer
+        packages = packages_after(packages, layer) if layer is not None else None
     return Plan(recipe, found, lock, differs, pins, tuple(stages))
+
+
+def packages_after(before: tuple[str, ...] | None, layer: Layer) -> tuple[str, ...] | None:
+    """The NEVRA of all that is installed on top of a layer; None where they were not known before."""
+    if before is None or not (layer.added or layer.removed):
+        return before
+    return tuple(sorted((set(before) - set(layer.removed)) | set(layer.added)))
+
+
+def without_from(pins: Pins, recipe: Recipe, name: str) -> Pins:
+    """``pins`` without what the package manager answered for the stage ``name`` and those after it."""
+    names = [placed.stage.name for placed in recipe.stages]
+    before = set(names[: names.index(name)])
+    return Pins(pins.sources, {stage: locked for stage, locked in pins.stages.items() if stage in before})
 
 
 def pinned(placed: PlacedStage, pins: Pins) -> bool:
     """Whether everything from outside that the stage needs is pinned."""
     stage = placed.stage
     return all(request.location in pins.sources for request in asked_sources(stage)) and (
-        stage.packages() is None or stage.name in pins.answers
+        stage.packages() is None or stage.name in pins.stages
     )
 
 
@@ -125,7 +150,7 @@ def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: 
     """One stage that is pinned, on the layer of the key ``parent``."""
     stage = placed.stage
     trees = {name: site.overlays / name for name in stage.trees()}
-    answer = pins.answers.get(stage.name) if stage.packages() is not None else None
+    answer = pins.stages[stage.name].answer if stage.packages() is not None else None
     basis = keys.basis(
         stage,
         parent=parent,
@@ -150,11 +175,14 @@ def kernel_parameters(recipe: Recipe, found: Foundation, stages: Iterable[Planne
     return tuple(dict.fromkeys((*found.kernel_parameters, *recipe.kernel_parameters, *of_stages)))
 
 
-def wanted(recipe: Recipe, site: Site, store: Store, base_digest: str | None) -> Wanted:
+def wanted(
+    recipe: Recipe, site: Site, store: Store, base_digest: str | None, base_epoch: int | None = None
+) -> Wanted:
     """What the recipe asks of its lock. Files below the project are looked at: they may have changed.
 
-    ``base_digest`` is what the base has now; None when that is not known or not pinned.
+    ``base_digest`` and ``base_epoch`` are what the base has now; None when that is not known or not pinned.
     """
+    repositories = repositories_before(recipe)
     local = FileDigests(store.path / "downloads" / "seen")
     return Wanted(
         image=recipe.name,
@@ -164,11 +192,25 @@ def wanted(recipe: Recipe, site: Site, store: Store, base_digest: str | None) ->
         where=partial(_where_base, recipe),
         sources=tuple(_sources(recipe, site, local)),
         stages=tuple(
-            WantedPackages(placed.stage.name, request, partial(where_of, placed))
+            WantedPackages(
+                placed.stage.name, request, partial(where_of, placed), repositories[placed.stage.name]
+            )
             for placed in recipe.stages
             if (request := placed.stage.packages()) is not None
         ),
+        base_epoch=base_epoch,
     )
+
+
+def repositories_before(recipe: Recipe) -> dict[str, str]:
+    """Stage → sha256 of the options of the stages before it that are about repositories, in their order."""
+    said = hashlib.sha256()
+    found: dict[str, str] = {}
+    for placed in recipe.stages:
+        found[placed.stage.name] = said.hexdigest()
+        if placed.stage.changes_repositories():
+            said.update(msgspec.json.encode(placed.stage, order="sorted"))
+    return found
 
 
 def _sources(recipe: Recipe, site: Site, local: FileDigests) -> Iterator[WantedSource]:

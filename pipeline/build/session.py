@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.build.outcome import ImageOutcome
     from pipeline.events import Observer
     from pipeline.recipe.model import Recipe, Site
+    from pipeline.sources.lock import Lock
     from pipeline.store.store import Store
 
 
@@ -97,10 +98,8 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
 
     Nothing is changed. A base is compared as it was imported last: importing it would change the store.
     """
-    from pipeline.build.plan import wanted
     from pipeline.build.prospect import store_to_look_at
     from pipeline.sources import lock as locks
-    from pipeline.sources.differences import differences
 
     problems: list[Problem] = []
     recipes = recipes_of(site, images)
@@ -111,11 +110,28 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
                 message = f"{recipe.name} has no recipe.lock"
                 problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
             else:
-                base = None if recipe.base_recipe else store.base(recipe.base)
-                problems += differences(lock, wanted(recipe, site, store, base.digest if base else None))
+                problems += _differences(recipe, lock, site, store)
     if problems:
         raise StaleLockError(problems)
     return [recipe.name for recipe in recipes]
+
+
+def _differences(recipe: Recipe, lock: Lock, site: Site, store: Store) -> Sequence[Problem]:
+    """Where recipe and lock differ, as far as the store knows what the image is made of."""
+    from pipeline.build.foundation import presumed_foundation
+    from pipeline.build.plan import plan, wanted
+    from pipeline.sources.differences import differences
+
+    try:
+        found = presumed_foundation(recipe, site, store, None)
+    except PipelineError:  # another image that has no version yet
+        found = None
+    if found is None:
+        return differences(lock, wanted(recipe, site, store, None))
+    try:
+        return plan(recipe, site, store, found, lock).differences
+    except StaleLockError as error:
+        return error.problems
 
 
 def prepare(site: Site, observer: Observer) -> bool:

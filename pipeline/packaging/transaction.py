@@ -82,6 +82,7 @@ def carry_out(
         return None
     paths = _paths(answer.install, files)
     before = tuple(map(parse, present)) if present is not None else rpmdb.packages(root)
+    _check_there(answer, before)
     plan = steps(answer, before, _obsoleted(root, tuple(paths.values())))
     if plan.erase_first:
         _rpm(root, (*ERASE, *(package.label for package in plan.erase_first)))
@@ -94,6 +95,17 @@ def carry_out(
     installed = tuple(sorted(map(str, now)))
     _compare(answer, installed)
     return installed
+
+
+def _check_there(answer: PackageAnswer, before: Sequence[Nevra]) -> None:
+    """Raise ``PipelineError`` for what is locked to be removed and is not there: a lock of another image."""
+    there = set(before)
+    gone = [nevra for nevra in answer.remove if parse(nevra) not in there]
+    if gone:
+        raise PipelineError(
+            Problem(f"{nevra} is locked to be removed, and is not installed", hint="lock again")
+            for nevra in gone
+        )
 
 
 def _install(root: Root, plan: Steps, paths: Mapping[str, str]) -> None:

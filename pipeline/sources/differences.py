@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from msgspec.structs import replace
 
 from pipeline.errors import Problem
-from pipeline.sources.lock import Lock, LockedSource, LockedStage
+from pipeline.sources.lock import Lock, LockedSource, LockedStage, digest_of_packages
 from pipeline.stages.base import PackageRequest, SourceRequest
 
 Where = Callable[[], str]
@@ -24,18 +24,22 @@ class WantedSource(msgspec.Struct, frozen=True):
 
 
 class WantedPackages(msgspec.Struct, frozen=True):
-    """What the stage ``name`` asks the image's package manager for."""
+    """What the stage ``name`` asks the image's package manager for.
+
+    ``repositories`` is the sha256 of what the ``repository`` stages before it say.
+    """
 
     name: str
     request: PackageRequest
     where: Where
+    repositories: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """What a recipe asks for, in its order. ``lock_file`` is how messages name the lock.
 
-    ``base_digest`` is what the base has now, None when that is not known. ``where`` is the recipe's
-    ``base``, ``stages`` are those that change packages.
+    ``base_digest`` and ``base_epoch`` are what the base has now, None when that is not known. ``where`` is
+    the recipe's ``base``, ``stages`` are those that change packages.
     """
 
     image: str
@@ -45,6 +49,7 @@ class Wanted(msgspec.Struct, frozen=True):
     where: Where
     sources: tuple[WantedSource, ...] = ()
     stages: tuple[WantedPackages, ...] = ()
+    base_epoch: int | None = None
 
 
 class Renewable(msgspec.Struct, frozen=True):
@@ -68,8 +73,9 @@ def differences(lock: Lock, wanted: Wanted) -> tuple[Problem, ...]:
 def renewable(lock: Lock, wanted: Wanted) -> Renewable:
     """What of ``lock`` still holds.
 
-    A source does, for itself. A stage does while the base and all stages before it that change packages are
-    the same, because its answer rests on what they installed.
+    A source does, for itself. A stage does while the base, the repositories and all requests before it are
+    the same, because its answer rests on them; whether the packages are those that it rests on is seen where
+    they are known (``is_stale``).
     """
     asked = {source.request.location: source for source in wanted.sources}
     sources = tuple(
@@ -81,7 +87,8 @@ def renewable(lock: Lock, wanted: Wanted) -> Renewable:
         return Renewable(sources)
     stages: list[LockedStage] = []
     for locked, stage in zip(lock.stages, wanted.stages, strict=False):
-        if locked.name != stage.name or not _is_same(locked.request, stage.request):
+        same = locked.name == stage.name and _is_same(locked.request, stage.request)
+        if not same or locked.repositories != stage.repositories:
             break
         stages.append(locked)
     return Renewable(sources, tuple(stages))
@@ -98,6 +105,21 @@ def _base(lock: Lock, wanted: Wanted) -> Iterator[Problem]:
             f"locked digest {lock.base.digest}, now {wanted.base_digest}",
             wanted.where(),
         )
+    elif wanted.base_epoch not in (None, lock.base.epoch):
+        yield Problem(
+            f'the time of the base "{wanted.base}" is {wanted.base_epoch}, {wanted.lock_file} says '
+            f"{lock.base.epoch}",
+            wanted.where(),
+        )
+
+
+def is_stale(locked: LockedStage, installed: Iterable[str], where: Where, lock_file: str) -> Problem | None:
+    """What is wrong with the answer of a stage before which ``installed`` is there; None: it holds."""
+    if locked.before == digest_of_packages(installed):
+        return None
+    return Problem(
+        f'the packages before stage "{locked.name}" are not those with which {lock_file} was made', where()
+    )
 
 
 def _sources(lock: Lock, wanted: Wanted) -> Iterator[Problem]:
@@ -133,6 +155,9 @@ def _stages(lock: Lock, wanted: Wanted) -> Iterator[Problem]:
     for stage in wanted.stages:
         if stage.name in locked:
             for message in _request(locked[stage.name].request, stage, wanted.lock_file):
+                yield Problem(message, stage.where())
+            if locked[stage.name].repositories != stage.repositories:
+                message = f'the repositories before stage "{stage.name}" are not those of {wanted.lock_file}'
                 yield Problem(message, stage.where())
         else:
             message = f'stage "{stage.name}" changes packages, {wanted.lock_file} does not hold them'

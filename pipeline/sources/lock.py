@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,11 @@ SHA256 = re.compile("[0-9a-f]{64}")
 NEVER_IN_NEVRA = re.compile(r"^-|[/\s\0-\x1f\x7f]")
 
 
+def digest_of_packages(installed: Iterable[str]) -> str:
+    """The sha256 of a list of NEVRAs, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()
+
+
 class LockedBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the image starts from. ``digest`` is the base's (for another recipe's image: its version's).
 
@@ -57,11 +63,17 @@ class LockedSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LockedStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the image's package manager was asked for by a stage, and what that comes to."""
+    """What the image's package manager was asked for by a stage, and what that comes to.
+
+    That rests on the packages that were installed ``before`` (``digest_of_packages``) and on the image's
+    ``repositories`` (``Wanted``): 64 hex digits each, empty in a lock that does not say.
+    """
 
     name: str
     request: PackageRequest
     answer: PackageAnswer
+    before: str = ""
+    repositories: str = ""
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,6 +135,11 @@ def text_of(lock: Lock) -> str:
     if not is_same:
         raise PipelineError("a name or location is not valid text, and no lock can hold it")
     return text
+
+
+def is_same(one: Lock, other: Lock) -> bool:
+    """Whether two locks say the same; the order of sources says nothing."""
+    return (one.base, set(one.sources), one.stages) == (other.base, set(other.sources), other.stages)
 
 
 def write(path: Path, lock: Lock) -> None:

@@ -98,6 +98,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Whether it may change which packages the image has, so that they have to be listed before it."""
         return True
 
+    def changes_repositories(self) -> bool:
+        """Whether it is meant to change where the image's package manager finds packages."""
+        return False
+
     def kernel_parameters(self) -> tuple[str, ...]:
         """Kernel parameters that the version records, in addition to the recipe's."""
         return ()

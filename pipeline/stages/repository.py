@@ -123,6 +123,10 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
         fetched = (SourceRequest(self.source, self.sha256),) if self.source is not None else ()
         return (*fetched, *(SourceRequest(key) for key in self.import_key))
 
+    def changes_repositories(self) -> bool:
+        """Yes."""
+        return True
+
     def changes_packages(self) -> bool:
         """Imported keys are packages, too (gpg-pubkey)."""
         return bool(self.import_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -62,7 +63,7 @@ def _imported(recipe: Recipe, site: Site, store: Store) -> Base | None:
     if recipe.base_recipe:
         return None
     base, path = store.base(recipe.base), _base_path(recipe, site)
-    return base if base is not None and base.path == str(path) and path.is_dir() else None
+    return base if base is not None and base.path == str(path) and os.path.isdir(path) else None
 
 
 def foundation(

@@ -48,7 +48,11 @@ def outcome_or_job(
         outcome = failure(recipe.name, error)
     if outcome is None:
         import_module("pipeline.build.image")  # 0.02 s, while the base is still looked at
-    if not is_unchanged(recipe, job.site, store, looks):
+    try:
+        unchanged = is_unchanged(recipe, job.site, store, looks)
+    except PipelineError:  # it is being changed just now; who imports it tries again, and says so
+        unchanged = False
+    if not unchanged:
         return job
     if outcome is None:
         return replace(job, found=found)

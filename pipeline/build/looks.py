@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,8 @@ def looking(site: Site, images: Sequence[str]) -> Iterator[dict[str, Look]]:
     with ExitStack() as ending:
         looks: dict[str, Look] = {}
         for name in _bases(site, images):
-            if name in site.bases and site.bases[name].is_dir():
+            # Not Path.is_dir, which raises for somebody who may not see it: they are told so later.
+            if name in site.bases and os.path.isdir(site.bases[name]):
                 looks[name] = ending.enter_context(Look(site.bases[name]))
         yield looks
 
@@ -35,7 +37,7 @@ def _bases(site: Site, images: Sequence[str]) -> list[str]:
     while wanted:
         try:
             base = tomllib.loads((site.recipes / wanted.pop() / "recipe.toml").read_text())["image"]["base"]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if isinstance(base, str) and base not in found:
             found[base] = None

@@ -73,9 +73,11 @@ def _store(site: Site) -> Check:
 
 
 def _bases(site: Site) -> Check:
+    import os
+
     from pipeline.chroot.machine import Check
 
-    missing = [f"{name} ({path})" for name, path in sorted(site.bases.items()) if not path.is_dir()]
+    missing = [f"{name} ({path})" for name, path in sorted(site.bases.items()) if not os.path.isdir(path)]
     if not missing:
         return Check("bases", True, ", ".join(sorted(site.bases)) or "none")
     if site.lab is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,41 @@ def test_a_directory_that_is_no_root_is_told_with_what_it_lacks(site: Site, miss
     assert ended.exit_code == 1
     assert f"{site.base} is not the root of a system: it has no {missing}" in ended.err
     assert site.layers() == {}
+
+
+def test_a_base_in_motion_stops_its_own_image_only(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(site.base, tmp_path / "moving", symlinks=True)
+    site.settle(bases=f'moving = "{tmp_path / "moving"}"\n')
+    site.recipe(file_stage("a"))
+    site.recipe(file_stage("a"), image="other", base="moving")
+    assert site.run("build").exit_code == 0
+    find = tmp_path / "bin/find"
+    find.parent.mkdir()
+    find.write_text(
+        """#!/bin/sh
+case $1 in
+    */moving/*) echo "find: '$1/x': No such file or directory" >&2; exit 1 ;;
+    *) exec /usr/bin/find "$@" ;;
+esac
+"""
+    )
+    find.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{find.parent}:{os.environ['PATH']}")
+    site.recipe(file_stage("b"))
+    ended = site.run("build", "--json")
+    assert ended.exit_code == 1
+    images = ended.images()
+    assert (images["web"]["exit_code"], images["web"]["version"]) == (0, 2)
+    assert images["other"]["exit_code"] == 1
+    assert "moving/./x': No such file or directory" in images["other"]["problems"][0]["message"]
+
+
+@pytest.mark.parametrize("base", ["[" * 3000 + "]" * 3000, "[", "1", '"small"\nbase = "small"'])
+def test_a_base_that_is_no_name_is_told_as_a_mistake(site: Site, base: str) -> None:
+    site.write("recipes/web/recipe.toml", f'[image]\nname = "web"\nbase = {base}\n')
+    assert site.run("build").exit_code == 2
 
 
 def test_a_base_that_changed_since_the_lock_exits_4_until_it_is_locked_again(site: Site) -> None:

@@ -92,6 +92,20 @@ def test_without_root_what_needs_it_exits_3_with_the_reason_and_touches_nothing(
     readable.check_nothing_ran()
 
 
+def test_without_root_a_base_that_only_root_sees_is_no_other_answer(readable: Site) -> None:
+    hidden = readable.base.parent / "hidden"
+    shutil.copytree(readable.base, hidden / "base", symlinks=True)
+    hidden.chmod(0o700)
+    readable.settle(bases=f'hidden = "{hidden / "base"}"\n')
+    readable.recipe(file_stage("a"), base="hidden")
+    ended = readable.run("build", before=NOBODY)
+    assert ended.exit_code == 3, ended.err
+    assert TAKES_ROOT in ended.err
+    ended = readable.run("doctor", before=NOBODY)
+    assert ended.exit_code == 3, ended.err
+    assert "LACK  root: user id 65534" in ended.out
+
+
 def test_a_wrong_recipe_is_told_also_without_root(readable: Site) -> None:
     readable.recipe(file_stage("a").replace("path", "pat"))
     ended = readable.run("build", before=NOBODY)

@@ -49,11 +49,21 @@ def folder_of(path: str) -> str:
     folder = real_path(posixpath.dirname(posixpath.normpath(path)))
     if not os.path.isdir(folder):
         raise PipelineError(f"{folder} is no directory", where=path)
-    if os.stat(folder).st_dev != os.stat("/").st_dev:
+    check_kept(folder, path)
+    return folder
+
+
+def is_kept(folder: str) -> bool:
+    """Whether what is written to the directory ``folder`` gets into the image."""
+    return os.stat(folder).st_dev == os.stat("/").st_dev
+
+
+def check_kept(folder: str, path: str) -> None:
+    """Raise ``PipelineError`` that names ``path`` when ``folder``, without links, is a fresh filesystem's."""
+    if not is_kept(folder):
         raise PipelineError(
             f"{folder} is not part of the image: another filesystem lies there while a stage runs", where=path
         )
-    return folder
 
 
 def read(path: str) -> tuple[str, bytes]:

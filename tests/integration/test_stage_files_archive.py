@@ -464,3 +464,13 @@ def test_the_empty_folder_of_a_fresh_filesystem_may_be_in_an_archive(root: Small
     (root.image / "run").mkdir()
     unpack(root, members(info("run", tarfile.DIRTYPE), info("c")), destination="/")
     assert root.path("/c").exists()
+
+
+def test_a_member_thousands_of_folders_deep_is_refused_by_name(root: SmallRoot) -> None:
+    message = error_of(root, members(info("d/" * 3000 + "d")))
+    assert "a.tgz: member 'd/d/" in message and "lies 3000 folders deep" in message
+
+
+def test_the_deepest_that_is_allowed_is_unpacked(root: SmallRoot) -> None:
+    unpack(root, members(info("d/" * 256 + "d")))
+    assert root.path("/opt/x/" + "d/" * 256 + "d").exists()

@@ -89,7 +89,7 @@ def paths(members: Sequence[Member], strip: int, destinations: Sequence[str], ar
 
     ``destinations`` are the names of the destination by which absolute links may call it. Raises
     ``PipelineError`` that names every member that would lead out, overwrite through a link, or is no file,
-    directory or link.
+    directory or link, and when there is nothing to unpack.
     """
     found: list[str] = []
     refused: list[tuple[str, str]] = []
@@ -116,7 +116,9 @@ def paths(members: Sequence[Member], strip: int, destinations: Sequence[str], ar
             refused.append((member.name, f"is a link that leads out of the destination, to {member.target}"))
     if refused:
         raise _refusal(refused, archive)
-    if members and not any(found):
+    if not any(parts(member.name) for member in members):
+        raise PipelineError("is an empty archive: there is nothing to unpack", where=archive)
+    if not any(found):
         raise PipelineError(f"strip = {strip} leaves nothing of it", where=archive)
     return found
 

@@ -474,3 +474,22 @@ def test_a_member_thousands_of_folders_deep_is_refused_by_name(root: SmallRoot) 
 def test_the_deepest_that_is_allowed_is_unpacked(root: SmallRoot) -> None:
     unpack(root, members(info("d/" * 256 + "d")))
     assert root.path("/opt/x/" + "d/" * 256 + "d").exists()
+
+
+def empty_zip() -> bytes:
+    out = io.BytesIO()
+    zipfile.ZipFile(out, "w").close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(members()),
+        members(info(".", tarfile.DIRTYPE)),
+        empty_zip(),
+    ],
+)
+def test_an_empty_archive_is_refused(root: SmallRoot, content: bytes) -> None:
+    assert "a.tgz: is an empty archive: there is nothing to unpack" in error_of(root, content)
+    assert "is an empty archive" in error_of(root, content, strip=1)

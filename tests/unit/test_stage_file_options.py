@@ -55,6 +55,9 @@ def test_each_manual_names_every_option_and_fits_a_terminal(name: str) -> None:
         ("/var/tmp", "not part of the image"),
         ("//dev/null", "not part of the image"),
         ("/a\nb", "control characters"),
+        ("/" + "d/" * 1500, "too long"),
+        ("/" + "n" * 256, "too long"),
+        (("/" + "n" * 250) * 17, "too long"),
     ],
 )
 def test_a_path_that_is_none_of_the_image_is_a_mistake(name: str, path: str, message: str) -> None:

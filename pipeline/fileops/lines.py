@@ -9,11 +9,14 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.fileops.done import looks_replaced
+from pipeline.fileops.done import replaced_lines
 from pipeline.fileops.text import Lines, body, nearest, put, split
 
 SECTION = re.compile(r"\[[^\]]+\]\s*([#;].*)?$")
 """The header of an INI section; a line that starts a block and is none starts a block of braces."""
+
+
+WAY_ON = "where it may be replaced already, let the pattern cover the whole line (^…$) of only one place"
 
 
 class Insert(msgspec.Struct, frozen=True):
@@ -66,12 +69,13 @@ class Edited(msgspec.Struct, frozen=True):
 def edit(text: str, file: str, change: Change, block: Block | None = None) -> Edited:
     """Make ``change`` in ``text``, the content of ``file`` (named in errors only).
 
-    Making it again gives the same text. Raises ``PipelineError`` when an anchor is missing or matches more
-    than once, and for a change that would never come to rest (``foo`` replaced by ``foo foo``).
+    Making it again gives the same text, or for a replacement whose result cannot be told for certain, an
+    error. Raises ``PipelineError`` when an anchor is missing or matches more than once, and for a change
+    that would never come to rest (``foo`` replaced by ``foo foo``).
     """
     edited = _edit(split(text), file, change, block)
     try:
-        again = _edit(split(edited.text), file, change, block)
+        again = _edit(split(edited.text), file, change, block, made=True)
     except PipelineError as error:
         raise _restless(file, change, str(error)) from None
     if again.text != edited.text:
@@ -79,7 +83,8 @@ def edit(text: str, file: str, change: Change, block: Block | None = None) -> Ed
     return edited
 
 
-def _edit(lines: Lines, file: str, change: Change, block: Block | None) -> Edited:
+def _edit(lines: Lines, file: str, change: Change, block: Block | None, *, made: bool = False) -> Edited:
+    """``made``: the change was just made, so nothing needs to be left of what a replacement looks for."""
     start, end = _bounds(lines, file, block) if block else (0, len(lines))
     where = f" in the block of lines {start + 1}-{end}" if block else ""
     if isinstance(change, Insert):
@@ -96,12 +101,22 @@ def _edit(lines: Lines, file: str, change: Change, block: Block | None) -> Edite
         for number in reversed(matches):
             lines = put(lines, number, number + 1, ())
         return Edited("".join(lines))
-    if not matches and not looks_replaced(change.pattern, change.text, lines[start:end]):
-        raise _missing(file, option, change.pattern, lines, start, end, where)
+    if not matches:
+        return _replaced(lines, file, change, start, end, where) if not made else Edited("".join(lines))
     for number in reversed(matches):
         new = re.sub(change.pattern, change.text, body(lines[number]))
         lines = put(lines, number, number + 1, new.split("\n"))
     return Edited("".join(lines))
+
+
+def _replaced(lines: Lines, file: str, change: Replace, start: int, end: int, where: str) -> Edited:
+    """Nothing matches: the text as it is, when one line of it is for certain what would be left."""
+    there = [start + number for number in replaced_lines(change.pattern, change.text, lines[start:end])]
+    if len(there) == 1 or (there and change.all):
+        found = f"line {there[0] + 1} is {body(lines[there[0]])!r} already"
+        note = f"{file}: nothing to replace: no line{where} matches {change.pattern!r}, and {found}"
+        return Edited("".join(lines), note)
+    raise _missing(file, "replace", change.pattern, lines, start, end, where, WAY_ON)
 
 
 def _insert(lines: Lines, block: range, file: str, change: Insert, where: str) -> Lines:
@@ -159,12 +174,13 @@ def _block_end(lines: Lines, start: int, until: str | None) -> int | None:
 
 
 def _missing(
-    file: str, option: str, pattern: str, lines: Lines, start: int, end: int, where: str
+    file: str, option: str, pattern: str, lines: Lines, start: int, end: int, where: str, advice: str = ""
 ) -> PipelineError:
+    hint = nearest(pattern, lines[start:end], start) or f"no line of these {end - start} looks like it"
     return PipelineError(
         f"no line{where} matches {option} = {pattern!r}",
         where=f"{file}:{start + 1}" if where else file,
-        hint=nearest(pattern, lines[start:end], start) or f"no line of these {end - start} looks like it",
+        hint=f"{hint}; {advice}" if advice else hint,
     )
 
 

@@ -12,10 +12,16 @@ from pipeline.errors import PipelineError, Problem
 
 LONGEST_NAME = 255
 """Bytes in one part of a path (NAME_MAX of Linux)."""
+LONGEST_PATH = 4095
+"""Bytes in a path (PATH_MAX of Linux, which counts the zero at its end)."""
+DEEPEST = 256
+"""Folders within each other. No honest archive comes near; readers and removers of trees may fall over it."""
 LARGEST_ID = 2**32 - 2
 MAX_LINKS = 40
 TOLD = 20
 """As many refused members are named."""
+SHOWN = 120
+"""As much of a member's name is shown at its beginning, and again at its end."""
 
 RATIO = 1000
 RATIO_FROM = 100_000_000
@@ -83,14 +89,15 @@ def paths(members: Sequence[Member], strip: int, destinations: Sequence[str], ar
 
     ``destinations`` are the names of the destination by which absolute links may call it. Raises
     ``PipelineError`` that names every member that would lead out, overwrite through a link, or is no file,
-    directory or link.
+    directory or link, and when there is nothing to unpack.
     """
     found: list[str] = []
     refused: list[tuple[str, str]] = []
     types: dict[str, Member] = {}
+    longest = LONGEST_PATH - max(len(_bytes(destination)) for destination in destinations) - 1
     for member in members:
         path = "/".join(parts(member.name)[strip:])
-        reason = _own_fault(member, path) or _duplicate(types.get(path), member, path)
+        reason = _own_fault(member, path, longest) or _duplicate(types.get(path), member, path)
         if not reason and path and member.type == "hardlink":
             reason = _hard_link_fault(types, "/".join(parts(member.target)[strip:]), member)
         if reason:
@@ -109,7 +116,9 @@ def paths(members: Sequence[Member], strip: int, destinations: Sequence[str], ar
             refused.append((member.name, f"is a link that leads out of the destination, to {member.target}"))
     if refused:
         raise _refusal(refused, archive)
-    if members and not any(found):
+    if not any(parts(member.name) for member in members):
+        raise PipelineError("is an empty archive: there is nothing to unpack", where=archive)
+    if not any(found):
         raise PipelineError(f"strip = {strip} leaves nothing of it", where=archive)
     return found
 
@@ -150,7 +159,7 @@ def leads_out(path: str, links: Mapping[str, str], destinations: Sequence[str]) 
     return False
 
 
-def _own_fault(member: Member, path: str) -> str | None:
+def _own_fault(member: Member, path: str, longest: int) -> str | None:
     if member.type == "refused":
         return member.what
     for text in (member.name, member.target):
@@ -163,12 +172,22 @@ def _own_fault(member: Member, path: str) -> str | None:
     if ".." in member.name.split("/"):
         return "has a '..' in its name"
     if member.type == "hardlink" and (member.target.startswith("/") or ".." in member.target.split("/")):
-        return f"is a hard link that leads out of the destination, to {member.target}"
-    if any(len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME for part in parts(path)):
+        return f"is a hard link that leads out of the destination, to {_shown(member.target)}"
+    if any(len(_bytes(part)) > LONGEST_NAME for part in parts(path)):
         return f"has a name of more than {LONGEST_NAME} bytes"
+    if path.count("/") > DEEPEST:
+        return f"lies {path.count('/')} folders deep, more than {DEEPEST}"
+    if len(_bytes(path)) > longest:
+        return f"would have a path of more than {LONGEST_PATH} bytes"
+    if len(_bytes(member.target)) > LONGEST_PATH:
+        return f"links to a path of more than {LONGEST_PATH} bytes"
     if not (0 <= member.uid <= LARGEST_ID and 0 <= member.gid <= LARGEST_ID):
         return f"has the owner {member.uid}:{member.gid}, which no file can have"
     return "has a negative size" if member.size < 0 else None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _duplicate(earlier: Member | None, member: Member, path: str) -> str | None:
@@ -201,7 +220,13 @@ def _blocked_by(path: str, types: Mapping[str, Member], known: dict[str, str | N
 
 
 def _refusal(refused: Sequence[tuple[str, str]], archive: str) -> PipelineError:
-    problems = [Problem(f"member {name!r} {reason}", where=archive) for name, reason in refused[:TOLD]]
+    problems = [
+        Problem(f"member {_shown(name)!r} {reason}", where=archive) for name, reason in refused[:TOLD]
+    ]
     if len(refused) > TOLD:
         problems.append(Problem(f"and {len(refused) - TOLD} more members are refused", where=archive))
     return PipelineError(problems)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME + SHOWN else f"{name[:SHOWN]}…{name[-SHOWN:]}"

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 
 from pipeline.errors import PipelineError
+from pipeline.fileops.members import DEEPEST, LONGEST_NAME, LONGEST_PATH
 from pipeline.fileops.owners import Owner, give, xattrs
 
 NEW = ".pipeline-new"
@@ -25,6 +26,9 @@ def path_problem(path: str) -> str | None:
     """What is wrong with ``path`` as a path of an image; None when nothing is."""
     if not path.startswith("/"):
         return f"{path!r} is no absolute path: it has to begin with / (the root of the image)"
+    if _is_too_long(path.encode()):
+        most = f"{DEEPEST} parts of {LONGEST_NAME} bytes, and {LONGEST_PATH} bytes in all"
+        return f"{path[:60] + '…'!r} is too long: the most is {most}"
     if re.search(r"[\0-\x1f\x7f]", path):
         return f"{path!r} has control characters"
     if ".." in path.split("/"):
@@ -34,6 +38,11 @@ def path_problem(path: str) -> str | None:
         if whole.startswith(fresh + "/"):
             return f"{path!r} is not part of the image: {fresh} is a fresh filesystem while a stage runs"
     return None
+
+
+def _is_too_long(path: bytes) -> bool:
+    parts = [part for part in path.split(b"/") if part]
+    return len(path) > LONGEST_PATH or len(parts) > DEEPEST or any(len(p) > LONGEST_NAME for p in parts)
 
 
 def real_path(path: str) -> str:
@@ -49,11 +58,21 @@ def folder_of(path: str) -> str:
     folder = real_path(posixpath.dirname(posixpath.normpath(path)))
     if not os.path.isdir(folder):
         raise PipelineError(f"{folder} is no directory", where=path)
-    if os.stat(folder).st_dev != os.stat("/").st_dev:
+    check_kept(folder, path)
+    return folder
+
+
+def is_kept(folder: str) -> bool:
+    """Whether what is written to the directory ``folder`` gets into the image."""
+    return os.stat(folder).st_dev == os.stat("/").st_dev
+
+
+def check_kept(folder: str, path: str) -> None:
+    """Raise ``PipelineError`` that names ``path`` when ``folder``, without links, is a fresh filesystem's."""
+    if not is_kept(folder):
         raise PipelineError(
             f"{folder} is not part of the image: another filesystem lies there while a stage runs", where=path
         )
-    return folder
 
 
 def read(path: str) -> tuple[str, bytes]:

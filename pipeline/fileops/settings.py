@@ -10,6 +10,9 @@ from pipeline.fileops.text import Lines, body, put, split
 SECTIONED, PLAIN = " = ", "="
 """Between key and value where a file shows no habit of its own: with sections, and without."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Editors of Windows put it before a text. It is no part of the first line, which may be a header."""
+
 
 def change(
     text: str,
@@ -18,16 +21,18 @@ def change(
 ) -> str:
     """``text`` without the ``removed`` keys ({section: keys}) and with ``values`` ({section: {key: values}}).
 
-    A key with several values stands once for each. Doing it again changes nothing.
+    A key with several values stands once for each. A byte order mark stays in front of all. Doing it again
+    changes nothing.
     """
-    lines = split(text)
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    lines = split(text.removeprefix(mark))
     for section, keys in removed.items():
         for key in keys:
             lines = _replace(lines, options(parse(lines), section, key), ())
     for section, keyed in values.items():
         for key, wanted in keyed.items():
             lines = _set(lines, section, key, wanted)
-    return "".join(lines)
+    return mark + "".join(lines)
 
 
 def _set(lines: Lines, section: str, key: str, values: Sequence[str]) -> Lines:

@@ -9,7 +9,17 @@ import stat
 
 from pipeline.errors import PipelineError
 from pipeline.fileops.owners import Owner, give, look_up
-from pipeline.fileops.place import folder_of, kind, make_folders, read, real_path, replace, swap_in, telling
+from pipeline.fileops.place import (
+    check_kept,
+    folder_of,
+    kind,
+    make_folders,
+    read,
+    real_path,
+    replace,
+    swap_in,
+    telling,
+)
 from pipeline.fileops.tree import link as put_link
 
 
@@ -40,7 +50,7 @@ def directory(path: str, owner: str | None, mode: int | None) -> None:
     """A directory, with those above it; one that is there keeps the owner and mode that are not given."""
     said = _look_up(owner)
     real = make_folders(path)
-    folder_of(posixpath.join(real, "."))
+    check_kept(real, path)
     with telling(path):
         give(real, said, mode)
 
@@ -76,7 +86,8 @@ def remove(path: str) -> bool:
 def look(path: str, owner: str | None, mode: int | None) -> None:
     """Another owner or mode for what is there (for what a link leads to, as chown(1) and chmod(1) do)."""
     real = real_path(path)
-    folder_of(real)
+    folder = folder_of(real)
+    check_kept(real if os.path.isdir(real) else folder, path)
     with telling(path):
         give(real, _look_up(owner), mode)
 

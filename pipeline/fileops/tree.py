@@ -120,7 +120,10 @@ def lay(destination: str, entries: Sequence[Entry]) -> None:
 
 def unfit(host: Path) -> dict[Path, str]:
     """What in a tree cannot be laid, whatever its destination, and why. Raises ``PipelineError``."""
-    return {host / relative: message for relative, message in _faults(_walk(host))}
+    found = list(_walk(host))
+    if all(stat.S_ISDIR(item.mode) for item in found):
+        return {host: "has no file in it: there is nothing to lay"}
+    return {host / relative: message for relative, message in _faults(found)}
 
 
 class _Found(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from pipeline.fileops import iso, tarball, zipped
 from pipeline.fileops.iso import MAGIC, MAGIC_AT
 from pipeline.fileops.members import TOLD, Limits, Member, check_limits, check_ratio, parts, paths
 from pipeline.fileops.owners import Owner, give, look_up
-from pipeline.fileops.place import folder_of, kind, make_folders, telling
+from pipeline.fileops.place import check_kept, is_kept, kind, make_folders, telling
 
 DAMAGE = (
     *tarball.DAMAGE,
@@ -65,7 +65,7 @@ def unpack(request: Request) -> None:
     with _reading(request.source):
         members, total = _collect(request)
     destination = make_folders(request.destination)
-    folder_of(posixpath.join(destination, "."))
+    check_kept(destination, request.destination)
     names = (destination, posixpath.normpath(request.destination))
     where = paths(members, request.strip, names, request.source)
     _check_way(destination, members, where, request.source)
@@ -127,6 +127,7 @@ def _check_way(destination: str, members: Sequence[Member], where: Sequence[str]
     """Raise when the image has something in the way: nothing is replaced by something of another kind."""
     problems: dict[str, str] = {}
     folders: dict[str, bool] = {"": True}
+    kept: dict[str, bool] = {"": True}
     for member, path in zip(members, where, strict=True):
         if not path:
             continue
@@ -134,6 +135,9 @@ def _check_way(destination: str, members: Sequence[Member], where: Sequence[str]
         if not _folder_free(destination, folder, folders, problems):
             continue
         full = posixpath.join(destination, path)
+        if not _above_is_kept(destination, posixpath.dirname(path), kept):
+            problems[full] = "would be lost: another filesystem lies there while a stage runs"
+            continue
         if member.type != "directory" and os.path.isdir(full) and not os.path.islink(full):
             problems[full] = "is a directory in the image, and none in the archive"
     if problems:
@@ -158,6 +162,17 @@ def _folder_free(destination: str, folder: str, known: dict[str, bool], problems
         free = full not in problems
     known[folder] = free
     return free
+
+
+def _above_is_kept(destination: str, folder: str, known: dict[str, bool]) -> bool:
+    """Whether what is put into ``folder``, a free one, gets into the image."""
+    if folder not in known:
+        full = posixpath.join(destination, folder)
+        there = os.path.lexists(full)
+        known[folder] = (
+            is_kept(full) if there else _above_is_kept(destination, posixpath.dirname(folder), known)
+        )
+    return known[folder]
 
 
 def _check_space(destination: str, total: int, source: str) -> None:

@@ -75,7 +75,8 @@ def resolve(
     """
     given = [name for name in (*request.install, *request.upgrade) if is_file(name)]
     paths = root.call(link_files, {name: (files or {})[name] for name in given})
-    asked = _Asked(request, paths, rpmdb.of_files(root, tuple(paths.values())))
+    called = {path: name for name, path in paths.items()}
+    asked = _Asked(request, paths, rpmdb.of_files(root, tuple(called), called))
     if mirrors:
         root.call(repofile.redirect_all, dict(mirrors))
     manager = yum.find(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.chroot.root import Root
 from pipeline.errors import PipelineError, Problem
@@ -31,20 +31,23 @@ def installed(root: Root) -> tuple[str, ...]:
     return tuple(sorted(map(str, packages(root))))
 
 
-def of_files(root: Root, paths: Sequence[str]) -> dict[str, Nevra]:
-    """Path → package of RPM files of the chroot. Raises ``PipelineError`` for one that is none."""
+def of_files(root: Root, paths: Sequence[str], called: Mapping[str, str] | None = None) -> dict[str, Nevra]:
+    """Path → package of RPM files of the chroot. Raises ``PipelineError`` for one that is none.
+
+    ``called`` are the names that errors give to paths.
+    """
     if not paths:
         return {}
-    refuse_others(root, paths)
+    refuse_others(root, paths, called or {})
     text = root.run(["rpm", "-qp", "--nosignature", "--qf", FORMAT, *paths], separate=True).text
     return dict(zip(paths, parsed(text), strict=True))
 
 
-def refuse_others(root: Root, paths: Sequence[str]) -> None:
+def refuse_others(root: Root, paths: Sequence[str], called: Mapping[str, str]) -> None:
     """Raise ``PipelineError`` for files that are no RPM: rpm would read them as lists of RPMs."""
     others = root.call(not_rpms, tuple(paths))
     if others:
-        raise PipelineError(Problem(f"{path} is no RPM") for path in others)
+        raise PipelineError(Problem(f"{called.get(path, path)} is no RPM") for path in others)
 
 
 def not_rpms(paths: Sequence[str]) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def carry_out(
     paths = _paths(answer.install, files)
     before = tuple(map(parse, present)) if present is not None else rpmdb.packages(root)
     _check_there(answer, before)
-    plan = steps(answer, before, _obsoleted(root, tuple(paths.values())))
+    plan = steps(answer, before, _obsoleted(root, paths))
     if plan.erase_first:
         _rpm(root, (*ERASE, *(package.label for package in plan.erase_first)))
     _install(root, plan, paths)
@@ -140,11 +140,12 @@ def _paths(packages: Sequence[LockedPackage], files: Mapping[str, str]) -> dict[
     return {package.location: files[package.location] for package in packages}
 
 
-def _obsoleted(root: Root, paths: Sequence[str]) -> frozenset[str]:
+def _obsoleted(root: Root, paths: Mapping[str, str]) -> frozenset[str]:
     if not paths:
         return frozenset()
-    rpmdb.refuse_others(root, paths)
-    query = ["rpm", "-qp", "--nosignature", "--qf", r"[%{OBSOLETENAME}\n]", *paths]
+    files = tuple(paths.values())
+    rpmdb.refuse_others(root, files, {path: location for location, path in paths.items()})
+    query = ["rpm", "-qp", "--nosignature", "--qf", r"[%{OBSOLETENAME}\n]", *files]
     return frozenset(root.run(query, separate=True).text.split())
 
 

@@ -40,11 +40,12 @@ class Archive(Stage, frozen=True, kw_only=True, tag="archive"):
     their owner and mode; files and links are replaced.
 
     The whole archive is looked at before anything is written. It is refused, with
-    the names of what is wrong, when it is damaged; when a member has an absolute
-    name, a ".." or control characters in it, is a device or a fifo, is a link or
-    hard link that leads out of the destination, or would be written through a link;
-    when it exceeds max_bytes, max_files or the free space, or unpacks to over 1000
-    times its size.
+    the names of what is wrong, when it is damaged or empty; when a member has an
+    absolute name, a ".." or control characters in it, is a device or a fifo, is a
+    link or hard link that leads out of the destination, or would be written through
+    a link; when a path is too long or over 256 folders deep; when /tmp, /run or
+    another fresh filesystem of the chroot would swallow a member; when it exceeds
+    max_bytes, max_files or the free space, or unpacks to over 1000 times its size.
     """
 
     source: str

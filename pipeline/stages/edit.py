@@ -55,6 +55,12 @@ class Edit(Stage, frozen=True, kw_only=True, tag="edit"):
     said, and is no error. A replacement that would go on changing its own result
     is refused.
 
+    Where nothing matches replace, the stage fails but for one case: one whole line
+    is what the replacement would leave. Then that is noted. It can be told when the
+    pattern covers its line ('^#\s*(Port .*)$' with '\1': "Port 22" is there), or
+    names the first word of that line ('PermitRootLogin yes' with
+    'PermitRootLogin no').
+
     Owner, mode, extended attributes, line endings and a missing last newline are
     kept; if the file is a link, the file that it leads to in the image is changed.
     """

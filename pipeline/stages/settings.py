@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -72,6 +73,7 @@ class Settings(Stage, frozen=True, kw_only=True, tag="settings"):
         for option, sections in (("set", self.set), ("remove", self.remove)):
             for section, keys in sections.items():
                 found += [(option, text) for text in _name_problems(section, tuple(keys))]
+        found += self._no_numbers()
         for section, keyed in self._values().items():
             for key, values in keyed.items():
                 found += [("set", f"[{section}] {key}: {text}") for text in _value_problems(values)]
@@ -86,6 +88,15 @@ class Settings(Stage, frozen=True, kw_only=True, tag="settings"):
     def run(self, root: Root, inputs: Inputs) -> None:
         removed = {section: tuple(keys) for section, keys in self.remove.items()}
         root.call(change_file, self.file, self._values(), removed, self.create)
+
+    def _no_numbers(self) -> list[tuple[str, str]]:
+        return [
+            ("set", f"[{section}] {key}: {one} is no number to write; where a text is meant, give '{one}'")
+            for section, keyed in self.set.items()
+            for key, value in keyed.items()
+            for one in (value if isinstance(value, tuple) else (value,))
+            if isinstance(one, float) and not math.isfinite(one)
+        ]
 
     def _values(self) -> Values:
         return {

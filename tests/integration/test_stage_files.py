@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_root import SmallRoot
@@ -121,6 +122,16 @@ def test_a_missing_file_is_told_with_what_has_a_similar_name(root: SmallRoot) ->
 
 def test_a_directory_cannot_be_edited(root: SmallRoot) -> None:
     assert "/etc: is a directory; expected a regular file" in error_of(lambda: root.run(insert("/etc")))
+
+
+@pytest.mark.parametrize(
+    "options", [{"directory": True, "mode": "0700"}, {"mode": "0700"}, {"directory": True}]
+)
+def test_a_link_to_a_fresh_filesystem_itself_is_refused(root: SmallRoot, options: dict[str, Any]) -> None:
+    (root.image / "var/tmp").mkdir(parents=True)
+    (root.image / "opt/z").symlink_to("/var/tmp")
+    message = error_of(lambda: root.run(File(name="x", path="/opt/z", **options)))
+    assert "/opt/z: /var/tmp is not part of the image" in message
 
 
 def test_a_path_that_leads_to_a_fresh_filesystem_is_refused(root: SmallRoot) -> None:

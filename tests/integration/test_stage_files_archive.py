@@ -435,3 +435,61 @@ def test_any_damage_is_an_error_of_this_program(root: SmallRoot, folder: Path, k
             unpack(root, bytes(broken))
         except PipelineError as error:
             assert "http://vendor/a.tgz" in str(error) or "/opt/x" in str(error)
+
+
+@pytest.mark.parametrize("fresh", ["/tmp", "/var/tmp", "/run"])
+def test_a_destination_that_is_a_link_to_a_fresh_filesystem_is_refused(root: SmallRoot, fresh: str) -> None:
+    (root.image / fresh[1:]).mkdir(parents=True)
+    (root.image / "opt/z").symlink_to(fresh)
+    message = error_of(root, members(info("a")), destination="/opt/z")
+    assert f"/opt/z: {fresh} is not part of the image" in message
+
+
+def test_members_that_a_fresh_filesystem_would_swallow_are_refused_by_name(root: SmallRoot) -> None:
+    (root.image / "run").mkdir()
+    (root.image / "opt/z").symlink_to("/run")
+    folders = [info(name, tarfile.DIRTYPE) for name in ("run", "run/new")]
+    message = error_of(
+        root, members(*folders, info("run/new/a"), info("opt/z/b"), info("c")), destination="/"
+    )
+    assert [line.split(":", 2)[2].split()[0] for line in message.splitlines()] == [
+        "/run/new",
+        "/run/new/a",
+        "/opt/z/b",
+    ]
+    assert "would be lost" in message
+
+
+def test_the_empty_folder_of_a_fresh_filesystem_may_be_in_an_archive(root: SmallRoot) -> None:
+    (root.image / "run").mkdir()
+    unpack(root, members(info("run", tarfile.DIRTYPE), info("c")), destination="/")
+    assert root.path("/c").exists()
+
+
+def test_a_member_thousands_of_folders_deep_is_refused_by_name(root: SmallRoot) -> None:
+    message = error_of(root, members(info("d/" * 3000 + "d")))
+    assert "a.tgz: member 'd/d/" in message and "lies 3000 folders deep" in message
+
+
+def test_the_deepest_that_is_allowed_is_unpacked(root: SmallRoot) -> None:
+    unpack(root, members(info("d/" * 256 + "d")))
+    assert root.path("/opt/x/" + "d/" * 256 + "d").exists()
+
+
+def empty_zip() -> bytes:
+    out = io.BytesIO()
+    zipfile.ZipFile(out, "w").close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(members()),
+        members(info(".", tarfile.DIRTYPE)),
+        empty_zip(),
+    ],
+)
+def test_an_empty_archive_is_refused(root: SmallRoot, content: bytes) -> None:
+    assert "a.tgz: is an empty archive: there is nothing to unpack" in error_of(root, content)
+    assert "is an empty archive" in error_of(root, content, strip=1)

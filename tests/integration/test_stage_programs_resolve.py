@@ -55,6 +55,15 @@ def test_a_request_is_resolved_to_exact_packages_files_and_repositories(
         assert (tmp_path / package.file).is_file()
 
 
+def test_what_is_no_rpm_is_named_as_it_was_asked_for(workshop: Workshop, tmp_path: Path) -> None:
+    asked = ("files/text.rpm", "http://elsewhere.invalid/page.rpm")
+    with resolving_root(workshop, tmp_path) as (root, mirrors), pytest.raises(PipelineError) as caught:
+        resolve(
+            root, PackageRequest(install=asked), files=dict.fromkeys(asked, "/etc/passwd"), mirrors=mirrors
+        )
+    assert [problem.message for problem in caught.value.problems] == [f"{name} is no RPM" for name in asked]
+
+
 def test_the_answer_of_the_package_manager_can_be_carried_out(workshop: Workshop, tmp_path: Path) -> None:
     found = resolved(workshop, tmp_path, install=("gamma",), upgrade=("kernel",), remove=("leaf",))
     names = [package.nevra.replace("1:", "").removesuffix(".noarch") for package in found.install]

@@ -63,6 +63,40 @@ def test_a_member_that_does_harm_is_refused_by_name(member: Member, reason: str)
     assert f"a.tgz: member {member.name!r}" in message and reason in message
 
 
+DEEP = "d/" * 3000 + "d"
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (file(DEEP), "lies 3000 folders deep, more than 256"),
+        (Member(DEEP, "directory"), "lies 3000 folders deep"),
+        (file("d/" * 257 + "d"), "lies 257 folders deep"),
+        (file("/".join(["n" * 250] * 17)), "would have a path of more than 4095 bytes"),
+        (link("a", "t/" * 2048), "links to a path of more than 4095 bytes"),
+    ],
+)
+def test_a_member_that_no_filesystem_takes_or_nobody_could_remove_is_refused(
+    member: Member, reason: str
+) -> None:
+    message = refusal(file("good"), member)
+    assert f"a.tgz: member '{member.name[:100]}" in message and reason in message
+    assert len(message) < 500
+
+
+def test_the_destination_counts_as_part_of_a_path() -> None:
+    name = "/".join(["n" * 250] * 16)
+    room = 4095 - len(name) - 1
+    assert paths([file(name)], 0, ("/" + "x" * (room - 1),), "a.tgz") == [name]
+    assert "4095" in refusal(file(name), destination="/" + "x" * room)
+
+
+def test_as_deep_as_allowed_is_unpacked_and_strip_counts() -> None:
+    deep = "d/" * 256 + "d"
+    assert paths([file(deep)], 0, ("/opt/x",), "a.tgz") == [deep]
+    assert paths([file("d/" + deep)], 1, ("/opt/x",), "a.tgz") == [deep]
+
+
 def test_a_link_that_leads_out_only_through_another_link_is_refused() -> None:
     up = link("deep/a/b/up", "../../..")
     assert paths([up], 0, ("/opt/x",), "a.tgz") == ["deep/a/b/up"]

@@ -132,7 +132,9 @@ def test_bytes_that_are_no_utf_8_come_back_as_they_were() -> None:
         ("a=1\nb=1\n", Replace("^a=.*", "a=2"), "a=2\nb=1\n"),
         ("#a=1\n", Replace(r"^#\s*(a=.*)", r"\1"), "a=1\n"),
         ("#a=1\n", Replace(r"^#\s*(?P<it>a=.*)", r"\g<it>"), "a=1\n"),
-        ("x\nx\n", Replace("x", "y", all=True), "y\ny\n"),
+        ("#A=1\n", Replace(r"^#(?=A)(A=.*)$", r"\1"), "A=1\n"),
+        ("PermitRootLogin yes\n", Replace("(PermitRootLogin) yes", r"\1 no"), "PermitRootLogin no\n"),
+        ("x\nx\n", Replace("^x$", "y", all=True), "y\ny\n"),
         ("a\n", Replace("^a$", "b\nc"), "b\nc\n"),
         ("linux quiet\n", Replace(" quiet", ""), "linux\n"),
         ("path=/a\n", Replace("^path=/a$", r"path=\\b"), "path=\\b\n"),
@@ -144,6 +146,38 @@ def test_a_replacement_is_made_once_and_found_made_the_next_time(
     once = changed(text, change)
     assert once == expected
     assert changed(once, change) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("PermitRootLogin yes\n# no\n", Replace("PermitRootLogn yes", "no")),
+        ("PermitRootLogin yes\nno\n", Replace("PermitRootLogn yes", "no")),
+        ("PermitRootLogin yes\n# PermitRootLogin no\n", Replace("PermitRootLogn yes", "PermitRootLogin no")),
+        ("debug=1\nfoo=0\n", Replace(r"^(\w+)=l$", r"\1=0")),
+        ("a=1\nFoo=0\n", Replace(r"^([A-Z][a-z]+)=l$", r"\1=0")),
+        ("x\n", Replace("^#(.*)$", r"\1")),
+        ("on=1\non=1\n", Replace("^on=0$", "on=1")),
+        ("b\nb", Replace("a", "b", all=True)),
+        ("no thing\nb\n", Replace("^a|c$", "b")),
+    ],
+)
+def test_a_missing_anchor_is_not_taken_for_done_because_the_text_stands_somewhere(
+    text: str, change: Replace
+) -> None:
+    message = error_of(text, change)
+    assert f"no line matches replace = {change.pattern!r}" in message
+    assert "let the pattern cover the whole line" in message
+
+
+def test_a_replacement_that_is_there_already_is_noted_with_its_line() -> None:
+    edited = edit("x\nPort 22\n", "/etc/x", Replace("^#(Port .*)", r"\1"))
+    assert edited.text == "x\nPort 22\n"
+    assert edited.note and "nothing to replace" in edited.note and "line 2 is 'Port 22'" in edited.note
+
+
+def test_a_replacement_that_is_made_gives_no_note() -> None:
+    assert edit("a b\n", "/etc/x", Replace("b", "c")).note is None
 
 
 def test_nothing_to_replace_is_an_error_with_the_nearest_line() -> None:
@@ -187,12 +221,17 @@ BLOCKS = st.none() | st.builds(Block, st.sampled_from(["^a {", r"^\[s"]), st.non
 
 
 @given(TEXTS, CHANGES, BLOCKS)
-def test_every_change_that_is_made_can_be_made_again(text: str, change: Change, block: Block | None) -> None:
+def test_every_change_that_is_made_changes_nothing_when_made_again(
+    text: str, change: Change, block: Block | None
+) -> None:
     try:
         once = edit(text, "f", change, block).text
     except PipelineError:
         assume(False)
-    assert edit(once, "f", change, block).text == once
+    try:
+        assert edit(once, "f", change, block).text == once
+    except PipelineError as error:
+        assert isinstance(change, Replace) and "no line" in str(error)
 
 
 @given(TEXTS, CHANGES, BLOCKS)

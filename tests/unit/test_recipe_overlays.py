@@ -65,6 +65,15 @@ def test_what_is_no_file_directory_or_link_is_refused(tree: Path) -> None:
     assert [problem.message for problem in caught.value.problems] == list(expected.values())
 
 
+def test_a_tree_without_any_file_is_refused(tree: Path) -> None:
+    (tree / "etc/vfs.j2").unlink()
+    Path("recipes/x/recipe.toml").write_text(RECIPE.replace("vfs = 16", ""))
+    expected = {"overlays/t": "has no file in it: there is nothing to lay"}
+    assert told() == expected
+    (tree / "etc").rmdir()
+    assert told() == expected
+
+
 def test_two_that_are_laid_at_one_place_are_refused(tree: Path) -> None:
     (tree / "d").mkdir()
     (tree / "d.j2").write_text("")

@@ -52,6 +52,25 @@ def test_a_key_that_is_there_gets_its_value_in_its_place() -> None:
     assert set_one(NOVA, "DEFAULT", "verbose", "False") == NOVA.replace("verbose=True", "verbose=False")
 
 
+@pytest.mark.parametrize(
+    ("before", "section", "after"),
+    [
+        ("\ufeff[a]\nk=1\n", "a", "\ufeff[a]\nk=2\n"),
+        ("\ufeff[a]\r\nx=1\r\n", "a", "\ufeff[a]\r\nx=1\r\nk=2\r\n"),
+        ("\ufeffk=1\n", "", "\ufeffk=2\n"),
+        ("\ufeff[a]\nx=1\n", "", "\ufeffk=2\n[a]\nx=1\n"),
+        ("\ufeff", "a", "\ufeff[a]\nk = 2\n"),
+    ],
+)
+def test_a_byte_order_mark_stays_in_front_and_hides_no_header(before: str, section: str, after: str) -> None:
+    assert set_one(before, section, "k", "2") == after
+    assert set_one(after, section, "k", "2") == after
+
+
+def test_a_key_behind_a_byte_order_mark_is_removed() -> None:
+    assert change("\ufeff[a]\nk=1\n", {}, {"a": ["k"]}) == "\ufeff[a]\n"
+
+
 def test_a_new_key_goes_to_the_end_of_its_section_before_the_next_ones_comment() -> None:
     after = set_one(NOVA, "libvirt", "cpu_mode", "none")
     assert "disk_prefix=vd\ncpu_mode=none\n\n# The database\n[database]" in after

@@ -55,6 +55,9 @@ def test_each_manual_names_every_option_and_fits_a_terminal(name: str) -> None:
         ("/var/tmp", "not part of the image"),
         ("//dev/null", "not part of the image"),
         ("/a\nb", "control characters"),
+        ("/" + "d/" * 1500, "too long"),
+        ("/" + "n" * 256, "too long"),
+        (("/" + "n" * 250) * 17, "too long"),
     ],
 )
 def test_a_path_that_is_none_of_the_image_is_a_mistake(name: str, path: str, message: str) -> None:
@@ -88,6 +91,9 @@ def test_a_path_that_is_none_of_the_image_is_a_mistake(name: str, path: str, mes
         ("type='settings'\nfile='/a'\nset={s={k=[]}}", "set", "empty list"),
         ("type='settings'\nfile='/a'\nset={s={k=\"a\\nb\"}}", "set", "more than one line"),
         ("type='settings'\nfile='/a'\nset={s={k=' a'}}", "set", "blanks"),
+        ("type='settings'\nfile='/a'\nset={s={k=inf}}", "set", "inf is no number to write"),
+        ("type='settings'\nfile='/a'\nset={s={k=[1.5, -inf]}}", "set", "[s] k: -inf is no number"),
+        ("type='settings'\nfile='/a'\nset={s={k=nan}}", "set", "give 'nan'"),
         ("type='settings'\nfile='/a'\nset={s={'a=b'='x'}}", "set", "name of a key"),
         ("type='settings'\nfile='/a'\nset={s={'#a'='x'}}", "set", "name of a key"),
         ("type='settings'\nfile='/a'\nset={'[s]'={a='x'}}", "set", "name of a section"),

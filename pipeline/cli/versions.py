@@ -10,7 +10,8 @@ import msgspec
 from msgspec.structs import asdict
 
 from pipeline.cli.text import table, when
-from pipeline.publish.publication import Publication, directory, not_mounted, publication
+from pipeline.publish.publication import Publication, not_mounted, publication
+from pipeline.publish.record import present_directory
 from pipeline.recipe.model import Site
 from pipeline.store.records import Version
 from pipeline.store.store import Store
@@ -85,6 +86,7 @@ def _place(row: Row) -> str:
 def _row(site: Site, store: Store, version: Version, published: Publication, lost: tuple[Path, ...]) -> Row:
     number = version.number
     verification = store.versions.verification(version)
+    place = present_directory(site, published, version.image, number)
     return Row(
         version=version.label,
         created=version.created,
@@ -92,7 +94,7 @@ def _row(site: Site, store: Store, version: Version, published: Publication, los
         packages=len(version.packages),
         verified=None if verification is None else verification.passed,
         directory=number in published.directories,
-        mounted=number in published.directories and directory(site, version.image, number) not in lost,
+        mounted=number in published.directories and place not in lost,
         current=number == published.current,
         tree=version.tree,
     )

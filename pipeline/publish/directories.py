@@ -61,9 +61,9 @@ def appear(site: Site, store: Store, version: Version, now: Publication) -> Publ
     """Make the directory of ``version`` be there, in the way that ``how`` says, and remember it."""
     mode = how(site, now, version.image, version.number)
     if mode is None:
-        return now
+        return now.placed(site)
     target = directory(site, version.image, version.number)
-    after = now.having(version.number, mode)
+    after = now.having(version.number, mode).placed(site)
     remember(store, version.image, after)
     # Stopped here: the next publish (what was to be mounted: the next restore) makes it.
     try:
@@ -88,6 +88,8 @@ def edits(store: Store, target: Path) -> Path:
 
 def sweep(site: Site, image: str) -> None:
     """Remove what killed processes left half copied or half removed. The image's lock must be held."""
+    if not site.images.is_dir():
+        return
     half = re.compile(re.escape(f".{image}-") + r"[0-9]+\.tree")
     for name in os.listdir(site.images):
         if half.fullmatch(name):
@@ -143,4 +145,5 @@ def disappear(target: Path, mode: str) -> None:
         # Stopped after the rename: the next sweep removes the rest.
         target.rename(_beside(target))
         remove_tree(_beside(target))
-    sync_directory(target.parent.resolve())
+    if target.parent.is_dir():  # somebody may have taken all of it away
+        sync_directory(target.parent.resolve())

@@ -9,7 +9,7 @@ import msgspec
 from pipeline.errors import PipelineError, UnverifiedError
 from pipeline.publish.directories import appear, how, sweep
 from pipeline.publish.link import pointed_to, turn
-from pipeline.publish.record import Publication, directory, publication, remember
+from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
@@ -47,7 +47,7 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     """What ``publish`` would do now, with the errors that it would end with before changing anything."""
     if not unverified:
         _require_verified(store, version)
-    now = publication(store, version.image).following(pointed_to(site, version.image))
+    now = publication_here(site, store, version.image).following(pointed_to(site, version.image))
     return _change(site, version, now, now.turned_to(version.number))
 
 
@@ -69,7 +69,7 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
 
 def planned_rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
     """What ``rollback`` would do now, with the errors that it would end with before changing anything."""
-    record, pointed = publication(store, image), pointed_to(site, image)
+    record, pointed = publication_here(site, store, image), pointed_to(site, image)
     now = record.following(pointed)
     if to is None and pointed == record.previous and record.intended == record.turned_back().history:
         now = record  # this rollback was killed before it was remembered: it is finished

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish.directories import OVERLAY, appear
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.mounted import is_mounted
-from pipeline.publish.record import directory, publication, remember
+from pipeline.publish.record import (
+    directory,
+    present_directory,
+    publication,
+    publication_here,
+    remember,
+)
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
@@ -16,12 +23,16 @@ from pipeline.store.store import Store
 
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
     """The directories that were published by mounting and are not mounted now."""
-    return tuple(
-        target
-        for image in store.versions.images()
-        for number, mode in sorted(publication(store, image).directories.items())
-        if mode == OVERLAY and not is_mounted(target := directory(site, image, number))
-    )
+    return tuple(target for _, _, target in _by_mounting(site, store) if not is_mounted(target))
+
+
+def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
+    """(image, number, directory) of what was published by mounting."""
+    for image in store.versions.images():
+        now = publication(store, image)
+        for number, mode in sorted(now.directories.items()):
+            if mode == OVERLAY:
+                yield image, number, present_directory(site, now, image, number)
 
 
 def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
@@ -66,7 +77,7 @@ def _recorded(store: Store, image: str, problems: list[Problem]) -> list[int]:
 def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
     target = directory(site, image, number)
     with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be mounted", target):
-        now = publication(store, image)
+        now = publication_here(site, store, image)
         if now.directories.get(number) != OVERLAY or is_mounted(target):
             return []
         site.images.mkdir(parents=True, exist_ok=True)
@@ -76,7 +87,7 @@ def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
 
 def _turn(site: Site, store: Store, image: str) -> None:
     with store.lock(f"publish-{image}"), told(f"the link of {image} cannot be turned", site.images):
-        record = publication(store, image)
+        record = publication_here(site, store, image)
         if record.current is None and not record.intended:
             return  # unpublished; whatever link is left waits for the next unpublish
         now = record.following(pointed_to(site, image))

@@ -117,12 +117,14 @@ def _lines(
 
 def _edits(site: Site, store: Store, version: Version, place: Path | None) -> list[str]:
     """What nodes get beside the version, and what its tests have not seen."""
-    from pipeline.publish.restoring import hand_edits, not_mounted
+    from pipeline.publish.restoring import hand_edits, not_mounted, outdated
 
     found = hand_edits(store, version.image, version.number)
     lines = ["", f"edited by hand in {place}:", *(f"  {path}" for path in found)] if found else []
     if place is not None and place in not_mounted(site, store):
         lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
+    if place is not None and place in outdated(site, store):
+        lines += ["", f"{place} is MOUNTED OF LAYERS THAT ARE GONE: run pipeline publish --restore"]
     return lines
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish import mounted
+from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
 from pipeline.publish.record import Publication, directory, remember
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import remove_tree, sync_directory
@@ -20,14 +21,15 @@ from pipeline.store.store import Store
 OVERLAY = "overlay"
 
 
-def how(site: Site, now: Publication, image: str, number: int) -> str | None:
+def how(site: Site, store: Store, now: Publication, image: str, number: int) -> str | None:
     """How the directory of a version has to be made (``overlay``, ``copy``); None when it is there.
 
+    One that is mounted of layers that are gone by now has to be mounted again.
     Raises ``PipelineError`` when something else has its name.
     """
     target, mode = directory(site, image, number), now.directories.get(number)
     if mode == OVERLAY and mounted.is_mounted(target):
-        return None
+        return OVERLAY if is_outdated(store, edits(store, target)) else None
     if mode not in (None, OVERLAY) and target.is_dir() and not target.is_symlink():
         return None
     _refuse_foreign(target)
@@ -59,10 +61,13 @@ def _refuse_foreign(target: Path) -> None:
 
 def appear(site: Site, store: Store, version: Version, now: Publication) -> Publication:
     """Make the directory of ``version`` be there, in the way that ``how`` says, and remember it."""
-    mode = how(site, now, version.image, version.number)
+    mode = how(site, store, now, version.image, version.number)
     if mode is None:
         return now.placed(site)
     target = directory(site, version.image, version.number)
+    require_layers(store, version)
+    if mode == OVERLAY and mounted.is_mounted(target):
+        _unmount(target)
     after = now.having(version.number, mode).placed(site)
     remember(store, version.image, after)
     # Stopped here: the next publish (what was to be mounted: the next restore) makes it.
@@ -70,6 +75,7 @@ def appear(site: Site, store: Store, version: Version, now: Publication) -> Publ
         if mode == OVERLAY:
             target.mkdir(exist_ok=True)
             trees = [store.layer_tree(name) for name in version.layers]
+            remember_lowers(store, version.layers, edits(store, target))
             mounted.mount_version(version.label, trees, edits(store, target), target)
         else:
             _copy(store, version, target)
@@ -125,6 +131,15 @@ def _busy(target: Path) -> Problem:
     )
 
 
+def _unmount(target: Path) -> None:
+    try:
+        mounted.unmount(target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise PipelineError([_busy(target)]) from None
+
+
 def disappear(target: Path, mode: str) -> None:
     """Take a directory away; what was there no more is no error.
 
@@ -132,12 +147,7 @@ def disappear(target: Path, mode: str) -> None:
     """
     if mode == OVERLAY:
         if mounted.is_mounted(target):
-            try:
-                mounted.unmount(target)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                raise PipelineError([_busy(target)]) from None
+            _unmount(target)
         if target.is_dir():
             target.rmdir()
     elif os.path.lexists(target):

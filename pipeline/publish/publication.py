@@ -48,7 +48,7 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     if not unverified:
         _require_verified(store, version)
     now = publication_here(site, store, version.image).following(pointed_to(site, version.image))
-    return _change(site, version, now, now.turned_to(version.number))
+    return _change(site, store, version, now, now.turned_to(version.number))
 
 
 def publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Path:
@@ -84,7 +84,7 @@ def planned_rollback(site: Site, store: Store, image: str, to: int | None = None
     version = store.versions.resolve(f"{image}@{number}")
     if number not in now.history:
         _require_verified(store, version)
-    return _change(site, version, now, now.turned_back() if to is None else now.turned_to(number))
+    return _change(site, store, version, now, now.turned_back() if to is None else now.turned_to(number))
 
 
 def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
@@ -99,8 +99,8 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
     return change
 
 
-def _change(site: Site, version: Version, now: Publication, after: Publication) -> Change:
-    makes = how(site, now, version.image, version.number)
+def _change(site: Site, store: Store, version: Version, now: Publication, after: Publication) -> Change:
+    makes = how(site, store, now, version.image, version.number)
     place = directory(site, version.image, version.number)
     return Change(version=version, directory=place, makes=makes, now=now, after=after)
 

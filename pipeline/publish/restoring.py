@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.publish.directories import OVERLAY, appear
+from pipeline.publish.directories import OVERLAY, appear, edits, how
 from pipeline.publish.link import pointed_to, turn
+from pipeline.publish.lowers import is_outdated
 from pipeline.publish.mounted import is_mounted
 from pipeline.publish.record import (
     directory,
@@ -24,6 +25,15 @@ from pipeline.store.store import Store
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
     """The directories that were published by mounting and are not mounted now."""
     return tuple(target for _, _, target in _by_mounting(site, store) if not is_mounted(target))
+
+
+def outdated(site: Site, store: Store) -> tuple[Path, ...]:
+    """The directories that are mounted of layers that have been removed, or made again, since."""
+    return tuple(
+        target
+        for _, _, target in _by_mounting(site, store)
+        if is_mounted(target) and is_outdated(store, edits(store, target))
+    )
 
 
 def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
@@ -45,8 +55,9 @@ def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
 def restore(site: Site, store: Store) -> tuple[Path, ...]:
     """Mount everything again that was published by mounting, and return what was mounted.
 
-    What a killed publish or rollback left undone is done as well. One image that cannot be mounted does not
-    keep the others from it: ``PipelineError`` tells of all that failed, at the end.
+    What is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone
+    is done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError``
+    tells of all that failed, at the end.
     """
     done: list[Path] = []
     problems: list[Problem] = []
@@ -78,7 +89,9 @@ def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
     target = directory(site, image, number)
     with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be mounted", target):
         now = publication_here(site, store, image)
-        if now.directories.get(number) != OVERLAY or is_mounted(target):
+        if now.directories.get(number) != OVERLAY:
+            return []
+        if how(site, store, now, image, number) is None:
             return []
         site.images.mkdir(parents=True, exist_ok=True)
         appear(site, store, store.versions.resolve(f"{image}@{number}"), now)

@@ -86,3 +86,20 @@ def test_it_stays_as_it_is_while_it_is_in_use_or_a_layer_is_missing(place: Place
         with pytest.raises(PipelineError, match=missing):
             act()
     assert (target / "upper").exists()
+
+
+def test_fsck_says_how_a_layer_that_is_mounted_is_made_again(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, _ = published(place)
+    other = place.of_layers(version.layers[:1], image="apps")
+    publish(place.site, place.store, place.of_layers(version.layers))
+    publish(place.site, place.store, version)
+    (place.store.layer_tree(version.layers[0]) / "extra").touch()
+    main(["fsck", "--site", str(place.site.file)])
+    layer = place.store.path / "layers" / version.layers[0]
+    assert (
+        f"{other.label}, web@1, web@2 stand on it; web@2, web@1 are mounted: unpublish, remove it, build and "
+        f"publish again: pipeline unpublish web && rm -r {layer} && pipeline build --no-publish web && "
+        "pipeline publish web@2 && pipeline publish web@1\n"
+    ) in capsys.readouterr().out

@@ -80,16 +80,17 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 def publication(store: Store, image: str) -> Publication:
     """What is published of ``image``."""
-    return read(_record(store, image), Publication) or Publication()
+    return read(record_file(store, image), Publication) or Publication()
 
 
 def remember(store: Store, image: str, now: Publication) -> None:
     """Write ``now`` down, on the disk when this returns."""
     if now != publication(store, image):
-        write_whole(_record(store, image), msgspec.json.encode(now))
+        write_whole(record_file(store, image), msgspec.json.encode(now))
 
 
-def _record(store: Store, image: str) -> Path:
+def record_file(store: Store, image: str) -> Path:
+    """Where it is remembered."""
     return store.path / "images" / image / "published.json"
 
 

@@ -275,3 +275,41 @@ def test_publishing_in_the_namespace_of_the_machine_is_seen_by_other_processes(t
     finally:
         unpublish(place.site, place.store, "web", None)
     assert not [point for point in mount_points() if point.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize("mode", ["overlay", "copy"])
+@pytest.mark.parametrize("damage", ["{", '{"history": "one"}', ""])
+def test_fsck_finds_a_damaged_record_of_publications_and_its_remedy_works(
+    tmp_path: Path, mode: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with private_mounts():
+        place = make_place(tmp_path / "it's", mode)
+        for text in ("one", "two"):
+            publish(place.site, place.store, place.version(says(text)))
+        record = place.store.path / "images/web/published.json"
+        record.write_text(damage)
+        assert "pipeline fsck" in command(place, capsys, "publish", "web")[2]
+        code, found, _ = command(place, capsys, "fsck")
+        assert isinstance(found, dict)
+        (problem,) = found["problems"]
+        assert (code, problem["where"]) == (1, str(record))
+        assert "the file is damaged" in problem["message"]
+        subprocess.run(problem["hint"].split(": ", 1)[1], shell=True, check=True)
+        assert command(place, capsys, "fsck")[0] == 0
+        publish(place.site, place.store, place.version(says("three")))
+        assert (motd(place), motd(place, "web-1")) == ("three", "one")
+        assert publication(place.store, "web").history == (2, 3)
+        unpublish(place.site, place.store, "web", None)
+        assert os.listdir(place.site.images) == []
+
+
+def test_fsck_says_to_remove_a_damaged_record_when_nothing_is_published(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.version(says("one"))
+    record = place.store.path / "images/web/published.json"
+    record.mkdir()
+    assert main(["fsck", "--site", str(place.site.file)]) == 1
+    assert f"nothing of web is in {place.site.images}; remove the file: rm -r {record}\n" in (
+        capsys.readouterr().out
+    )

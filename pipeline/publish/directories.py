@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError, Problem
 from pipeline.publish import mounted
 from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
 from pipeline.publish.record import Publication, directory, remember
+from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import remove_tree, sync_directory
 from pipeline.store.records import Version
@@ -117,8 +118,12 @@ def _copy(store: Store, version: Version, target: Path) -> None:
 
 
 def refuse_busy(targets: Sequence[Path]) -> None:
-    """Raise ``PipelineError`` with every mounted directory of ``targets`` that is in use."""
-    problems = [_busy(target) for target in targets if mounted.is_mounted(target) and mounted.is_busy(target)]
+    """Raise ``PipelineError`` with every directory of ``targets`` that is in use."""
+    problems = [
+        _busy(target)
+        for target in targets
+        if (mounted.is_busy(target) if mounted.is_mounted(target) else is_used(target))
+    ]
     if problems:
         raise PipelineError(problems)
 
@@ -127,7 +132,7 @@ def _busy(target: Path) -> Problem:
     return Problem(
         f"{target} is in use, and stays published",
         hint="end the programs that the command below shows",
-        command=f"fuser -vm {target}",
+        command=f"fuser -vm {target}" if mounted.is_mounted(target) else f"lsof +D {target}",
     )
 
 

@@ -102,6 +102,20 @@ def test_what_is_in_use_stays_published(place: Place) -> None:
     assert os.listdir(place.site.images) == []
 
 
+def test_a_copy_that_is_in_use_stays_published(tmp_path: Path) -> None:
+    place = make_place(tmp_path, "copy")
+    for text in ("one", "two"):
+        publish(place.site, place.store, place.version(says(text)))
+    target = place.site.images / "web-1"
+    with subprocess.Popen(["cat"], cwd=target / "etc", stdin=subprocess.PIPE):
+        for number in (1, None):
+            with pytest.raises(PipelineError, match=rf"web-1 is in use[^$]*lsof \+D {target}"):
+                unpublish(place.site, place.store, "web", number)
+        assert (motd(place), motd(place, "web-1")) == ("two", "one")
+    unpublish(place.site, place.store, "web", None)
+    assert os.listdir(place.site.images) == []
+
+
 def test_looking_whether_a_directory_is_in_use_never_unmounts_it(place: Place) -> None:
     target = publish(place.site, place.store, place.version(says("one")))
     with pytest.raises(OSError, match="temporarily unavailable"):

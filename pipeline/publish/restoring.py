@@ -20,6 +20,7 @@ from pipeline.publish.record import (
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
+from pipeline.store.tree import readable
 
 
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
@@ -46,10 +47,13 @@ def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
 
 
 def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
-    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out."""
+    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out.
+
+    They are written as manifests write them (``readable``).
+    """
     upper = store.path / "published" / f"{image}-{number}" / "upper"
     found = (path for path in upper.rglob("*") if path.is_symlink() or not path.is_dir())
-    return tuple(sorted(f"/{path.relative_to(upper)}" for path in found))
+    return tuple(sorted("/" + readable(bytes(path.relative_to(upper))) for path in found))
 
 
 def restore(site: Site, store: Store) -> tuple[Path, ...]:

@@ -221,6 +221,17 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     assert motd(place) == "one"
 
 
+def test_hand_edits_of_any_name_are_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    target = publish(place.site, place.store, place.version(says("one")))
+    Path(os.fsdecode(bytes(target) + b"/caf\xe9\\")).touch()
+    code, found, err = command(place, capsys, "show", "web")
+    assert (code, err) == (0, "")
+    assert isinstance(found, dict)
+    assert found["hand_edits"] == ["/caf\\xe9\\\\"]
+    assert main(["show", "web", "--site", str(place.site.file)]) == 0
+    assert "  /caf\\xe9\\\\\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -30,15 +30,13 @@ class Remedies:
             return f"{using}remove it, and the next build makes it again: {remove}"
         images = list(dict.fromkeys(label.partition("@")[0] for label in shown))
         images_of = [label for label in self._mounted if label.partition("@")[0] in images]
-        steps = [
-            *(f"pipeline unpublish {image}" for image in images),
-            remove,
-            f"pipeline build --no-publish {' '.join(images)}",
-            *(f"pipeline publish {label}" for label in images_of),
-        ]
+        away = " && ".join((*(f"pipeline unpublish {image}" for image in images), remove))
+        make = f"pipeline build --no-publish {' '.join(images)}"
+        # Whatever the build's tests say of the newest version, these have been published before.
+        back = "; ".join(f"pipeline publish {label}" for label in images_of)
         return (
             f"{using}{_list(shown)} {'is' if len(shown) == 1 else 'are'} mounted: unpublish, "
-            f"remove it, build and publish again: {' && '.join(steps)}"
+            f"remove it, build and publish again: {away} && {make}; {back}"
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.build.releasing import Held, directories, held, newest, release
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer
+from pipeline.publish.record import require_here
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Recipe, Site
 from pipeline.sources import lock as locks
@@ -70,6 +71,8 @@ def collect(
 
 def held_back(site: Site, store: Store, keep: int | None, *, unpublish: bool = False) -> tuple[Held, ...]:
     """The versions that ``keep`` alone would remove, and that stay because they are published."""
+    if unpublish:
+        require_here(site, store, store.versions.images())
     return tuple(
         each
         for image in store.versions.images()

@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.publish.directories import OVERLAY
 from pipeline.publish.link import link, pointed_to
-from pipeline.publish.record import Publication, directory, publication
+from pipeline.publish.record import Publication, present_directory, publication
 from pipeline.publish.unpublishing import take_down
 from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
@@ -47,7 +47,7 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
     published = {*now.history, *now.directories, *now.intended}
     found = []
     for number in sorted(set(store.versions.numbers(image)) - set(newest(store, image, keep))):
-        place = directory(site, image, number)
+        place = present_directory(site, now, image, number)
         if number in published or os.path.lexists(place):
             release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"
             reason = _reason(site, now, image, number, place, release)
@@ -76,9 +76,10 @@ def _reason(
 def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterator[Removal]:
     """The published directories of ``versions``, which go."""
     for version in versions:
-        mode = publication(store, version.image).directories.get(version.number)
+        now = publication(store, version.image)
+        mode = now.directories.get(version.number)
         if mode is not None:
-            place = directory(site, version.image, version.number)
+            place = present_directory(site, now, version.image, version.number)
             size = size_of(place) if mode != OVERLAY and place.is_dir() else 0
             why = "nobody uses it, and its version goes"
             yield Removal(kind="directory", name=place.name, path=str(place), bytes=size, why=why)

@@ -227,6 +227,7 @@ def _standing(
     """A root in whose first process ``work`` runs, with one end of a connection and the environment of
     programs; yields the other end, the kernel and the shims. When the block is left by an exception, all in
     the root is ended."""
+    _require_layers(spec)
     ours, theirs = socket.socketpair()
 
     def inside() -> None:
@@ -256,6 +257,16 @@ def _standing(
             raise
         finally:
             processes.wait(keeper)
+
+
+def _require_layers(spec: RootSpec) -> None:
+    """Raise ``PipelineError`` with every layer that is not there: that is no fault of this machine."""
+    missing = [layer for layer in spec.layers if not layer.is_dir()]
+    if missing:
+        raise PipelineError(
+            Problem("a layer of the image is missing", str(layer), command="pipeline fsck")
+            for layer in missing
+        )
 
 
 @contextmanager

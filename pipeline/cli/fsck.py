@@ -15,13 +15,18 @@ def run(options: argparse.Namespace) -> int:
 
     from pipeline.build.session import require_root
     from pipeline.cli.progress import PlainLog
+    from pipeline.publish.checking import check_publications, mounted_versions
     from pipeline.recipe.site import load_site
     from pipeline.store.check import check
     from pipeline.store.store import Store
 
     require_root()
-    store = Store.open(load_site(options.site).store, create=False)
-    problems = check(store, PlainLog(sys.stderr, verbose=False))
+    site = load_site(options.site)
+    store = Store.open(site.store, create=False)
+    problems = (
+        *check_publications(site, store),
+        *check(store, PlainLog(sys.stderr, verbose=False), mounted_versions(store)),
+    )
     layers = len(store.layers())
     if options.json:
         document = {"layers": layers, "problems": problems}

@@ -75,9 +75,9 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
 
 
 def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:
-    from pipeline.publish.restoring import not_mounted, restore
+    from pipeline.publish.restoring import not_mounted, outdated, restore
 
-    places = not_mounted(site, store) if options.dry_run else restore(site, store)
+    places = (*not_mounted(site, store), *outdated(site, store)) if options.dry_run else restore(site, store)
     if options.json:
         print(json.dumps({"mounted": [str(place) for place in places], "dry_run": options.dry_run}))
     else:

@@ -23,7 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
-    from pipeline.publish.publication import directory, publication
+    from pipeline.publish.publication import publication
+    from pipeline.publish.record import present_directory
     from pipeline.publish.restoring import hand_edits, not_mounted
     from pipeline.recipe.site import load_site
     from pipeline.sources.lock import read as read_lock
@@ -43,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
     sources = lock.sources if lock is not None else ()
     published = publication(store, version.image)
     place = (
-        directory(site, version.image, version.number) if version.number in published.directories else None
+        present_directory(site, published, version.image, version.number)
+        if version.number in published.directories
+        else None
     )
     if options.json:
         document = {
@@ -114,12 +117,14 @@ def _lines(
 
 def _edits(site: Site, store: Store, version: Version, place: Path | None) -> list[str]:
     """What nodes get beside the version, and what its tests have not seen."""
-    from pipeline.publish.restoring import hand_edits, not_mounted
+    from pipeline.publish.restoring import hand_edits, not_mounted, outdated
 
     found = hand_edits(store, version.image, version.number)
     lines = ["", f"edited by hand in {place}:", *(f"  {path}" for path in found)] if found else []
     if place is not None and place in not_mounted(site, store):
         lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
+    if place is not None and place in outdated(site, store):
+        lines += ["", f"{place} is MOUNTED OF LAYERS THAT ARE GONE: run pipeline publish --restore"]
     return lines
 
 

@@ -10,7 +10,9 @@ import msgspec
 from msgspec.structs import asdict
 
 from pipeline.cli.text import table, when
-from pipeline.publish.publication import Publication, directory, not_mounted, publication
+from pipeline.publish.publication import Publication, not_mounted, publication
+from pipeline.publish.record import present_directory
+from pipeline.publish.restoring import outdated
 from pipeline.recipe.model import Site
 from pipeline.store.records import Version
 from pipeline.store.store import Store
@@ -18,7 +20,8 @@ from pipeline.store.store import Store
 
 class Row(msgspec.Struct, frozen=True):
     """A version in the list. ``verified`` is None when it has not been tested; ``directory`` says whether it
-    has one, ``mounted`` whether what is in it can be seen, ``current`` whether the image's link points to it.
+    has one, ``mounted`` whether what is in it can be seen, ``outdated`` whether it is mounted of layers that
+    are gone, ``current`` whether the image's link points to it.
     """
 
     version: str
@@ -28,6 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     verified: bool | None
     directory: bool
     mounted: bool
+    outdated: bool
     current: bool
     tree: str
 
@@ -51,9 +55,9 @@ def run(options: argparse.Namespace) -> int:
             hint=f"there are versions of {', '.join(known) or 'no image'}",
             command=f"pipeline build {unknown[0]}",
         )
-    lost = not_mounted(site, store)
+    lost, old = not_mounted(site, store), outdated(site, store)
     rows = [
-        _row(site, store, version, publication(store, image), lost)
+        _row(site, store, version, publication(store, image), lost, old)
         for image in options.images or known
         for version in store.versions.all(image)
     ]
@@ -79,12 +83,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _place(row: Row) -> str:
     where = "published" if row.current else "kept" if row.directory else ""
-    return where if row.mounted or not where else f"{where}, NOT MOUNTED: pipeline publish --restore"
+    if not where or (row.mounted and not row.outdated):
+        return where
+    wrong = "MOUNTED OF LAYERS THAT ARE GONE" if row.outdated else "NOT MOUNTED"
+    return f"{where}, {wrong}: pipeline publish --restore"
 
 
-def _row(site: Site, store: Store, version: Version, published: Publication, lost: tuple[Path, ...]) -> Row:
+def _row(
+    site: Site,
+    store: Store,
+    version: Version,
+    published: Publication,
+    lost: tuple[Path, ...],
+    old: tuple[Path, ...],
+) -> Row:
     number = version.number
     verification = store.versions.verification(version)
+    place = present_directory(site, published, version.image, number)
     return Row(
         version=version.label,
         created=version.created,
@@ -92,7 +107,8 @@ def _row(site: Site, store: Store, version: Version, published: Publication, los
         packages=len(version.packages),
         verified=None if verification is None else verification.passed,
         directory=number in published.directories,
-        mounted=number in published.directories and directory(site, version.image, number) not in lost,
+        mounted=number in published.directories and place not in lost,
+        outdated=number in published.directories and place in old,
         current=number == published.current,
         tree=version.tree,
     )

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish import mounted
+from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
 from pipeline.publish.record import Publication, directory, remember
+from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import remove_tree, sync_directory
 from pipeline.store.records import Version
@@ -20,14 +22,15 @@ from pipeline.store.store import Store
 OVERLAY = "overlay"
 
 
-def how(site: Site, now: Publication, image: str, number: int) -> str | None:
+def how(site: Site, store: Store, now: Publication, image: str, number: int) -> str | None:
     """How the directory of a version has to be made (``overlay``, ``copy``); None when it is there.
 
+    One that is mounted of layers that are gone by now has to be mounted again.
     Raises ``PipelineError`` when something else has its name.
     """
     target, mode = directory(site, image, number), now.directories.get(number)
     if mode == OVERLAY and mounted.is_mounted(target):
-        return None
+        return OVERLAY if is_outdated(store, edits(store, target)) else None
     if mode not in (None, OVERLAY) and target.is_dir() and not target.is_symlink():
         return None
     _refuse_foreign(target)
@@ -59,17 +62,21 @@ def _refuse_foreign(target: Path) -> None:
 
 def appear(site: Site, store: Store, version: Version, now: Publication) -> Publication:
     """Make the directory of ``version`` be there, in the way that ``how`` says, and remember it."""
-    mode = how(site, now, version.image, version.number)
+    mode = how(site, store, now, version.image, version.number)
     if mode is None:
-        return now
+        return now.placed(site)
     target = directory(site, version.image, version.number)
-    after = now.having(version.number, mode)
+    require_layers(store, version)
+    if mode == OVERLAY and mounted.is_mounted(target):
+        _unmount(target)
+    after = now.having(version.number, mode).placed(site)
     remember(store, version.image, after)
     # Stopped here: the next publish (what was to be mounted: the next restore) makes it.
     try:
         if mode == OVERLAY:
             target.mkdir(exist_ok=True)
             trees = [store.layer_tree(name) for name in version.layers]
+            remember_lowers(store, version.layers, edits(store, target))
             mounted.mount_version(version.label, trees, edits(store, target), target)
         else:
             _copy(store, version, target)
@@ -88,6 +95,8 @@ def edits(store: Store, target: Path) -> Path:
 
 def sweep(site: Site, image: str) -> None:
     """Remove what killed processes left half copied or half removed. The image's lock must be held."""
+    if not site.images.is_dir():
+        return
     half = re.compile(re.escape(f".{image}-") + r"[0-9]+\.tree")
     for name in os.listdir(site.images):
         if half.fullmatch(name):
@@ -109,8 +118,12 @@ def _copy(store: Store, version: Version, target: Path) -> None:
 
 
 def refuse_busy(targets: Sequence[Path]) -> None:
-    """Raise ``PipelineError`` with every mounted directory of ``targets`` that is in use."""
-    problems = [_busy(target) for target in targets if mounted.is_mounted(target) and mounted.is_busy(target)]
+    """Raise ``PipelineError`` with every directory of ``targets`` that is in use."""
+    problems = [
+        _busy(target)
+        for target in targets
+        if (mounted.is_busy(target) if mounted.is_mounted(target) else is_used(target))
+    ]
     if problems:
         raise PipelineError(problems)
 
@@ -119,8 +132,17 @@ def _busy(target: Path) -> Problem:
     return Problem(
         f"{target} is in use, and stays published",
         hint="end the programs that the command below shows",
-        command=f"fuser -vm {target}",
+        command=f"fuser -vm {target}" if mounted.is_mounted(target) else f"lsof +D {target}",
     )
+
+
+def _unmount(target: Path) -> None:
+    try:
+        mounted.unmount(target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise PipelineError([_busy(target)]) from None
 
 
 def disappear(target: Path, mode: str) -> None:
@@ -130,12 +152,7 @@ def disappear(target: Path, mode: str) -> None:
     """
     if mode == OVERLAY:
         if mounted.is_mounted(target):
-            try:
-                mounted.unmount(target)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                raise PipelineError([_busy(target)]) from None
+            _unmount(target)
         if target.is_dir():
             target.rmdir()
     elif os.path.lexists(target):
@@ -143,4 +160,5 @@ def disappear(target: Path, mode: str) -> None:
         # Stopped after the rename: the next sweep removes the rest.
         target.rename(_beside(target))
         remove_tree(_beside(target))
-    sync_directory(target.parent.resolve())
+    if target.parent.is_dir():  # somebody may have taken all of it away
+        sync_directory(target.parent.resolve())

@@ -56,5 +56,6 @@ def turn(site: Site, image: str, number: int) -> None:
 
 def take_away(site: Site, image: str) -> None:
     """Remove the link."""
-    link(site, image).unlink(missing_ok=True)
-    sync_directory(site.images.resolve())
+    if site.images.is_dir():  # somebody may have taken all of it away
+        link(site, image).unlink(missing_ok=True)
+        sync_directory(site.images.resolve())

@@ -9,7 +9,7 @@ import msgspec
 from pipeline.errors import PipelineError, UnverifiedError
 from pipeline.publish.directories import appear, how, sweep
 from pipeline.publish.link import pointed_to, turn
-from pipeline.publish.record import Publication, directory, publication, remember
+from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
@@ -47,8 +47,8 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     """What ``publish`` would do now, with the errors that it would end with before changing anything."""
     if not unverified:
         _require_verified(store, version)
-    now = publication(store, version.image).following(pointed_to(site, version.image))
-    return _change(site, version, now, now.turned_to(version.number))
+    now = publication_here(site, store, version.image).following(pointed_to(site, version.image))
+    return _change(site, store, version, now, now.turned_to(version.number))
 
 
 def publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Path:
@@ -69,7 +69,7 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
 
 def planned_rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
     """What ``rollback`` would do now, with the errors that it would end with before changing anything."""
-    record, pointed = publication(store, image), pointed_to(site, image)
+    record, pointed = publication_here(site, store, image), pointed_to(site, image)
     now = record.following(pointed)
     if to is None and pointed == record.previous and record.intended == record.turned_back().history:
         now = record  # this rollback was killed before it was remembered: it is finished
@@ -84,7 +84,7 @@ def planned_rollback(site: Site, store: Store, image: str, to: int | None = None
     version = store.versions.resolve(f"{image}@{number}")
     if number not in now.history:
         _require_verified(store, version)
-    return _change(site, version, now, now.turned_back() if to is None else now.turned_to(number))
+    return _change(site, store, version, now, now.turned_back() if to is None else now.turned_to(number))
 
 
 def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Change:
@@ -99,8 +99,8 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
     return change
 
 
-def _change(site: Site, version: Version, now: Publication, after: Publication) -> Change:
-    makes = how(site, now, version.image, version.number)
+def _change(site: Site, store: Store, version: Version, now: Publication, after: Publication) -> Change:
+    makes = how(site, store, now, version.image, version.number)
     place = directory(site, version.image, version.number)
     return Change(version=version, directory=place, makes=makes, now=now, after=after)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import write_whole
 from pipeline.store.records import read
@@ -18,12 +21,14 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     ``directories`` maps the number of each version that has a directory to how (``overlay`` or ``copy``).
     ``history`` are the numbers that ``IMAGES/NAME`` has pointed to, each once, the present one last;
     rollback takes it away. ``intended`` is the history that holds once the link points to its last: written
-    before the link is turned, empty when no turn is going on.
+    before the link is turned, empty when no turn is going on. ``images`` is the directory, without links,
+    that they and ``IMAGES/NAME`` are in; empty in records of old releases: the site's.
     """
 
     history: tuple[int, ...] = ()
     directories: dict[int, str] = {}
     intended: tuple[int, ...] = ()
+    images: str = ""
 
     @property
     def current(self) -> int | None:
@@ -50,10 +55,16 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
     def lacking(self, number: int) -> Publication:
         """Without a directory for ``number``."""
-        return Publication(
+        return msgspec.structs.replace(
+            self,
             history=tuple(each for each in self.history if each != number),
             directories={each: mode for each, mode in self.directories.items() if each != number},
+            intended=(),
         )
+
+    def placed(self, site: Site) -> Publication:
+        """With its directories in the images directory of ``site``."""
+        return msgspec.structs.replace(self, images=os.path.realpath(site.images))
 
     def following(self, pointed: int | None) -> Publication:
         """As it is when the link points to ``pointed``: a publish or rollback may have been killed
@@ -69,19 +80,66 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 def publication(store: Store, image: str) -> Publication:
     """What is published of ``image``."""
-    return read(_record(store, image), Publication) or Publication()
+    return read(record_file(store, image), Publication) or Publication()
 
 
 def remember(store: Store, image: str, now: Publication) -> None:
     """Write ``now`` down, on the disk when this returns."""
     if now != publication(store, image):
-        write_whole(_record(store, image), msgspec.json.encode(now))
+        write_whole(record_file(store, image), msgspec.json.encode(now))
 
 
-def _record(store: Store, image: str) -> Path:
+def record_file(store: Store, image: str) -> Path:
+    """Where it is remembered."""
     return store.path / "images" / image / "published.json"
 
 
 def directory(site: Site, image: str, number: int) -> Path:
-    """Where a version appears."""
+    """Where a version appears when it is published."""
     return site.images / f"{image}-{number}"
+
+
+def present_directory(site: Site, now: Publication, image: str, number: int) -> Path:
+    """Where a version appears that ``now`` has a directory for."""
+    return (_elsewhere(site, now, image) or site.images) / f"{image}-{number}"
+
+
+def _elsewhere(site: Site, now: Publication, image: str) -> Path | None:
+    """Where the directories of ``image`` are when the site names another place by now.
+
+    None also when nothing is there any more: somebody moved all of it, or the store to another machine.
+    """
+    images = Path(now.images or site.images)
+    if not now.images or now.images == os.path.realpath(site.images):
+        return None
+    there = any(os.path.lexists(images / f"{image}-{number}") for number in now.directories)
+    return images if there else None
+
+
+def publication_here(site: Site, store: Store, image: str) -> Publication:
+    """What is published of ``image``, for those who change it.
+
+    Raises ``PipelineError`` when its directories are not where the site file says.
+    """
+    now = publication(store, image)
+    old = _elsewhere(site, now, image)
+    if old is not None:
+        raise PipelineError(
+            f"{image} is published in {old}, and the site file says images = {str(site.images)!r}",
+            where=str(site.file),
+            hint=f"set images = {str(old)!r} again, unpublish {image}, and change it then",
+            command=f"pipeline unpublish {image}",
+        )
+    return now
+
+
+def require_here(site: Site, store: Store, images: Iterable[str]) -> None:
+    """Raise ``PipelineError`` with all of ``images`` whose directories are not where the site file says."""
+    problems: list[Problem] = []
+    for image in images:
+        try:
+            publication_here(site, store, image)
+        except PipelineError as error:
+            problems += error.problems
+    if problems:
+        raise PipelineError(problems)

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.publish.directories import OVERLAY, appear
+from pipeline.publish.directories import OVERLAY, appear, edits, how
 from pipeline.publish.link import pointed_to, turn
+from pipeline.publish.lowers import is_outdated
 from pipeline.publish.mounted import is_mounted
-from pipeline.publish.record import directory, publication, remember
+from pipeline.publish.record import (
+    directory,
+    present_directory,
+    publication,
+    publication_here,
+    remember,
+)
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
+from pipeline.store.tree import readable
 
 
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
     """The directories that were published by mounting and are not mounted now."""
+    return tuple(target for _, _, target in _by_mounting(site, store) if not is_mounted(target))
+
+
+def outdated(site: Site, store: Store) -> tuple[Path, ...]:
+    """The directories that are mounted of layers that have been removed, or made again, since."""
     return tuple(
         target
-        for image in store.versions.images()
-        for number, mode in sorted(publication(store, image).directories.items())
-        if mode == OVERLAY and not is_mounted(target := directory(site, image, number))
+        for _, _, target in _by_mounting(site, store)
+        if is_mounted(target) and is_outdated(store, edits(store, target))
     )
 
 
+def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
+    """(image, number, directory) of what was published by mounting."""
+    for image in store.versions.images():
+        now = publication(store, image)
+        for number, mode in sorted(now.directories.items()):
+            if mode == OVERLAY:
+                yield image, number, present_directory(site, now, image, number)
+
+
 def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
-    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out."""
+    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out.
+
+    They are written as manifests write them (``readable``).
+    """
     upper = store.path / "published" / f"{image}-{number}" / "upper"
     found = (path for path in upper.rglob("*") if path.is_symlink() or not path.is_dir())
-    return tuple(sorted(f"/{path.relative_to(upper)}" for path in found))
+    return tuple(sorted("/" + readable(bytes(path.relative_to(upper))) for path in found))
 
 
 def restore(site: Site, store: Store) -> tuple[Path, ...]:
     """Mount everything again that was published by mounting, and return what was mounted.
 
-    What a killed publish or rollback left undone is done as well. One image that cannot be mounted does not
-    keep the others from it: ``PipelineError`` tells of all that failed, at the end.
+    What is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone
+    is done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError``
+    tells of all that failed, at the end.
     """
     done: list[Path] = []
     problems: list[Problem] = []
@@ -66,8 +92,10 @@ def _recorded(store: Store, image: str, problems: list[Problem]) -> list[int]:
 def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
     target = directory(site, image, number)
     with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be mounted", target):
-        now = publication(store, image)
-        if now.directories.get(number) != OVERLAY or is_mounted(target):
+        now = publication_here(site, store, image)
+        if now.directories.get(number) != OVERLAY:
+            return []
+        if how(site, store, now, image, number) is None:
             return []
         site.images.mkdir(parents=True, exist_ok=True)
         appear(site, store, store.versions.resolve(f"{image}@{number}"), now)
@@ -76,7 +104,7 @@ def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
 
 def _turn(site: Site, store: Store, image: str) -> None:
     with store.lock(f"publish-{image}"), told(f"the link of {image} cannot be turned", site.images):
-        record = publication(store, image)
+        record = publication_here(site, store, image)
         if record.current is None and not record.intended:
             return  # unpublished; whatever link is left waits for the next unpublish
         now = record.following(pointed_to(site, image))

@@ -10,7 +10,7 @@ import msgspec
 from pipeline.errors import PipelineError
 from pipeline.publish.directories import disappear, refuse_busy, sweep
 from pipeline.publish.link import link, pointed_to, take_away
-from pipeline.publish.record import directory, publication, remember
+from pipeline.publish.record import directory, publication_here, remember
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
@@ -18,7 +18,7 @@ from pipeline.store.store import Store
 
 def planned_unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
     """The directories that ``unpublish`` would take away now, but for those in use."""
-    now = publication(store, image).following(pointed_to(site, image))
+    now = publication_here(site, store, image).following(pointed_to(site, image))
     numbers = sorted(now.directories) if number is None else [number]
     if number is not None and number not in now.directories:
         raise PipelineError(f"{image}@{number} is not published", command=f"pipeline versions {image}")
@@ -42,7 +42,7 @@ def unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple
         if not targets:
             return ()
         refuse_busy(targets)
-        now = publication(store, image).following(pointed_to(site, image))
+        now = publication_here(site, store, image).following(pointed_to(site, image))
         if number is None:
             # Stopped after either: the directories have no link any more; unpublish again takes them away.
             now = msgspec.structs.replace(now, history=())
@@ -60,7 +60,7 @@ def take_down(site: Site, store: Store, image: str, numbers: Iterable[int]) -> N
 
     The image's lock must be held. Raises ``PipelineError`` when a directory is in use.
     """
-    now = publication(store, image)
+    now = publication_here(site, store, image)
     for number in numbers:
         if number in now.directories:
             disappear(directory(site, image, number), now.directories[number])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,20 +18,29 @@ from pipeline.store import hardlinks, manifest
 from pipeline.store.filesystem import DIRECTORY, lock_directory
 from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
+from pipeline.store.remedies import Remedies
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, walk
 
 _RUN = 64
-_REBUILD = "remove it, and the next build makes it again"
 T = TypeVar("T")
 
 
-def check(store: Store, observer: Observer) -> tuple[Problem, ...]:
+def check(store: Store, observer: Observer, mounted: Sequence[str] = ()) -> tuple[Problem, ...]:
     """All that is wrong in the store, each with its path, what was expected, what is there and what to do.
 
-    Contents are read and hashed by two processes. Nothing is changed; a build may run meanwhile.
+    Contents are read and hashed by two processes. Nothing is changed; a build may run meanwhile. ``mounted``
+    are the versions (``NAME@N``) that are published from their layers: those are not to be removed under
+    them.
     """
-    problems = [*_layer_records(store), *_bases(store), *_versions(store), *_failures(store), *_strays(store)]
+    remedies = Remedies(store, mounted)
+    problems = [
+        *_layer_records(store, remedies),
+        *_bases(store),
+        *_versions(store),
+        *_failures(store),
+        *_strays(store),
+    ]
     layers = [name for name in store.layers() if (store.layer_tree(name)).is_dir()]
     downloads = list(_downloads(store))
     done = 0
@@ -44,7 +53,9 @@ def check(store: Store, observer: Observer) -> tuple[Problem, ...]:
 
     turns = Turns()
     try:
-        in_processes(lambda _number, tell: _check_share(store, layers, downloads, turns, tell), heard)
+        in_processes(
+            lambda _number, tell: _check_share(store, remedies, layers, downloads, turns, tell), heard
+        )
     finally:
         turns.close()
     return tuple(sorted(problems, key=lambda problem: problem.where or ""))
@@ -65,11 +76,11 @@ def _record(problems: list[Problem], path: Path, reader: Callable[[Path], T | No
     return found
 
 
-def _layer_records(store: Store) -> list[Problem]:
+def _layer_records(store: Store, remedies: Remedies) -> list[Problem]:
     problems: list[Problem] = []
     for name in store.layers():
         place = store.path / "layers" / name
-        hint = f"{_REBUILD}: rm -r {place}"
+        hint = remedies.of(name)
         layer = _record(problems, place / "layer.json", partial(read, kind=Layer), hint)
         _record(problems, place / "links.json", hardlinks.read_groups, hint)
         digest = _record(problems, place / "manifest.gz", manifest.digest, hint)
@@ -166,12 +177,14 @@ def _downloads(store: Store) -> Iterator[Path]:
             yield path
 
 
-def _check_share(store: Store, layers: list[str], downloads: list[Path], turns: Turns, tell: Tell) -> None:
+def _check_share(
+    store: Store, remedies: Remedies, layers: list[str], downloads: list[Path], turns: Turns, tell: Tell
+) -> None:
     share = Share(turns, _RUN)
     for name in layers:
         tree, listed = store.layer_tree(name), store.layer_manifest(name)
         try:
-            _check_layer(tree, listed, share, tell)
+            _check_layer(tree, listed, remedies.of(name), share, tell)
         except FileNotFoundError as error:
             if not tree.is_dir():
                 continue
@@ -192,8 +205,7 @@ def _check_download(path: Path, tell: Tell) -> None:
     tell(Message(done=path.stat().st_size))
 
 
-def _check_layer(tree: Path, listed: Path, share: Share, tell: Tell) -> None:
-    hint = f"{_REBUILD}: rm -r {tree.parent}"
+def _check_layer(tree: Path, listed: Path, hint: str, share: Share, tell: Tell) -> None:
     root = os.open(tree, DIRECTORY)
     try:
         for item, entry in _beside(walk(root), manifest.read(listed)):

@@ -110,9 +110,18 @@ class Store(msgspec.Struct, frozen=True):
         return self.path / "layers" / name / "manifest.gz"
 
     def layer(self, key: str) -> Layer | None:
-        """The layer of ``key``; None when there is none."""
-        found = self.layer_called(layer_name(key))
-        return found if found is not None and found.key == key else None
+        """The layer of ``key``; None when there is none. One without its tree is a ``PipelineError``."""
+        name = layer_name(key)
+        found = self.layer_called(name)
+        if found is None or found.key != key:
+            return None
+        if not self.layer_tree(name).is_dir() and self.layer_called(name) is not None:  # not just removed
+            raise PipelineError(
+                f"the layer {name} has lost its tree",
+                where=str(self.layer_tree(name)),
+                command="pipeline fsck",
+            )
+        return found
 
     def layer_called(self, name: str) -> Layer | None:
         """The layer of that name; None when there is none."""

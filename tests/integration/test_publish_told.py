@@ -102,6 +102,20 @@ def test_what_is_in_use_stays_published(place: Place) -> None:
     assert os.listdir(place.site.images) == []
 
 
+def test_a_copy_that_is_in_use_stays_published(tmp_path: Path) -> None:
+    place = make_place(tmp_path, "copy")
+    for text in ("one", "two"):
+        publish(place.site, place.store, place.version(says(text)))
+    target = place.site.images / "web-1"
+    with subprocess.Popen(["cat"], cwd=target / "etc", stdin=subprocess.PIPE):
+        for number in (1, None):
+            with pytest.raises(PipelineError, match=rf"web-1 is in use[^$]*lsof \+D {target}"):
+                unpublish(place.site, place.store, "web", number)
+        assert (motd(place), motd(place, "web-1")) == ("two", "one")
+    unpublish(place.site, place.store, "web", None)
+    assert os.listdir(place.site.images) == []
+
+
 def test_looking_whether_a_directory_is_in_use_never_unmounts_it(place: Place) -> None:
     target = publish(place.site, place.store, place.version(says("one")))
     with pytest.raises(OSError, match="temporarily unavailable"):
@@ -207,6 +221,17 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     assert motd(place) == "one"
 
 
+def test_hand_edits_of_any_name_are_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    target = publish(place.site, place.store, place.version(says("one")))
+    Path(os.fsdecode(bytes(target) + b"/caf\xe9\\")).touch()
+    code, found, err = command(place, capsys, "show", "web")
+    assert (code, err) == (0, "")
+    assert isinstance(found, dict)
+    assert found["hand_edits"] == ["/caf\\xe9\\\\"]
+    assert main(["show", "web", "--site", str(place.site.file)]) == 0
+    assert "  /caf\\xe9\\\\\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -275,3 +300,41 @@ def test_publishing_in_the_namespace_of_the_machine_is_seen_by_other_processes(t
     finally:
         unpublish(place.site, place.store, "web", None)
     assert not [point for point in mount_points() if point.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize("mode", ["overlay", "copy"])
+@pytest.mark.parametrize("damage", ["{", '{"history": "one"}', ""])
+def test_fsck_finds_a_damaged_record_of_publications_and_its_remedy_works(
+    tmp_path: Path, mode: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with private_mounts():
+        place = make_place(tmp_path / "it's", mode)
+        for text in ("one", "two"):
+            publish(place.site, place.store, place.version(says(text)))
+        record = place.store.path / "images/web/published.json"
+        record.write_text(damage)
+        assert "pipeline fsck" in command(place, capsys, "publish", "web")[2]
+        code, found, _ = command(place, capsys, "fsck")
+        assert isinstance(found, dict)
+        (problem,) = found["problems"]
+        assert (code, problem["where"]) == (1, str(record))
+        assert "the file is damaged" in problem["message"]
+        subprocess.run(problem["hint"].split(": ", 1)[1], shell=True, check=True)
+        assert command(place, capsys, "fsck")[0] == 0
+        publish(place.site, place.store, place.version(says("three")))
+        assert (motd(place), motd(place, "web-1")) == ("three", "one")
+        assert publication(place.store, "web").history == (2, 3)
+        unpublish(place.site, place.store, "web", None)
+        assert os.listdir(place.site.images) == []
+
+
+def test_fsck_says_to_remove_a_damaged_record_when_nothing_is_published(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.version(says("one"))
+    record = place.store.path / "images/web/published.json"
+    record.mkdir()
+    assert main(["fsck", "--site", str(place.site.file)]) == 1
+    assert f"nothing of web is in {place.site.images}; remove the file: rm -r {record}\n" in (
+        capsys.readouterr().out
+    )

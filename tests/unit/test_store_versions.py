@@ -195,6 +195,14 @@ def test_a_damaged_record_is_an_error_that_names_it(store: Store) -> None:
         store.layer("a" * 64)
 
 
+def test_a_layer_that_lost_its_tree_is_an_error_that_names_it(store: Store) -> None:
+    commit(store, "a" * 64)
+    (store.path / "layers" / layer_name("a" * 64) / "tree").rename(store.path / "gone")
+    told = rf"the layer {layer_name('a' * 64)} has lost its tree\n  run: pipeline fsck"
+    with pytest.raises(PipelineError, match=told):
+        store.layer("a" * 64)
+
+
 def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     key = "a" * 64
     layer = commit(store, key)
@@ -215,7 +223,7 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert changed.message.startswith(
         "sha256: expected 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, got"
     )
-    assert changed.hint == f"remove it, and the next build makes it again: rm -r {place}"
+    assert changed.hint == f"web@1 stands on it; remove it, and the next build makes it again: rm -r {place}"
     assert found[str(place / "tree/extra")].message == "it is not in the manifest"
     assert (
         "needs the layer ffffffffffffffffffff, which is missing"

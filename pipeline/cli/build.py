@@ -44,7 +44,7 @@ def tell(outcomes: tuple[ImageOutcome, ...], *, as_json: bool) -> int:
     if as_json:
         import msgspec
 
-        document = msgspec.json.format(msgspec.json.encode({"images": outcomes}), indent=2)
+        document = msgspec.json.format(msgspec.json.encode({"images": outcomes, "problems": ()}), indent=2)
         print(document.decode())
     else:
         tables = [_image(outcome) for outcome in outcomes if outcome.stages]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,7 +80,11 @@ class Expansion(msgspec.Struct):
         told = scope.findings.told
         arguments = fields_of(table, stage_class, say, word="option", skip={"type"}, forms=forms)
         complete = all(forms.values()) and scope.findings.told == told
-        own = stage_class(**arguments).check() if complete else faults_in_spite(table, stage_class, arguments)
+        if complete:
+            own: Sequence[tuple[str, str]] = stage_class(**arguments).check()
+        else:
+            written = {option: forms[option][0] if forms[option] else None for option in table}
+            own = faults_in_spite(written, stage_class, arguments)
         for option, message in own:
             say(undotted(option), f'option "{option}": {message}' if option else message)
         try:

@@ -42,6 +42,8 @@ def _fault(store: Store, version: Version) -> str | None:
         return "its tests have not been run"
     if verification.passed:
         return None
+    if why := verification.nothing_passed:
+        return f"of its tests {why}"
     return "its tests failed" if verification.results else "it has no tests"
 
 

@@ -99,6 +99,7 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
     """
     from pipeline.build.plan import wanted
     from pipeline.build.prospect import store_to_look_at
+    from pipeline.recipe.findings import shown
     from pipeline.sources import lock as locks
     from pipeline.sources.differences import differences
 
@@ -109,7 +110,7 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
             lock = locks.read(recipe.lock_file)
             if lock is None:
                 message = f"{recipe.name} has no recipe.lock"
-                problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
+                problems.append(Problem(message, shown(recipe.file), command=f"pipeline lock {recipe.name}"))
             else:
                 base = None if recipe.base_recipe else store.base(recipe.base)
                 problems += differences(lock, wanted(recipe, site, store, base.digest if base else None))

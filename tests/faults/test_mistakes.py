@@ -135,10 +135,19 @@ def test_locked_without_a_lock_exits_4_and_runs_nothing(site: Site) -> None:
     recipe = site.recipe(file_stage("a"))
     ended = site.run("build", "--locked")
     assert ended.exit_code == 4
-    assert f"{os.path.relpath(recipe, site.path)}: web has no recipe.lock" in ended.err
+    assert f"pipeline: web: {os.path.relpath(recipe, site.path)}: web has no recipe.lock" in ended.err
+    checked = site.run("lock", "--check")
+    assert checked.exit_code == 4
+    assert f"pipeline: {os.path.relpath(recipe, site.path)}: web has no recipe.lock" in checked.err
     assert "run: pipeline lock web" in ended.err
     assert "a" not in site.layers()
     assert not site.lock().exists()
+
+
+def test_one_lock_that_holds_is_told_in_the_singular(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("lock").exit_code == 0
+    assert site.run("lock", "--check").out == "1 lock holds\n"
 
 
 def test_locked_with_a_stale_lock_exits_4_says_where_and_keeps_the_lock(site: Site) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 
 @dataclass(frozen=True)
@@ -104,3 +105,22 @@ def ftp_server(root: Path, *, without: tuple[str, ...] = ()) -> Iterator[tuple[s
         ended.set()
         thread.join()
         server.close_all()
+
+
+@contextmanager
+def raw_server(answer: bytes) -> Iterator[str]:
+    """The URL of a server that reads a request, sends ``answer`` as it is, and closes."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -33,6 +33,7 @@ from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
 from pipeline.errors import PipelineError, StaleLockError, UsageError, retold
 from pipeline.events import ImageFinished, ImagePlanned, Note, Observer, StageFinished
+from pipeline.recipe.findings import shown
 from pipeline.recipe.model import PlacedStage
 from pipeline.sources import lock as locks
 from pipeline.sources.differences import is_stale
@@ -122,7 +123,7 @@ class ImageBuild:
         if options.locked and old is None:
             raise StaleLockError(
                 f"{recipe.name} has no recipe.lock",
-                where=str(recipe.file),
+                where=shown(recipe.file),
                 command=f"pipeline lock {recipe.name}",
             )
         if options.locked and planned.differences:
@@ -130,7 +131,8 @@ class ImageBuild:
         for problem in planned.differences[:TOLD]:
             self._note("", f"recipe.lock is renewed: {problem.where}: {problem.message}")
         if len(planned.differences) > TOLD:
-            self._note("", f"recipe.lock is renewed in {len(planned.differences) - TOLD} more places")
+            more = len(planned.differences) - TOLD
+            self._note("", f"recipe.lock is renewed in {more} more {'place' if more == 1 else 'places'}")
         self._sources = dict(planned.pins.sources)
         self._locked = dict(planned.pins.stages)
 

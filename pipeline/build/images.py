@@ -36,7 +36,7 @@ def build_all(
     """Build ``jobs`` (bases before what stands on them) and return how each ended, in the same order.
 
     ``events`` is the receiving end of the socket that the jobs send to; ``tick`` is called about ten times a
-    second. An image whose base failed is not tried.
+    second. An image whose base failed is not tried; one whose base has a version, tested well or not, is.
     """
     from pipeline.build.image import build_elsewhere
 
@@ -48,7 +48,7 @@ def build_all(
             for name in [name for name, job in waiting.items() if _ready(job, waiting, running)]:
                 job = waiting.pop(name)
                 base = ended.get(job.recipe.base) if job.recipe.base_recipe else None
-                if base is not None and base.exit_code:
+                if base is not None and base.version is None:
                     ended[name] = _not_tried(job, base)
                     continue
                 if base is not None:
@@ -138,7 +138,7 @@ def _pass_on(events: socket.socket, observer: Observer) -> None:
 
 
 def _not_tried(job: Job, base: ImageOutcome) -> ImageOutcome:
-    trouble = Trouble(message=f"{job.recipe.name} was not built: its base {base.image} failed")
+    trouble = Trouble(message=f"{job.recipe.name} was not built: its base {base.image} could not be built")
     return ImageOutcome(image=job.recipe.name, exit_code=1, problems=(trouble,))
 
 

@@ -38,8 +38,8 @@ class ImageOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """One image. ``exit_code`` is 0 when all that was asked for was done.
 
     ``version`` counts from 1, ``tree`` is the digest of the version's layers, ``lock`` what happened to
-    recipe.lock (``kept``, ``made``, ``renewed``), ``tests`` (passed, all), ``published`` the directory,
-    ``seconds`` the time of this run.
+    recipe.lock (``kept``, ``made``, ``renewed``), ``tests`` (passed, all), ``skipped`` and
+    ``expected_to_fail`` how many of all, ``published`` the directory, ``seconds`` the time of this run.
     """
 
     image: str
@@ -50,6 +50,8 @@ class ImageOutcome(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[StageOutcome, ...] = ()
     verified: bool | None = None
     tests: tuple[int, int] | None = None
+    skipped: int = 0
+    expected_to_fail: int = 0
     published: str | None = None
     seconds: float = 0.0
     problems: tuple[Trouble, ...] = ()
@@ -82,24 +84,28 @@ def stage_outcome(name: str, basis: Mapping[str, Any], layer: Layer, *, cached: 
 
 def with_tests(outcome: ImageOutcome, verification: Verification) -> ImageOutcome:
     """The outcome, with how the version's tests ended; exit code 5 when they did not pass."""
-    passed = sum(result[1] == "passed" for result in verification.results)
+    tally = verification.tally
     bad = [result for result in verification.results if result[1] in ("failed", "error")]
     problems = tuple(Trouble(message=f"{test} {how}: {message}") for test, how, _, message in bad)
     if not verification.passed:
-        problems += (_unverified(outcome, has_tests=bool(verification.results)),)
+        problems += (_unverified(outcome, verification),)
     return msgspec.structs.replace(
         outcome,
         exit_code=0 if verification.passed else UnverifiedError.exit_code,
         verified=verification.passed,
-        tests=(passed, len(verification.results)),
+        tests=(tally.passed, tally.all),
+        skipped=tally.skipped,
+        expected_to_fail=tally.expected_to_fail,
         problems=outcome.problems + problems,
     )
 
 
-def _unverified(outcome: ImageOutcome, *, has_tests: bool) -> Trouble:
+def _unverified(outcome: ImageOutcome, verification: Verification) -> Trouble:
     label = f"{outcome.image}@{outcome.version}"
     lacks, mend = "has not passed its tests", "mend the recipe or the tests"
-    if not has_tests:
+    if why := verification.nothing_passed:
+        lacks += f" (no test passed: {why})"
+    if not verification.results:
         lacks, mend = "has no tests", f"write recipes/{outcome.image}/test_image.py"
     return Trouble(
         message=f"{label} {lacks}: only --unverified publishes it",

@@ -99,6 +99,7 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
     Nothing is changed. A base is compared as it was imported last: importing it would change the store.
     """
     from pipeline.build.prospect import store_to_look_at
+    from pipeline.recipe.findings import shown
     from pipeline.sources import lock as locks
 
     problems: list[Problem] = []
@@ -108,7 +109,7 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
             lock = locks.read(recipe.lock_file)
             if lock is None:
                 message = f"{recipe.name} has no recipe.lock"
-                problems.append(Problem(message, str(recipe.file), command=f"pipeline lock {recipe.name}"))
+                problems.append(Problem(message, shown(recipe.file), command=f"pipeline lock {recipe.name}"))
             else:
                 problems += _differences(recipe, lock, site, store)
     if problems:

@@ -12,7 +12,8 @@ from gc import set_threshold
 from importlib import import_module
 from typing import NoReturn
 
-from pipeline.errors import PipelineError
+from pipeline.cli.early import Parser, print_problems
+from pipeline.errors import PipelineError, Problem
 
 VERBS = {
     "build": "build images, test them and publish them",
@@ -64,36 +65,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     # argparse gives up on what follows "--" when an option stands before it.
     end = words.index("--") if "--" in words else len(words)
     words, command = words[:end], words[end + 1 :]
-    verb = _verb(words)
+    verb, result = _verb(words), False
     set_threshold(GARBAGE_AFTER)
     try:
         if verb not in VERBS:
             return _help(words)
         module = import_module(f"pipeline.cli.{verb}")
-        parser = argparse.ArgumentParser(prog="pipeline", allow_abbrev=False)
+        parser = Parser(prog="pipeline", allow_abbrev=False)
+        parser.words = words
         _common(parser)
         options = parser.add_subparsers(dest="verb", required=True).add_parser(
             verb, help=VERBS[verb], description=module.__doc__, allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
+        options.words = words
         _common(options, suppress=True)
         module.arguments(options)
         if command and verb != "shell":
             options.error("only pipeline shell takes a command after --")
         code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))
+        result = True
         sys.stdout.flush()
     except PipelineError as error:
-        return _tell(error)
+        return _tell(words, error)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished stages are kept and the next run goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        return _tell_interruption([] if result else words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except OSError as error:
-        return _tell(PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
+        return _tell(words, PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
     except Exception as error:
-        return _tell_defect(error)
+        return _tell_defect(words, error)
     if argv is None:
         # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,13 +126,14 @@ def _common(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:
 
 
 def _help(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pipeline",
         allow_abbrev=False,
         description="Build, test, version and publish the software images of a cluster.",
         epilog="pipeline VERB --help tells more. Exit codes: 0 done, 1 the work failed, 2 wrong input, "
         "3 this machine lacks something, 4 the lock is stale, 5 not verified, 130 interrupted.",
     )
+    parser.words = words
     _common(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
@@ -138,22 +142,31 @@ def _help(words: Sequence[str]) -> int:
     return 0
 
 
-def _tell_defect(error: Exception) -> int:
+def _tell_defect(words: Sequence[str], error: Exception) -> int:
     """Something that nobody foresaw: said in one line, with what a developer needs in a file beside."""
     import tempfile
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="pipeline-defect-", suffix=".txt", delete=False) as file:
         file.write(" ".join(["pipeline", *sys.argv[1:]]) + "\n" + "".join(traceback.format_exception(error)))
-    print(
-        f"pipeline: a defect of this program: {type(error).__name__}: {error}\n"
-        f"  hint: nothing half-done was kept; please report it with {file.name}",
-        file=sys.stderr,
+    return _tell(
+        words,
+        PipelineError(
+            f"a defect of this program: {type(error).__name__}: {error}",
+            hint=f"nothing half-done was kept; please report it with {file.name}",
+        ),
     )
-    return PipelineError.exit_code
 
 
-def _tell(error: PipelineError) -> int:
+def _tell_interruption(words: Sequence[str]) -> int:
+    what, then = "interrupted", "finished stages are kept and the next run goes on from there"
+    print(f"\n{what}; {then}", file=sys.stderr)
+    print_problems(words, [Problem(what, hint=then)])
+    return INTERRUPTED
+
+
+def _tell(words: Sequence[str], error: PipelineError) -> int:
     for problem in error.problems:
         print(f"pipeline: {problem}", file=sys.stderr)
+    print_problems(words, error.problems)
     return error.exit_code

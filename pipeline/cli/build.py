@@ -10,6 +10,7 @@ import sys
 
 from pipeline.build.outcome import ImageOutcome
 from pipeline.cli.text import seconds, size, table
+from pipeline.store.records import Tally
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def tell(outcomes: tuple[ImageOutcome, ...], *, as_json: bool) -> int:
     if as_json:
         import msgspec
 
-        document = msgspec.json.format(msgspec.json.encode({"images": outcomes}), indent=2)
+        document = msgspec.json.format(msgspec.json.encode({"images": outcomes, "problems": ()}), indent=2)
         print(document.decode())
     else:
         tables = [_image(outcome) for outcome in outcomes if outcome.stages]
@@ -76,8 +77,7 @@ def _image(outcome: ImageOutcome) -> str:
     if notes:
         lines += ["notes:", *notes]
     if outcome.tests is not None:
-        passed, of = outcome.tests
-        lines.append(f"tests: {passed} of {of} passed")
+        lines.append(f"tests: {Tally(*outcome.tests, outcome.skipped, outcome.expected_to_fail)}")
     if outcome.published:
         lines.append(f"published: {outcome.published}")
     ran = sum(not stage.cached for stage in outcome.stages)

@@ -32,9 +32,13 @@ def run(options: argparse.Namespace) -> int:
     site = load_site(options.site)
     if options.check:
         checked = check_locks(site, tuple(options.images))
-        print(json.dumps({"locks": checked}) if options.json else f"{len(checked)} locks hold")
+        print(json.dumps({"locks": checked}) if options.json else _told(checked))
         return 0
     wishes = BuildOptions(relock=True, verify=False, publish=False)
     with watching(verbose=options.verbose, plain=options.plain) as (observer, tick):
         outcomes = build(site, tuple(options.images), wishes, observer, tick)
     return tell(outcomes, as_json=options.json)
+
+
+def _told(checked: list[str]) -> str:
+    return "1 lock holds" if len(checked) == 1 else f"{len(checked)} locks hold"

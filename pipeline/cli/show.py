@@ -137,8 +137,7 @@ def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
 def _tests(verification: Verification | None) -> str:
     if verification is None:
         return "not run"
-    passed = sum(result[1] == "passed" for result in verification.results)
     if not verification.results:
         return f"there are none, {when(verification.when)}"
     how = "passed" if verification.passed else "not passed"
-    return f"{how}: {passed} of {len(verification.results)}, {when(verification.when)}"
+    return f"{how}: {str(verification.tally).replace(' passed', '', 1)}, {when(verification.when)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         for test, how, _, message in verification.results:
             if how != "passed":
                 print(f"{test} {how}: {message}")
-        passed = sum(result[1] == "passed" for result in verification.results)
-        print(f"{version.label}: {passed} of {len(verification.results)} passed; reports in {reports}")
+        print(f"{version.label}: {verification.tally}; reports in {reports}")
+        if why := verification.nothing_passed:
+            print(f"{version.label} has not passed its tests: no test passed, {why}", file=sys.stderr)
     return 0 if verification.passed else UnverifiedError.exit_code

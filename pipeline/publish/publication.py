@@ -6,11 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import PipelineError, UnverifiedError
+from pipeline.errors import PipelineError
 from pipeline.publish.directories import appear, how, sweep
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
+from pipeline.publish.verified import require_verified
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.records import Version
@@ -46,7 +47,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def planned_publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Change:
     """What ``publish`` would do now, with the errors that it would end with before changing anything."""
     if not unverified:
-        _require_verified(store, version)
+        require_verified(store, version)
     now = publication_here(site, store, version.image).following(pointed_to(site, version.image))
     return _change(site, store, version, now, now.turned_to(version.number))
 
@@ -54,7 +55,7 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
 def publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Path:
     """Make ``version`` appear as ``IMAGES/NAME-N`` and ``IMAGES/NAME`` point to it; returns the former.
 
-    Raises ``UnverifiedError`` for a version that has not passed its tests, unless ``unverified``.
+    Raises ``UnverifiedError`` for what ``require_verified`` refuses, unless ``unverified``.
     """
     with (
         store.lock(f"publish-{version.image}"),
@@ -83,7 +84,7 @@ def planned_rollback(site: Site, store: Store, image: str, to: int | None = None
         )
     version = store.versions.resolve(f"{image}@{number}")
     if number not in now.history:
-        _require_verified(store, version)
+        require_verified(store, version)
     return _change(site, store, version, now, now.turned_back() if to is None else now.turned_to(number))
 
 
@@ -114,14 +115,3 @@ def _carry_out(site: Site, store: Store, change: Change) -> None:
         turn(site, image, number)
     # Stopped here: readers see the new version; the next publish, rollback or restore remembers it.
     remember(store, image, msgspec.structs.replace(there, history=change.after.history, intended=()))
-
-
-def _require_verified(store: Store, version: Version) -> None:
-    verification = store.versions.verification(version)
-    if verification is None or not verification.passed:
-        how = "its tests failed" if verification is not None else "its tests have not been run"
-        raise UnverifiedError(
-            f"{version.label} is not published: {how}",
-            hint="--unverified publishes it all the same",
-            command=f"pipeline verify {version.label}",
-        )

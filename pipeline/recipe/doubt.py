@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from pipeline.nearest import lookalike
-from pipeline.recipe.tables import undotted
+from pipeline.recipe.tables import right_part, undotted
 from pipeline.stages.base import Stage
 
 Fault: TypeAlias = tuple[str, str]
@@ -25,22 +25,28 @@ AT_ONCE = 2
 
 
 def faults_in_spite(
-    written: Collection[str], stage_class: type[Stage], arguments: Mapping[str, Any]
+    written: Mapping[str, Any], stage_class: type[Stage], arguments: Mapping[str, Any]
 ) -> list[Fault]:
-    """What is wrong with a stage whatever its options in doubt are; nothing about these themselves.
+    """What is wrong with a stage whatever its options in doubt are.
 
     ``written`` are the options that the recipe has, ``arguments`` (by attribute) the right ones of them.
-    In doubt is what is wrong or missing, and what an unknown option may have been meant for.
+    In doubt is what is wrong or missing, and what an unknown option may have been meant for. About these
+    themselves nothing is told but what is wrong with those elements of a list that are of the right type.
     """
     fields = {field.encode_name: field for field in msgspec.structs.fields(stage_class)}
     doubtful = _doubtful(written, fields, arguments)
     known = {field.name: arguments[field.name] for field in fields.values() if field.name in arguments}
+    parts = {key: part for key in doubtful if (part := _part(written, fields[key], arguments)) is not None}
     candidates = {}
     for key in sorted(doubtful):
         field = fields[key]
+        samples = _samples(inspect.type_info(field.type))
+        if key in parts:
+            candidates[field.name] = [parts[key], *(_together(parts[key], sample) for sample in samples)]
+            continue
         given = [known.pop(field.name)] if field.name in known else []
         default = [] if field.required else [_default(field)]
-        candidates[field.name] = [*given, *default, *_samples(inspect.type_info(field.type))]
+        candidates[field.name] = [*given, *default, *samples]
     if not all(candidates.values()):
         return []
     always: list[Fault] | None = None
@@ -49,7 +55,22 @@ def faults_in_spite(
         always = [fault for fault in (found if always is None else always) if fault in found]
         if not always:
             return []
-    return [fault for fault in always or () if not doubtful.intersection(undotted(fault[0])[:1])]
+    unsure = doubtful - parts.keys()
+    return [fault for fault in always or () if not unsure.intersection(undotted(fault[0])[:1])]
+
+
+def _part(written: Mapping[str, Any], field: msgspec.structs.FieldInfo, arguments: Mapping[str, Any]) -> Any:
+    """What is right in the value of an option that has wrong elements; None when that is not so."""
+    if field.name in arguments or field.encode_name not in written:
+        return None
+    return right_part(written[field.encode_name], field.type)
+
+
+def _together(part: Any, sample: Any) -> Any:
+    """``part`` with what may have been meant by its wrong elements."""
+    if isinstance(part, tuple) and isinstance(sample, tuple):
+        return (*part, *sample)
+    return {**sample, **part} if isinstance(part, dict) and isinstance(sample, dict) else part
 
 
 def _doubtful(

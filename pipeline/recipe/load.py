@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,10 @@ class _Loading(msgspec.Struct):
 
         kernel = {key: scope.filled(table[key], ("image", key), label) for key in table.keys() & {"kernel"}}
         image = fields_of(table, ImageTable, say, forms=kernel)
-        for index, parameter in enumerate(image["kernel"].append_parameters if "kernel" in image else ()):
+        parameters = image["kernel"].append_parameters if "kernel" in image else _written(kernel)
+        for index, parameter in enumerate(parameters):
+            if not isinstance(parameter, str):
+                continue  # told with its type
             unquoted = re.sub(r'"[^"]*"', "", parameter)
             if not parameter or not parameter.isprintable() or " " in unquoted:
                 at = ("kernel", "append_parameters", index)
@@ -186,3 +189,10 @@ class _Loading(msgspec.Struct):
                 scope.blind = True
             else:
                 scope.used |= left & set(re.findall(r"\w+", text))
+
+
+def _written(kernel: Mapping[str, tuple[Any, ...]]) -> list[object]:
+    """The kernel parameters of a table in which something is of the wrong type."""
+    table = next(iter(kernel.get("kernel", ())), None)
+    found = table.get("append_parameters") if isinstance(table, dict) else None
+    return list(found) if isinstance(found, list | tuple) else []

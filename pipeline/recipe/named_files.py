@@ -10,6 +10,7 @@ from pipeline.nearest import nearest
 from pipeline.packaging.nevra import is_file
 from pipeline.sources.mirrors import is_url
 from pipeline.stages.base import Stage
+from pipeline.urls import url_fault
 
 SCHEMES = ("http", "https", "ftp", "file")
 
@@ -28,9 +29,10 @@ def file_faults(stage: Stage, project: Path) -> Iterator[tuple[str, str]]:
 def _fault(location: str, project: Path) -> str | None:
     if is_url(location):
         scheme = location.partition("://")[0].lower()
-        if scheme in SCHEMES:
-            return None
-        return f'"{location}" cannot be fetched: unknown scheme "{scheme}"{nearest(scheme, SCHEMES)}'
+        if scheme not in SCHEMES:
+            return f'"{location}" cannot be fetched: unknown scheme "{scheme}"{nearest(scheme, SCHEMES)}'
+        fault = url_fault(location)
+        return f'"{location}" is no URL: {fault}' if fault else None
     inside = os.path.normpath(location)
     if not os.path.isabs(inside) and inside.split("/")[0] == "..":
         return f'"{location}" leads out of the project'

@@ -45,7 +45,15 @@ class Scope(msgspec.Struct):
     @property
     def hint(self) -> str | None:
         """For what is wrong only because of how a fragment is used."""
-        return f"the fragment is used at {where(self.used_at)}" if self.used_at else None
+        return f"the fragment is used at {self.use}" if self.use else None
+
+    @property
+    def use(self) -> str | None:
+        """Where the fragment is used, up to the recipe; None in a recipe."""
+        if self.used_at is None:
+            return None
+        above = self.outer.use if self.outer else None
+        return where(self.used_at) + (f", and that at {above}" if above else "")
 
     def known(self) -> set[str]:
         """All parameters, those with a wrong value included."""

@@ -20,6 +20,7 @@ from pipeline.recipe.names import file_name_fault
 from pipeline.recipe.tables import dotted, fields_of
 from pipeline.recipe.top import tables_of
 from pipeline.recipe.written import DownloadsTable, LabTable, SiteFile, SiteTable
+from pipeline.urls import url_fault
 
 FILE = "pipeline.toml"
 
@@ -168,6 +169,8 @@ class _Reading:
             if "://" not in target:
                 directory = self.path(at, target)
                 mirrors[prefix] = str(directory)
+            elif URL.fullmatch(target) and (fault := url_fault(target)) is not None:
+                self.say(at, f'"{target}" is no URL: {fault}')
             elif URL.fullmatch(target):
                 mirrors[prefix] = target
             else:

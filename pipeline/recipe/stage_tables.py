@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +48,7 @@ class Expansion(msgspec.Struct):
     findings: Findings
     types: StageTypes
     stages: list[PlacedStage] = msgspec.field(default_factory=list)
-    taken: dict[str, Place] = msgspec.field(default_factory=dict)
+    taken: dict[str, tuple[Place, Scope]] = msgspec.field(default_factory=dict)
     fragments: dict[Path, Document | None] = msgspec.field(default_factory=dict)
     used: set[Path] = msgspec.field(default_factory=set)
 
@@ -72,7 +72,7 @@ class Expansion(msgspec.Struct):
         forms = {option: scope.filled(value, (*at, option), label) for option, value in table.items()}
         name = next((form for form in forms.get("name", ()) if isinstance(form, str)), None)
         if name is not None:
-            self._take_name(name, place, say)
+            self._take_name(name, place, scope, say)
         stage_class = self._class(table, say)
         if stage_class is None:
             scope.blind = True
@@ -80,7 +80,11 @@ class Expansion(msgspec.Struct):
         told = scope.findings.told
         arguments = fields_of(table, stage_class, say, word="option", skip={"type"}, forms=forms)
         complete = all(forms.values()) and scope.findings.told == told
-        own = stage_class(**arguments).check() if complete else faults_in_spite(table, stage_class, arguments)
+        if complete:
+            own: Sequence[tuple[str, str]] = stage_class(**arguments).check()
+        else:
+            written = {option: forms[option][0] if forms[option] else None for option in table}
+            own = faults_in_spite(written, stage_class, arguments)
         for option, message in own:
             say(undotted(option), f'option "{option}": {message}' if option else message)
         try:
@@ -113,14 +117,16 @@ class Expansion(msgspec.Struct):
             say(("name",), f'option "name" expects a string, got {described(table["name"])}')
         return None
 
-    def _take_name(self, name: str, place: Place, say: Say) -> None:
+    def _take_name(self, name: str, place: Place, scope: Scope, say: Say) -> None:
         fault = file_name_fault(name)
         if fault:
             say(("name",), f'the name "{name}" {fault}')
         elif name in self.taken:
-            say(("name",), f'the name "{name}" is taken by the stage at {where(self.taken[name])}')
+            first, used_in = self.taken[name]
+            use = f", of the fragment used at {used_in.use}" if used_in.use else ""
+            say(("name",), f'the name "{name}" is taken by the stage at {where(first)}{use}')
         else:
-            self.taken[name] = place
+            self.taken[name] = (place, scope)
 
     def _trees(
         self, stage: Stage, table: Mapping[str, Any], place: Place, scope: Scope, say: Say

@@ -61,6 +61,21 @@ def converted(value: object, annotation: Any) -> tuple[list[tuple[KeyPath, str]]
         return faults(value, annotation) or [((), f"is wrong: {error}")], None
 
 
+def right_part(value: object, annotation: Any) -> Any:
+    """The elements of a list, or the entries of a table, that are right; None when no such part is left."""
+    found, _ = converted(value, annotation)
+    wrong = {path[0] for path, _ in found if path}
+    if not found or len(wrong) == 0 or any(not path for path, _ in found):
+        return None
+    part: object = None
+    if isinstance(value, list | tuple):
+        part = [element for index, element in enumerate(value) if index not in wrong]
+    elif isinstance(value, dict):
+        part = {key: entry for key, entry in value.items() if key not in wrong}
+    faults_left, right = converted(part, annotation)
+    return right if part and not faults_left else None
+
+
 def dotted(path: KeyPath) -> str:
     """``("set", "DEFAULT", "x", 2)`` as ``set.DEFAULT.x[2]``: elements are counted from 0, as Python does."""
     words = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

@@ -28,7 +28,7 @@ def answer(ask: Ask) -> Iterator[Answer | None]:
     try:
         with (
             requests.Session() as session,
-            session.get(ask.url, headers=_headers(ask), stream=True, timeout=ask.timeout) as response,
+            _get(session, ask) as response,
         ):
             yield _read(ask, response)
     except (requests.exceptions.SSLError, requests.TooManyRedirects) as error:
@@ -37,6 +37,17 @@ def answer(ask: Ask) -> Iterator[Answer | None]:
         raise TransferError(_reason(error), passing=True) from None
     except requests.RequestException as error:
         raise TransferError(_reason(error), passing=False) from None
+
+
+def _get(session: requests.Session, ask: Ask) -> requests.Response:
+    import requests
+
+    try:
+        return session.get(ask.url, headers=_headers(ask), stream=True, timeout=ask.timeout)
+    except requests.RequestException:
+        raise
+    except ValueError:  # requests follows a redirect to whatever is written there
+        raise TransferError("the server led to an address that is none", passing=False) from None
 
 
 def _headers(ask: Ask) -> dict[str, str]:
@@ -89,10 +100,10 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
     except urllib3.exceptions.ProtocolError as error:
         cause = error.args[-1]
         missing = getattr(cause, "expected", None)  # only IncompleteRead knows
-        told = f"ended, {missing:,} bytes are missing" if missing else f"broke: {cause}"
+        told = f"ended, {missing:,} bytes are missing" if missing else f"broke: {_in_words(cause)}"
         raise TransferError(f"the connection {told}", passing=True) from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise TransferError(f"the connection broke: {error}", passing=True) from None
+        raise TransferError(f"the connection broke: {_in_words(error)}", passing=True) from None
 
 
 def _length(response: requests.Response) -> int | None:
@@ -131,7 +142,31 @@ def _reason(error: Exception) -> str:
         return "the server could not be reached in time"
     if isinstance(error, requests.Timeout):
         return "the server did not answer in time"
+    if isinstance(error, requests.exceptions.InvalidSchema):
+        address = re.search(r"'(.*)'", str(error))
+        return f"the server led to {address[1] if address else 'an address'}, which is neither http nor https"
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return "the server led to an address that is none"
     inner: BaseException = error
-    while isinstance(reason := getattr(inner, "reason", None) or (inner.args or (None,))[0], BaseException):
-        inner = reason
-    return re.sub(r"^.*?(?:<[^>]*>|\w*Connection\([^)]*\)): ", "", str(inner)) or type(inner).__name__
+    while (cause := _cause(inner)) is not None:
+        inner = cause
+    return _in_words(inner)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What ``error`` was raised for; urllib3 has it behind a text of its own, too."""
+    candidates = (getattr(error, "reason", None), *reversed(error.args))
+    return next((each for each in candidates if isinstance(each, BaseException)), None)
+
+
+def _in_words(error: object) -> str:
+    import http.client
+
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the server closed the connection without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "the server answered something that is no HTTP"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    text = re.sub(r"^.*?(?:<[^>]*>|\w*Connection\([^)]*\)): ", "", str(error))
+    return re.sub(r"\[Errno -?\d+\] ", "", text) or type(error).__name__

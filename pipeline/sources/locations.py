@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UsageError
 from pipeline.sources.mirrors import FILE_SCHEME, Mirrors, is_url
+from pipeline.urls import url_fault
 
 SCHEMES = ("http", "https", "ftp")
 
@@ -23,14 +24,12 @@ def locate(location: str, mirrors: Mirrors, project: Path) -> str | Path:
     found = mirrors.to(location)
     if not is_url(found):
         return project / found
+    fault = url_fault(found)
+    if fault is not None:
+        raise UsageError(f"{found} is no URL: {fault}")
     if found.lower().startswith(FILE_SCHEME):
         return Path("/", unquote(urlsplit(found).path))
-    try:
-        parts = urlsplit(found)
-        scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{found} is no URL: {error}") from None
-    if scheme not in SCHEMES or not host:
+    if urlsplit(found).scheme not in SCHEMES:
         raise UsageError(
             f"{found} cannot be downloaded",
             hint=f"a location is a path or a URL that begins with {', '.join(SCHEMES)} or file",

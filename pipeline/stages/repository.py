@@ -12,9 +12,13 @@ from pipeline.chroot.root import Root
 from pipeline.errors import PipelineError, Problem
 from pipeline.packaging import repofile
 from pipeline.stages.base import Inputs, SourceRequest, Stage
+from pipeline.urls import url_fault
 
 ID = re.compile(r"[A-Za-z0-9_.:-]+")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
+VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
+"""``$basearch``, as yum replaces it in URLs."""
+
 OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", "gpgcheck", "gpgkey", "enabled"})
 
 
@@ -106,7 +110,11 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             found.append(("id", "needed, or source"))
         if len(places) != 1:
             found.append(("baseurl", "exactly one of source, baseurl, mirrorlist and metalink is needed"))
-        found += [("baseurl", f"{place!r} is no URL") for place in places if "://" not in place]
+        found += [
+            (option, f'"{place}" is no URL{fault}')
+            for option in ("baseurl", "mirrorlist", "metalink")
+            if (place := getattr(self, option)) is not None and (fault := _url_fault(place)) is not None
+        ]
         if self.sha256 is not None:
             found.append(("sha256", "only together with source"))
         for key, value in self.options.items():
@@ -186,5 +194,16 @@ def _is_id(name: str | None) -> bool:
 
 
 def _stem(location: str) -> str:
-    name = urlsplit(location).path.rsplit("/", 1)[-1]
-    return name.removesuffix(".repo")
+    try:
+        path = urlsplit(location).path
+    except ValueError:  # told where it is found to be no URL
+        path = location
+    return path.rsplit("/", 1)[-1].removesuffix(".repo")
+
+
+def _url_fault(place: str) -> str | None:
+    """What follows "is no URL"; None when it is one. Yum's variables may stand anywhere in it."""
+    if "://" not in place:
+        return ""
+    fault = url_fault(VARIABLE.sub("1", place))
+    return f": {fault}" if fault else None

@@ -11,6 +11,9 @@ from pipeline.errors import PipelineError
 
 T = TypeVar("T")
 
+EXPECTED_TO_FAIL = "expected to fail"
+"""What the message of such a test begins with."""
+
 
 def read(path: Path, kind: type[T]) -> T | None:
     """The record in the file ``path``; None when there is no file. A damaged one is a ``PipelineError``."""
@@ -168,6 +171,22 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.image}@{self.number}"
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """How many of all tests passed, and how many say nothing."""
+
+    passed: int
+    all: int
+    skipped: int = 0
+    expected_to_fail: int = 0
+
+    def __str__(self) -> str:
+        """``1 of 3 passed, 1 skipped, 1 expected to fail``."""
+        said = [f"{self.passed} of {self.all} passed"]
+        said += [f"{self.skipped} skipped"] if self.skipped else []
+        said += [f"{self.expected_to_fail} expected to fail"] if self.expected_to_fail else []
+        return ", ".join(said)
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """How a version's tests ended. ``tests_digest`` covers the test files and the code that runs them.
 
@@ -180,3 +199,23 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     when: float
     seconds: float
     results: tuple[tuple[str, str, float, str], ...]
+
+    @property
+    def tally(self) -> Tally:
+        """The results, counted. One that is expected to fail is kept as skipped, and told by its message."""
+        outcomes = [outcome for _, outcome, _, _ in self.results]
+        expected = sum(
+            outcome == "skipped" and message.startswith(EXPECTED_TO_FAIL)
+            for _, outcome, _, message in self.results
+        )
+        skipped = outcomes.count("skipped") - expected
+        return Tally(outcomes.count("passed"), len(outcomes), skipped, expected)
+
+    @property
+    def nothing_passed(self) -> str | None:
+        """Why a version is not verified though no test failed: ``all were skipped``."""
+        tally = self.tally
+        if not tally.all or tally.skipped + tally.expected_to_fail < tally.all:
+            return None
+        kinds = (("skipped", tally.skipped), (EXPECTED_TO_FAIL, tally.expected_to_fail))
+        return f"all were {' or '.join(word for word, count in kinds if count)}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.store.records import EXPECTED_TO_FAIL
 from pipeline.verify.adapter import ImageHost, image_host
 from pipeline.verify.ending import end_with
 from pipeline.verify.image import Image
@@ -154,8 +155,8 @@ def _of_collection(report: pytest.CollectReport) -> str:
 
 def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
     """Why a test was skipped, or was expected to fail."""
-    if expected := getattr(report, "wasxfail", ""):
-        return f"expected to fail: {expected}"
+    if (expected := getattr(report, "wasxfail", None)) is not None:
+        return f"{EXPECTED_TO_FAIL}: {expected}" if expected else EXPECTED_TO_FAIL
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2])
     return ""

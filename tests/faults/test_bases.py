@@ -133,5 +133,37 @@ def test_an_image_whose_base_failed_is_not_tried_and_says_so(site: Site) -> None
     ended = site.run("build", "--json")
     images = ended.images()
     assert images["lower"]["exit_code"] == 1 and images["upper"]["exit_code"] == 1
-    assert "its base lower failed" in ended.err
+    assert "its base lower could not be built" in ended.err
     assert "b" not in site.layers()
+
+
+@pytest.mark.parametrize("options", [(), ("--no-publish",)])
+def test_an_image_on_a_base_without_tests_is_made_and_tested_but_not_published(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    site.recipe(file_stage("a"), image="lower", tests="")
+    site.recipe(file_stage("b"), image="upper", base="lower")
+    ended = site.run("build", "upper", *options, "--json")
+    images = ended.images()
+    assert ended.exit_code == 5
+    assert {name: image["version"] for name, image in images.items()} == {"lower": 1, "upper": 1}
+    assert images["upper"]["verified"] and images["upper"]["exit_code"] == (0 if options else 5)
+    why = "upper@1 is not published: its base lower@1 is not verified (it has no tests)"
+    assert (why in ended.err) == (not options)
+
+    published = site.run("publish", "upper")
+    assert published.exit_code == 5 and why in published.err
+    assert "run: pipeline verify lower@1" in published.err
+    assert not (site.images / "upper").exists()
+
+    site.recipe(file_stage("a"), image="lower")
+    assert site.run("verify", "lower@1").exit_code == 0
+    assert site.run("publish", "upper").exit_code == 0
+    assert (site.images / "upper/etc/b").exists()
+
+
+def test_unverified_publishes_an_image_and_its_base_both_without_tests(site: Site) -> None:
+    site.recipe(file_stage("a"), image="lower", tests="")
+    site.recipe(file_stage("b"), image="upper", base="lower", tests="")
+    assert site.run("build", "upper", "--unverified").exit_code == 5
+    assert (site.images / "upper/etc/a").exists() and (site.images / "lower/etc/a").exists()

@@ -135,10 +135,19 @@ def test_locked_without_a_lock_exits_4_and_runs_nothing(site: Site) -> None:
     recipe = site.recipe(file_stage("a"))
     ended = site.run("build", "--locked")
     assert ended.exit_code == 4
-    assert f"{os.path.relpath(recipe, site.path)}: web has no recipe.lock" in ended.err
+    assert f"pipeline: web: {os.path.relpath(recipe, site.path)}: web has no recipe.lock" in ended.err
+    checked = site.run("lock", "--check")
+    assert checked.exit_code == 4
+    assert f"pipeline: {os.path.relpath(recipe, site.path)}: web has no recipe.lock" in checked.err
     assert "run: pipeline lock web" in ended.err
     assert "a" not in site.layers()
     assert not site.lock().exists()
+
+
+def test_one_lock_that_holds_is_told_in_the_singular(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    assert site.run("lock").exit_code == 0
+    assert site.run("lock", "--check").out == "1 lock holds\n"
 
 
 def test_locked_with_a_stale_lock_exits_4_says_where_and_keeps_the_lock(site: Site) -> None:
@@ -200,6 +209,25 @@ def test_sources_that_cannot_be_had_are_all_told_before_anything_runs(site: Site
     ):
         assert words in ended.err
     assert not site.store.exists()
+
+
+def test_a_url_that_is_none_is_refused_at_loading_with_its_line(site: Site) -> None:
+    urls = ["http://[bad/x", "http://server:99999/x", "ftp://server:ftp/x", "http:///x", "https://a b/x"]
+    repository = '\n[[stage]]\nname = "keys"\ntype = "repository"\n'
+    site.recipe(
+        *(archive_stage(url, name=f"s{number}") for number, url in enumerate(urls)),
+        repository + 'source = "http://[bad/x.repo"\n',
+        repository.replace("keys", "inline") + 'id = "a"\nbaseurl = "http://server:$releasever:1/x"\n',
+    )
+    ended = site.run("build")
+    assert ended.exit_code == 2, ended.err
+    for url, fault in zip(urls, ["host", "port", "port", "names no host", "host"], strict=True):
+        [told] = [line for line in ended.err.splitlines() if f'"{url}" is no URL: ' in line]
+        assert told.startswith(f"pipeline: {site.line(url)}: ") and fault in told, told
+    assert '"keys": "http://[bad/x.repo" is no URL: its host cannot be read' in ended.err
+    assert '"http://server:$releasever:1/x" is no URL: its port' in ended.err
+    assert "defect" not in ended.err
+    site.check_nothing_ran()
 
 
 def test_an_exit_code_that_no_program_has_is_refused(site: Site) -> None:

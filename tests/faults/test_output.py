@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -36,12 +35,14 @@ def test_json_is_one_document_on_stdout_also_when_a_stage_fails(site: Site) -> N
 
 
 @pytest.mark.parametrize("words", [("build", "--json"), ("lock", "--json")])
-def test_json_of_a_wrong_recipe_is_no_half_document(site: Site, words: tuple[str, ...]) -> None:
+def test_json_of_a_wrong_recipe_is_one_document(site: Site, words: tuple[str, ...]) -> None:
     site.recipe(file_stage("a").replace("path", "pat"))
     ended = site.run(*words)
     assert ended.exit_code == 2
-    if ended.out:
-        json.loads(ended.out)
+    document = ended.json()
+    assert document["images"] == []
+    assert any('unknown option "pat"' in problem["message"] for problem in document["problems"])
+    assert all(problem["where"].startswith("recipes/web/recipe.toml:") for problem in document["problems"])
 
 
 def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_on_stderr(site: Site) -> None:

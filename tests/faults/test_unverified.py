@@ -28,6 +28,44 @@ def test_a_version_that_fails_its_tests_exists_is_told_and_is_not_published(site
     assert (site.images / "web/etc/a").read_text() == "a"
 
 
+SKIPS = """
+import pytest
+
+def test_that_is_skipped():
+    pytest.skip("not here")
+
+@pytest.mark.xfail
+def test_that_is_known_to_fail():
+    assert False
+"""
+
+
+def test_tests_that_say_nothing_are_counted_apart(site: Site) -> None:
+    site.recipe(file_stage("a"), tests=TESTS + SKIPS)
+    ended = site.run("build")
+    assert ended.exit_code == 0, ended.err
+    said = "1 of 3 passed, 1 skipped, 1 expected to fail"
+    assert f"tests: {said}\n" in ended.out
+    assert f"web@1: {said};" in site.run("verify", "web@1").out
+    assert "passed: 1 of 3, 1 skipped, 1 expected to fail" in site.run("show", "web@1").out
+    [image] = site.run("build", "--json").json()["images"]
+    assert (image["tests"], image["skipped"], image["expected_to_fail"]) == ([1, 3], 1, 1)
+
+
+def test_a_version_of_which_no_test_passed_is_not_published_and_why_is_told(site: Site) -> None:
+    site.recipe(file_stage("a"), tests=SKIPS)
+    ended = site.run("build")
+    assert ended.exit_code == 5
+    assert (
+        "web@1 has not passed its tests (no test passed: all were skipped or expected to fail)" in ended.err
+    )
+    assert "tests: 0 of 2 passed, 1 skipped, 1 expected to fail\n" in ended.out
+    refused = site.run("publish", "web@1")
+    assert refused.exit_code == 5
+    assert "web@1 is not published: of its tests all were skipped or expected to fail" in refused.err
+    assert "no test passed, all were" in site.run("verify", "web@1").err
+
+
 def test_a_bad_version_leaves_the_good_one_published(site: Site) -> None:
     site.recipe(file_stage("a"))
     assert site.run("build").exit_code == 0

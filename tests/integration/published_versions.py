@@ -18,7 +18,9 @@ from pipeline.store.store import Store, layer_name
 from tests.small_store import commit_layer, version_record
 
 PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
-FAILED = Verification(passed=False, tests_digest="t", when=1.0, seconds=1.0, results=())
+FAILED = Verification(
+    passed=False, tests_digest="t", when=1.0, seconds=1.0, results=(("test_a", "failed", 0.1, "no"),)
+)
 
 CLONE_FS = 0x200
 Fill = Callable[[Path], object]

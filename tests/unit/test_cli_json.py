@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +57,79 @@ def test_the_keys_of_lists_are_those_that_the_page_names(
         row = re.search(rf"(?m)^\| `{words[0]}\b.*$", page)
         assert row is not None
         assert told.keys() <= set(re.findall(r"`([a-z_]+)`", row[0])), words
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - PROSE_ONLY))
+@pytest.mark.parametrize(
+    "site_toml", ["[site\n", '[site]\nstore = "s"\nimages = "i"\nstorre = 1\n'], ids=["syntax", "key"]
+)
+def test_every_command_prints_one_document_for_a_wrong_site(
+    site_toml: str, verb: str, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if verb in {"doctor", "stages"}:
+        pytest.skip("reads no site, or tells of it as of one check")
+    site.write_text(site_toml)
+    code = main(["--site", str(site), verb, *NEEDED.get(verb, ()), "--json"])
+    told = capsys.readouterr()
+    assert code == 2
+    [problem] = json.loads(told.out)["problems"]
+    assert problem.keys() == {"message", "where", "hint", "command"}
+    assert problem["message"] in told.err
+    assert "pipeline.toml:" in problem["where"]
+
+
+NEEDED = {
+    "diff": ["a", "b"],
+    "explain": ["a"],
+    "lab": ["status"],
+    "publish": ["a"],
+    "rollback": ["a"],
+    "show": ["a"],
+    "unpublish": ["a"],
+    "verify": ["a"],
+}
+
+
+def test_a_build_of_an_unknown_image_has_the_keys_of_a_build(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--site", str(site), "build", "--json", "nope"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == []
+    assert 'no recipe "nope"' in told["problems"][0]["message"]
+
+
+@pytest.mark.parametrize("words", [["build", "--json", "--nope"], ["--json", "nope"], ["show", "--json"]])
+def test_a_wrong_command_line_prints_one_document_too(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    told = capsys.readouterr()
+    [problem] = json.loads(told.out)["problems"]
+    assert ended.value.code == 2
+    assert problem["message"] in told.err
+
+
+def test_the_end_of_a_command_after_two_dashes_is_not_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", "x", "--", "ls", "--json"])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_build_that_is_interrupted_prints_one_document(site: Path) -> None:
+    os.mkfifo(site.parent / "held.toml")
+    words = ["--site", str(site.parent / "held.toml"), "build", "--json"]
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+        open(site.parent / "held.toml", "wb"),
+    ):  # opens when the command has come to reading it
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    document = json.loads(out)
+    assert document["images"] == []
+    assert document["problems"][0]["message"] == "interrupted"
+    assert b"interrupted; finished stages are kept" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from pipeline.lab.mirror import Faults, Mirror
 from pipeline.recipe.model import Downloads
 from pipeline.sources.downloads import Fetcher, Request
 from pipeline.sources.mirrors import Mirrors
-from tests.servers import Reply, http_server
+from tests.servers import Reply, http_server, raw_server
 
 QUICK = Downloads(attempts=3, timeout=5.0, longest_wait=0.01)
 BODY = bytes(range(256)) * 2000
@@ -169,6 +170,32 @@ def test_only_statuses_that_may_change_are_asked_again(tmp_path: Path, status: i
 def test_a_server_that_is_gone_is_named_with_the_tries(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"refused.*127\.0\.0\.1:1/files/ofed\.tgz, 3 tries"):
         fetcher(tmp_path, "http://127.0.0.1:1").fetch(URL, project=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "the server closed the connection without an answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the server answered something that is no HTTP"),
+        (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", "neither http nor https"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[x/\r\n\r\n", "the server led to an address that is none"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n", "is no HTTP"),
+    ],
+    ids=["closed", "ssh", "file", "malformed", "chunks"],
+)
+def test_a_server_that_answers_nonsense_is_told_in_plain_words(
+    tmp_path: Path, answer: bytes, words: str
+) -> None:
+    with raw_server(answer) as url, pytest.raises(PipelineError) as raised:
+        fetcher(tmp_path, url).fetch(URL, project=tmp_path)
+    assert words in str(raised.value)
+    assert not re.search(r"[A-Z]\w+\(|Errno|adapters|defect|b'", str(raised.value))
+
+
+def test_a_host_without_address_is_told_without_numbers_of_errors(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"Failed to resolve 'nowhere\.invalid'") as raised:
+        fetcher(tmp_path, "http://nowhere.invalid").fetch(URL, project=tmp_path)
+    assert "Errno" not in str(raised.value)
 
 
 def test_another_digest_is_refused_with_both_and_nothing_is_kept(tmp_path: Path) -> None:

@@ -48,11 +48,19 @@ def told(stage: dict[str, Any]) -> list[tuple[str, str]]:
     return faults_in_spite(written, stage_class, arguments)
 
 
+def with_wrong_element(value: Any) -> Any:
+    wrong = datetime.date(2024, 1, 1)
+    if isinstance(value, list):
+        return [wrong, *value]
+    return {**value, "wrong": wrong} if isinstance(value, dict) else wrong
+
+
 @pytest.mark.parametrize("stage", GOOD, ids=lambda stage: f"{stage['type']}-{'-'.join(stage.keys())}")
 def test_a_right_stage_with_one_wrong_option_has_no_other_fault(stage: dict[str, Any]) -> None:
     for option in stage.keys() - {"type"}:
         assert told({**stage, option: datetime.date(2024, 1, 1)}) == []
         without = {key: value for key, value in stage.items() if key != option}
+        assert told({**stage, option: with_wrong_element(stage[option])}) == []
         assert told({**without, option + "s": stage[option]}) == []
         assert told({**without, "qqqqqqqqqqqqqq": stage[option]}) == []
         for other in without.keys() - {"type"}:
@@ -74,6 +82,15 @@ def test_a_right_stage_with_one_wrong_option_has_no_other_fault(stage: dict[str,
         ({"type": "repository", "id": 1, "source": "x.repo", "baseurl": "http://h/"}, ["baseurl"]),
         ({"type": "settings", "file": 1}, ["set"]),
         ({"type": "overlay", "tree": 1, "owner": "a b"}, ["owner"]),
+        ({"type": "kernel", "append_parameters": ["a b", 3]}, ["append_parameters"]),
+        ({"type": "kernel", "append_parameters": [3, "a", "b c", "d e"]}, ["append_parameters"] * 2),
+        ({"type": "command", "shell": "true", "exit_codes": [300, "x"]}, ["exit_codes"]),
+        ({"type": "service", "enable": ["a", 1], "disable": ["a", 1]}, ["disable"]),
+        ({"type": "packages", "install": ["a", 1], "remove": [2], "upgrade": ["*", ""]}, ["upgrade"]),
+        (
+            {"type": "repository", "id": "x", "baseurl": "http://h", "options": {"name": "x", "p": 1}},
+            ["options"],
+        ),
         ({"type": "kernel", "release": 2.6, "append_parameters": ["a b"]}, ["append_parameters"]),
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else None,

@@ -12,6 +12,7 @@ from gc import set_threshold
 from importlib import import_module
 from typing import NoReturn
 
+from pipeline import interrupts
 from pipeline.errors import PipelineError
 
 VERBS = {
@@ -39,13 +40,16 @@ VERBS = {
 GARBAGE_AFTER = 50_000
 """Objects made until the next look for garbage in cycles: at 700 that takes a tenth of a short verb."""
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
 def run() -> NoReturn:
     """The command ``pipeline``."""
-    leave(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # once more, while the first one or an error was told
+        code = interrupts.INTERRUPTED
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:
@@ -82,11 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.error("only pipeline shell takes a command after --")
         code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))
         sys.stdout.flush()
+        if argv is None:
+            # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except PipelineError as error:
         return _tell(error)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished stages are kept and the next run goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        print(interrupts.MESSAGE, file=sys.stderr)
+        return interrupts.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
@@ -94,9 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
     except Exception as error:
         return _tell_defect(error)
-    if argv is None:
-        # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 

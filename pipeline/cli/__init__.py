@@ -62,8 +62,7 @@ def leave(code: int) -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; an error is printed, never raised."""
-    if sys.stdout is None:  # closed by the caller (>&-)
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
+    _open_closed()
     words = list(sys.argv[1:] if argv is None else argv)
     # argparse gives up on what follows "--" when an option stands before it.
     end = words.index("--") if "--" in words else len(words)
@@ -102,6 +101,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _tell_defect(error)
     return code
+
+
+def _open_closed() -> None:
+    """Have what the caller closed (``2>&-``) lead nowhere, also for programs that are started: else the next
+    file that is opened, such as one of the store, would be what they write their complaints to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the rest of this process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _verb(words: Sequence[str]) -> str | None:

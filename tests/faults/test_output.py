@@ -217,3 +217,19 @@ def test_ctrl_c_while_the_command_starts_is_no_traceback_and_no_crash(site: Site
             wrong.append((process.returncode, err))
     assert not wrong
     site.check_whole()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_do_not_matter(site: Site, closed: str) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "echo words; echo words >&2"))
+    shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    process = site.start("build", before=shell)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert "Traceback" not in out + err
+    assert (site.images / "web").is_dir()
+    process = site.start("show", "nothing", before=shell)
+    process.communicate(timeout=60)
+    assert process.returncode == 2
+    site.check_whole()

@@ -199,7 +199,7 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
 
     on_terminal = os.isatty(0) and os.isatty(1)
     # In words that every shell knows: dash prints those of bash as they are.
-    more = {"TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
+    more = {"TERM": terminal, "PS1": f"[root@{spec.hostname} $PWD]# "}
 
     def work(theirs: socket.socket, env: Mapping[str, str]) -> None:
         interactive.run(theirs, argv, {**env, **more}, on_terminal)

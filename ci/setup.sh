@@ -36,6 +36,7 @@ need() {
     command -v "$1" >/dev/null && return
     case $manager in apt) lacking="$lacking $2" ;; dnf) lacking="$lacking $3" ;; esac
 }
+need find findutils findutils
 need rpm rpm rpm
 need rpmbuild rpm rpm-build
 need createrepo_c createrepo-c createrepo_c

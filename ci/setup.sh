@@ -36,6 +36,7 @@ need() {
     command -v "$1" >/dev/null && return
     case $manager in apt) lacking="$lacking $2" ;; dnf) lacking="$lacking $3" ;; esac
 }
+need find findutils findutils
 need rpm rpm rpm
 need rpmbuild rpm rpm-build
 need createrepo_c createrepo-c createrepo_c
@@ -65,14 +66,19 @@ fi
     exit 3
 }
 
-# The stamp holds what was installed: another pyproject.toml or another interpreter installs again.
+# The stamp holds what was installed: another pyproject.toml installs again. Its first line is what .venv is
+# bound to, its place and its interpreter: in a clone that was copied or moved, .venv is made anew, for its
+# programs name the old place and would install there.
 extra=; [ $dev = 1 ] && extra='[dev]'
-want=$(cat pyproject.toml; "$python" --version; pwd)
+bound="$(pwd) $("$python" -c 'import sys; print(sys.base_prefix, *sys.version.split())')"
+want="$bound
+$(cat pyproject.toml)"
 stamp=.venv/installed$extra
 if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "setup: installing the command into .venv"
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
-    .venv/bin/pip install -qq --disable-pip-version-check --config-settings editable_mode=compat --editable ".$extra"
+    [ "$(head -n 1 .venv/installed 2>/dev/null)" = "$bound" ] || "$python" -m venv --clear .venv
+    .venv/bin/python -m pip install -qq --disable-pip-version-check \
+        --config-settings editable_mode=compat --editable ".$extra"
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
 fi

@@ -12,13 +12,13 @@ from pathlib import Path
 from pipeline.build.releasing import Held, directories, held, newest, release
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer
+from pipeline.mirrors import Mirrors
 from pipeline.publish.record import require_here
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.locations import locate
 from pipeline.sources.lock import Lock
-from pipeline.sources.mirrors import Mirrors
 from pipeline.store.filesystem import lock_directory
 from pipeline.store.garbage import Needs, Removal, every_version, garbage, remove
 from pipeline.store.presence import alone

@@ -41,7 +41,7 @@ class Outside:
 
         Mirrors that are directories are served to it on the loopback interface.
         """
-        from pipeline.sources.mirrors import is_url
+        from pipeline.mirrors import is_url
 
         return {
             prefix: target if is_url(target) else self._served(Path(target))
@@ -56,8 +56,8 @@ class Outside:
     @cached_property
     def fetcher(self) -> Fetcher:
         """What brings files into the store."""
+        from pipeline.mirrors import Mirrors
         from pipeline.sources.downloads import Fetcher
-        from pipeline.sources.mirrors import Mirrors
 
         mirrors = Mirrors(lambda: self.url_prefixes)
         return Fetcher(self._downloads, mirrors, self._site.downloads, self._observer)

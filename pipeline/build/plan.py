@@ -19,6 +19,7 @@ from pipeline.build import keys
 from pipeline.build.code import code_digest
 from pipeline.build.foundation import Foundation
 from pipeline.errors import Problem, StaleLockError
+from pipeline.mirrors import is_url
 from pipeline.packaging.nevra import is_file
 from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources.differences import (
@@ -32,7 +33,6 @@ from pipeline.sources.differences import (
 )
 from pipeline.sources.digests import FileDigests, tree_digest
 from pipeline.sources.lock import Lock, LockedSource, LockedStage
-from pipeline.sources.mirrors import is_url
 from pipeline.stages.base import PackageAnswer, PackageRequest, SourceRequest, Stage
 from pipeline.store.records import Layer
 from pipeline.store.store import Store

@@ -13,6 +13,7 @@ from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundat
 from pipeline.build.looks import looking
 from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
 from pipeline.errors import PipelineError, Problem
+from pipeline.interrupts import work_begins
 from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
@@ -57,6 +58,7 @@ def store_to_look_at(site: Site) -> Iterator[Store]:
         return
     from tempfile import TemporaryDirectory
 
+    work_begins()
     with TemporaryDirectory(prefix="pipeline-") as empty:
         (Path(empty) / "layers").mkdir()
         yield Store(Path(empty))

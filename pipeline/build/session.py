@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from pipeline.build.looks import looking
 from pipeline.errors import MachineError, PipelineError, Problem, StaleLockError, UsageError
+from pipeline.interrupts import work_begins
 
 if TYPE_CHECKING:
     from pipeline.build.job import BuildOptions, Job
@@ -36,6 +37,7 @@ def build(
     jobs: list[Job] = []
     with looking(site, images) as looks:
         recipes = recipes_of(site, images)
+        work_begins()
         require_root()
         if prepare(site, observer):
             looks.clear()  # they were at the lab as it was before

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pipeline.chroot import mounts, processes, server, syscalls, wire
+from pipeline.chroot.inside import NO_KERNEL
 from pipeline.chroot.machine import MAPS, has_old_glibc, has_vsyscall
 from pipeline.chroot.root import CommandError, Finished, RootSpec
 from pipeline.errors import MachineError, PipelineError, Problem
@@ -26,7 +27,8 @@ SEGFAULT = {-signal.SIGSEGV, 128 + signal.SIGSEGV}
 def environment(spec: RootSpec, kernel: str | None) -> dict[str, str]:
     """What programs in the root find in their environment; nothing of this process's own.
 
-    ``kernel`` is the image's: modprobe would take that of this machine (modprobe(8), MODPROBE_OPTIONS).
+    ``kernel`` is the image's, if it has one: modprobe would take that of this machine (modprobe(8),
+    MODPROBE_OPTIONS).
     """
     clean = {
         "PATH": server.PATH,
@@ -37,11 +39,10 @@ def environment(spec: RootSpec, kernel: str | None) -> dict[str, str]:
         "LANG": "C",
         "TERM": "dumb",
         "SYSTEMD_OFFLINE": "1",
+        "MODPROBE_OPTIONS": f"-S {kernel or NO_KERNEL}",
     }
     if spec.epoch is not None:
         clean["SOURCE_DATE_EPOCH"] = str(spec.epoch)
-    if kernel is not None:
-        clean["MODPROBE_OPTIONS"] = f"-S {kernel}"
     return clean
 
 
@@ -197,7 +198,8 @@ def run_interactively(spec: RootSpec, argv: Sequence[str], terminal: str) -> int
     from pipeline.chroot.terminal import carry
 
     on_terminal = os.isatty(0) and os.isatty(1)
-    more = {"TERM": terminal, "PS1": r"[\u@\h \W]\$ "}
+    # In words that every shell knows: dash prints those of bash as they are.
+    more = {"TERM": terminal, "PS1": f"[root@{spec.hostname} $PWD]# "}
 
     def work(theirs: socket.socket, env: Mapping[str, str]) -> None:
         interactive.run(theirs, argv, {**env, **more}, on_terminal)

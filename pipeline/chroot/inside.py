@@ -11,6 +11,10 @@ MAX_LINKS = 40
 
 RELEASE = re.compile(r"[\w.+~-]+", re.ASCII)
 
+NO_KERNEL = "0.0.0-none"
+"""What programs in an image without a kernel are told instead of this machine's release. It looks like one,
+so that they read on; no machine has it, so that modules for it are not found and nothing is built for it."""
+
 
 def resolve(root: str, path: str, *, missing_ok: bool = False) -> str | None:
     """Where ``path`` of the image at ``root`` really lies, relative to ``root`` and free of links.

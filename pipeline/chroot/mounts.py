@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.chroot import shims, syscalls
-from pipeline.chroot.inside import kernel_release, resolve
+from pipeline.chroot.inside import NO_KERNEL, kernel_release, resolve
 from pipeline.chroot.root import INPUTS, OUT, RootSpec
 from pipeline.chroot.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, bind, mount
 
@@ -89,9 +89,8 @@ def assemble(spec: RootSpec, shims_folder: str | None) -> Assembled:
     folder = opened.shims or f"{STAGE}/shims"
     resolver = resolve(below, "etc/resolv.conf", missing_ok=True) if host_resolver is not None else None
     in_run = bool(resolver) and f"{resolver}".startswith(f"{_inner(below, 'run')}/")
-    laid = shims.lay(
-        below, folder, kernel, {} if in_run or not resolver else {resolver: host_resolver or b""}
-    )
+    told = kernel or NO_KERNEL
+    laid = shims.lay(below, folder, told, {} if in_run or not resolver else {resolver: host_resolver or b""})
     _mount_overlay(
         [folder, *reversed(opened.layers)],
         opened.upper or f"{STAGE}/upper",
@@ -101,7 +100,7 @@ def assemble(spec: RootSpec, shims_folder: str | None) -> Assembled:
     _mount_devices(_point(root, "dev"))
     proc, sys = _point(root, "proc"), _point(root, "sys")
     mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _fake_kernel(proc, kernel)
+    _fake_kernel(proc, told)
     _close_proc(proc)
     mount("sysfs", sys, "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
     hide(sys, HIDDEN_IN_SYS)
@@ -209,10 +208,8 @@ def _mount_devices(dev: str) -> None:
     mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
 
 
-def _fake_kernel(proc: str, kernel: str | None) -> None:
+def _fake_kernel(proc: str, kernel: str) -> None:
     """Programs that read the release from /proc instead of asking uname get the image's too."""
-    if kernel is None:
-        return
     texts = {
         "sys/kernel/osrelease": f"{kernel}\n",
         "version": f"Linux version {kernel} (image) #1 SMP\n",

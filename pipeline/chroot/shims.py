@@ -113,23 +113,28 @@ PROGRAMS = {
     "telinit": NOT_DONE,
     "start-stop-daemon": NOT_DONE,
     "invoke-rc.d": NOT_DONE,
+    "uname": UNAME,
+    "depmod": DEPMOD,
+    "modinfo": MODINFO,
 }
-OF_KERNEL = {"uname": UNAME, "depmod": DEPMOD, "modinfo": MODINFO}
-"""Only where the image has a kernel. No modprobe: dracut copies that and kmod, as it finds them, into the
-ramdisk that nodes boot from (its module 99base). modprobe reads MODPROBE_OPTIONS instead: see ``enter``."""
+"""No modprobe: dracut copies that and kmod, as it finds them, into the ramdisk that nodes boot from (its
+module 99base). modprobe reads MODPROBE_OPTIONS instead: see ``enter``."""
 LINKS = ("depmod", "modinfo")
 """Of kmod, these are links to one program that does more: the link is stood in for, and not the program."""
+MANY_IN_ONE = ("busybox", "toybox", "coreutils")
+"""The same for whatever is a link to one of these."""
 PASSING_ON = ("systemctl", *LINKS)
 FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin")
 INIT_FUNCTIONS = ("etc/rc.d/init.d/functions", "etc/init.d/functions")
 MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "var/tmp")
 
 
-def lay(below: str, folder: str, kernel: str | None, more: Mapping[str, bytes]) -> dict[str, str]:
+def lay(below: str, folder: str, kernel: str, more: Mapping[str, bytes]) -> dict[str, str]:
     """Fill ``folder`` with what is to lie over the image at ``below``: the stand-ins and ``more`` files.
 
-    Returns path → sha256 of each file laid. Directories get all attributes of those of the image, because in
-    an overlay the uppermost directory's count; missing mount points are made.
+    ``kernel`` is the release that they name. Returns path → sha256 of each file laid. Directories get all
+    attributes of those of the image, because in an overlay the uppermost directory's count; missing mount
+    points are made.
     """
     laid: dict[str, str] = {}
     for path, content in {**_contents(below, kernel), **more}.items():
@@ -143,22 +148,22 @@ def lay(below: str, folder: str, kernel: str | None, more: Mapping[str, bytes]) 
     return laid
 
 
-def _contents(below: str, kernel: str | None) -> dict[str, bytes]:
+def _contents(below: str, kernel: str) -> dict[str, bytes]:
     """Path in the image → content of what stands in for it, for each program that the image has."""
     found: dict[str, bytes] = {}
     # Often /bin is a link to usr/bin: the same folder is looked at once.
     places = dict.fromkeys(place for folder in FOLDERS if (place := resolve(below, folder)) is not None)
     for place in places:
-        for name, text in (PROGRAMS if kernel is None else PROGRAMS | OF_KERNEL).items():
+        for name, text in PROGRAMS.items():
             if not os.path.lexists(f"{below}/{place}/{name}"):
                 continue
             path = resolve(below, f"{place}/{name}")
             if path is None or not os.path.isfile(f"{below}/{path}"):
                 continue
-            if name in LINKS:
+            if name in LINKS or os.path.basename(path) in MANY_IN_ONE:
                 path = f"{place}/{name}"
             if path not in found:
-                content = text.format(kernel=shlex.quote(kernel or ""), machine=os.uname().machine, real=REAL)
+                content = text.format(kernel=shlex.quote(kernel), machine=os.uname().machine, real=REAL)
                 found[path] = content.encode()
     for place in INIT_FUNCTIONS:
         path = resolve(below, place)

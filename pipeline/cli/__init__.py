@@ -12,6 +12,7 @@ from gc import set_threshold
 from importlib import import_module
 from typing import NoReturn
 
+from pipeline import interrupts
 from pipeline.cli.early import Parser, print_problems
 from pipeline.errors import PipelineError, Problem
 
@@ -40,13 +41,16 @@ VERBS = {
 GARBAGE_AFTER = 50_000
 """Objects made until the next look for garbage in cycles: at 700 that takes a tenth of a short verb."""
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
 def run() -> NoReturn:
     """The command ``pipeline``."""
-    leave(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # once more, while the first one or an error was told
+        code = interrupts.INTERRUPTED
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:
@@ -59,8 +63,7 @@ def leave(code: int) -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; an error is printed, never raised."""
-    if sys.stdout is None:  # closed by the caller (>&-)
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
+    _open_closed()
     words = list(sys.argv[1:] if argv is None else argv)
     # argparse gives up on what follows "--" when an option stands before it.
     end = words.index("--") if "--" in words else len(words)
@@ -86,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))
         result = True
         sys.stdout.flush()
+        if argv is None:
+            # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except PipelineError as error:
         return _tell(words, error)
     except KeyboardInterrupt:
@@ -97,10 +103,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(words, PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
     except Exception as error:
         return _tell_defect(words, error)
-    if argv is None:
-        # What comes now is only the end of the interpreter: a late Ctrl-C is no error any more.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
+
+
+def _open_closed() -> None:
+    """Have what the caller closed (``2>&-``) lead nowhere, also for programs that are started: else the next
+    file that is opened, such as one of the store, would be what they write their complaints to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the rest of this process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _verb(words: Sequence[str]) -> str | None:
@@ -159,10 +177,9 @@ def _tell_defect(words: Sequence[str], error: Exception) -> int:
 
 
 def _tell_interruption(words: Sequence[str]) -> int:
-    what, then = "interrupted", "finished stages are kept and the next run goes on from there"
-    print(f"\n{what}; {then}", file=sys.stderr)
-    print_problems(words, [Problem(what, hint=then)])
-    return INTERRUPTED
+    print(f"\n{interrupts.WHAT}; {interrupts.THEN}", file=sys.stderr)
+    print_problems(words, [Problem(interrupts.WHAT, hint=interrupts.THEN)])
+    return interrupts.INTERRUPTED
 
 
 def _tell(words: Sequence[str], error: PipelineError) -> int:

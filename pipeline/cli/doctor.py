@@ -43,12 +43,29 @@ def _checks(site: Site) -> Iterator[Check]:
     from pipeline.chroot import machine
 
     yield from machine.checks(site.bases.values())
+    yield _programs()
     yield _store(site)
     yield _bases(site)
     if site.lab is not None:
         yield _lab_programs()
     yield _published(site)
     yield _unit(site)
+
+
+def _programs() -> Check:
+    import shutil
+
+    from pipeline.chroot.machine import Check
+    from pipeline.store.fingerprint import FIND
+
+    where = shutil.which(FIND)
+    return Check(
+        "programs",
+        where is not None,
+        where or f"missing: {FIND}",
+        "whether a base changed is looked at with it; its package is findutils",
+        "make setup",
+    )
 
 
 def _store(site: Site) -> Check:

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
     from pipeline.cli.progress import PlainLog
     from pipeline.errors import UsageError
+    from pipeline.interrupts import work_begins
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.dry_run:
         require_root()
     site = load_site(options.site)
+    work_begins()
     store = Store.open(site.store, create=False)
     keep, unpublish = options.keep, options.unpublish
     if options.dry_run:

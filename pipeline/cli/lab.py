@@ -19,9 +19,11 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import prepare, require_root
     from pipeline.cli.progress import PlainLog
     from pipeline.errors import UsageError
+    from pipeline.interrupts import work_begins
     from pipeline.recipe.site import load_site
 
     site = load_site(options.site)
+    work_begins()
     if site.lab is None:
         raise UsageError(
             f"{site.file} is no lab", hint='a site is the lab when it has a table [lab] with home = "…"'

@@ -48,7 +48,10 @@ class ImageBox(msgspec.Struct):
 
 
 class LiveView:
-    """Draws only when told to: it has no thread, because the process that draws also forks."""
+    """Draws only when told to: it has no thread, because the process that draws also forks.
+
+    The terminal is taken with the first drawing: before there is something to show, nothing has to be undone.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -58,7 +61,6 @@ class LiveView:
         self._drawn = 0.0
 
     def __enter__(self) -> LiveView:
-        self._live.__enter__()
         return self
 
     def __exit__(
@@ -105,6 +107,7 @@ class LiveView:
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
+        self._live.start()  # nothing when it has been
         boxes = [self._box(name, box) for name, box in self._boxes.items()]
         parts: list[RenderableType] = [Columns(boxes, equal=True, expand=True)]
         parts += [self._transfer(event) for event in self._transfers.values()]

@@ -29,12 +29,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
+    from pipeline.interrupts import work_begins
     from pipeline.publish.publication import planned_publish, publish
     from pipeline.publish.unit import unit
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
     site = load_site(options.site)
+    work_begins()
     if options.unit:
         print(json.dumps({"unit": unit(site)}) if options.json else unit(site), end="")
         return 0

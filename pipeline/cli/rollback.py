@@ -16,6 +16,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
     from pipeline.cli.publish import tell
     from pipeline.errors import UsageError
+    from pipeline.interrupts import work_begins
     from pipeline.publish.publication import planned_rollback, rollback
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.dry_run:
         require_root()
     site = load_site(options.site)
+    work_begins()
     store = Store.open(site.store, create=False)
     image = store.versions.resolve(options.image).image
     turn = planned_rollback if options.dry_run else rollback

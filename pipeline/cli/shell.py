@@ -26,11 +26,13 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.build.entering import root_of
     from pipeline.build.session import require_root
     from pipeline.chroot.enter import run_interactively
+    from pipeline.interrupts import work_begins
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
     require_root()
     store = Store.open(load_site(options.site).store, create=False)
+    work_begins()
     with root_of(store, options.version, options.stage, network=options.network) as spec:
         command = options.command or (ON_TERMINAL if os.isatty(0) and os.isatty(1) else ["/bin/sh"])
         return run_interactively(spec, command, os.environ.get("TERM", "dumb"))

@@ -16,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.build.session import require_root
+    from pipeline.interrupts import work_begins
     from pipeline.publish.unpublishing import planned_unpublish, unpublish
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
@@ -23,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.dry_run:
         require_root()
     site = load_site(options.site)
+    work_begins()
     store = Store.open(site.store, create=False)
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None

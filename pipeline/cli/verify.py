@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.build.verification import verify
     from pipeline.cli.progress import watching
     from pipeline.errors import UnverifiedError
+    from pipeline.interrupts import work_begins
     from pipeline.recipe.load import load_recipe
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
@@ -28,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store.open(site.store, create=False)
     version = store.versions.resolve(options.version)
     recipe = load_recipe(version.image, site)
+    work_begins()
     with watching(verbose=options.verbose, plain=True) as (observer, _):
         verification = verify(store, recipe, version, observer)
     reports = store.versions.verification_directory(version)

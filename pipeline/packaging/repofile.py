@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.sources.mirrors import Mirrors
+from pipeline.mirrors import Mirrors
 
 FOLDER = "/etc/yum.repos.d"
 MAIN_FILES = ("/etc/yum.conf", "/etc/dnf/dnf.conf")

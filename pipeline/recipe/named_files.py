@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.mirrors import is_url
 from pipeline.nearest import nearest
 from pipeline.packaging.nevra import is_file
-from pipeline.sources.mirrors import is_url
 from pipeline.stages.base import Stage
 from pipeline.urls import url_fault
 

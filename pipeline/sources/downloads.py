@@ -15,12 +15,12 @@ import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer, Progress, ignore
+from pipeline.mirrors import Mirrors, is_url
 from pipeline.recipe.model import Downloads
 from pipeline.sources.content import ContentStore
 from pipeline.sources.digests import Digest, FileDigests
 from pipeline.sources.disk import writing
 from pipeline.sources.locations import locate
-from pipeline.sources.mirrors import Mirrors, is_url
 from pipeline.sources.records import Records
 from pipeline.sources.tries import CHANGED, Download, Known
 

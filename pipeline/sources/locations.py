@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UsageError
-from pipeline.sources.mirrors import FILE_SCHEME, Mirrors, is_url
+from pipeline.mirrors import FILE_SCHEME, Mirrors, is_url
 from pipeline.urls import url_fault
 
 SCHEMES = ("http", "https", "ftp")

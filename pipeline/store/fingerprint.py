@@ -11,6 +11,7 @@ from types import TracebackType
 from pipeline.errors import MachineError, PipelineError
 from pipeline.store.filesystem import told
 
+FIND = "find"
 _FORMAT = r"%D %i %C@ %T@ %s %y%#m %P\0"
 """For find(1): device, inode, ctime and mtime to the nanosecond, size, type and mode, relative path."""
 _PATH_AT = 6
@@ -33,8 +34,8 @@ class Look:
         self._out, self._complaints = os.memfd_create("found"), os.memfd_create("complaints")
         try:
             self._pid: int | None = os.posix_spawnp(
-                "find",
-                ["find", f"{path}/.", "-xdev", "-printf", _FORMAT],
+                FIND,
+                [FIND, f"{path}/.", "-xdev", "-printf", _FORMAT],
                 {**os.environ, "LC_ALL": "C"},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, self._out, 1),

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import termios
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,3 +198,39 @@ def test_an_interrupt_from_another_process_is_as_good_as_ctrl_c(site: Site) -> N
     _, err = process.communicate(timeout=15)  # half of what the stage would take
     assert process.returncode == 130
     assert "interrupted; finished stages are kept" in err
+
+
+def test_ctrl_c_while_the_command_starts_is_no_traceback_and_no_crash(site: Site) -> None:
+    site.recipe(file_stage("first"))
+    assert site.run("build").exit_code == 0
+    began = time.monotonic()
+    site.run("build")
+    whole = time.monotonic() - began
+    wrong = []
+    for number in range(40):
+        process = site.start("build")
+        time.sleep(whole * number / 40)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        # Python itself starts until its first line is ours, and dies of it in its own way.
+        before_us = process.returncode in (1, -signal.SIGINT) and "/pipeline/" not in err
+        if (process.returncode not in (0, 130) and not before_us) or "a defect" in err:
+            wrong.append((process.returncode, err))
+    assert not wrong
+    site.check_whole()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_do_not_matter(site: Site, closed: str) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "echo words; echo words >&2"))
+    shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    process = site.start("build", before=shell)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert "Traceback" not in out + err
+    assert (site.images / "web").is_dir()
+    process = site.start("show", "nothing", before=shell)
+    process.communicate(timeout=60)
+    assert process.returncode == 2
+    site.check_whole()

@@ -8,10 +8,10 @@ from time import sleep
 
 import pytest
 
+from pipeline.mirrors import Mirrors
 from pipeline.recipe.model import Downloads
 from pipeline.sources import downloads
 from pipeline.sources.downloads import Fetcher, Request
-from pipeline.sources.mirrors import Mirrors
 
 
 class SlowToEnd(threading.Thread):

@@ -264,7 +264,7 @@ def test_programs_that_are_copied_into_a_ramdisk_are_the_images_own(place: Place
             assert shell(root, f"head -c 4 {name} | tail -c 3") == "ELF", name
 
 
-def test_without_a_kernel_there_are_no_stand_ins_that_name_one(place: Place, tmp_path: Path) -> None:
+def test_without_a_kernel_nothing_names_this_machines(place: Place, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for folder in ("usr/bin", "sbin", "bin"):
         (tree / folder).mkdir(parents=True)
@@ -273,8 +273,27 @@ def test_without_a_kernel_there_are_no_stand_ins_that_name_one(place: Place, tmp
         (tree / "sbin" / name).write_text('#!/bin/sh\necho "own $@ $MODPROBE_OPTIONS"\n')
         (tree / "sbin" / name).chmod(0o755)
     with enter(RootSpec((tree,))) as root:
-        for name in ("depmod", "modinfo", "uname"):
-            assert shell(root, f"{name} -x") == "own -x"
+        assert root.kernel is None
+        assert shell(root, "uname -r") == "0.0.0-none"
+        assert shell(root, "cat /proc/sys/kernel/osrelease") == "0.0.0-none"
+        assert shell(root, "cat /proc/version") == "Linux version 0.0.0-none (image) #1 SMP"
+        assert shell(root, "depmod -x") == "own 0.0.0-none -x -S 0.0.0-none"
+        assert shell(root, "modinfo -x") == "own -k 0.0.0-none -x -S 0.0.0-none"
+        said = shell(root, "uname -a; cat /proc/version /proc/sys/kernel/osrelease")
+        assert os.uname().release not in said and os.uname().version not in said
+
+
+def test_busybox_is_not_replaced_by_what_stands_in_for_one_of_its_programs(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "bin").mkdir(parents=True)
+    _static_shell(tree)
+    (tree / "bin/busybox").write_text("#!/bin/sh\necho own\n")
+    (tree / "bin/busybox").chmod(0o755)
+    for name in ("uname", "ls"):
+        (tree / "bin" / name).symlink_to("busybox")
+    with enter(RootSpec((tree,))) as root:
+        assert shell(root, "uname -r") == "0.0.0-none"
+        assert shell(root, "ls") == shell(root, "busybox") == "own"
 
 
 def test_a_link_that_is_stood_in_for_is_the_link_again_in_the_layer(

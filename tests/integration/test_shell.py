@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import termios
@@ -20,6 +21,7 @@ import pytest
 
 from pipeline.chroot.enter import enter
 from pipeline.chroot.root import RootSpec
+from pipeline.cli.shell import ON_TERMINAL
 from pipeline.store.garbage import Needs, garbage
 from pipeline.store.records import Failure
 from pipeline.store.store import Store
@@ -105,6 +107,24 @@ def test_a_shell_has_prompt_job_control_and_a_terminal_of_its_own(base: Path) ->
     terminal.type("\x1a")
     terminal.until(r"Stopped[^#]*# ")
     terminal.type("exec sh -c 'exit 5'\n")
+    assert terminal.end() == 5
+
+
+def test_the_shell_of_an_image_without_bash_has_a_prompt_in_its_own_words(tmp_path: Path) -> None:
+    dash = shutil.which("dash")
+    if dash is None:
+        pytest.skip("no dash here")
+    said = subprocess.run(["ldd", dash], capture_output=True, text=True, check=True).stdout
+    for path in [word for word in said.split() if word.startswith("/")]:
+        (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / path.lstrip("/"))
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    shutil.copy(dash, tmp_path / "bin/sh")
+    terminal = on_terminal("-c", INTERACTIVE, str(tmp_path), *ON_TERMINAL)
+    terminal.until(r"\[root@image /\]# ")
+    terminal.type("cd /bin\n")
+    terminal.until(r"\[root@image /bin\]# ")
+    terminal.type("exit 5\n")
     assert terminal.end() == 5
 
 

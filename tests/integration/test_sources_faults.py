@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.lab.mirror import Faults, Mirror
+from pipeline.mirrors import Mirrors
 from pipeline.recipe.model import Downloads
 from pipeline.sources.downloads import Fetched, Fetcher
-from pipeline.sources.mirrors import Mirrors
 
 BODY = bytes(range(256)) * 8000
 DIGEST = sha256(BODY).hexdigest()
@@ -30,7 +30,7 @@ from pipeline.errors import PipelineError
 from pipeline.events import Note
 from pipeline.recipe.model import Downloads
 from pipeline.sources.downloads import Fetcher, Request
-from pipeline.sources.mirrors import Mirrors
+from pipeline.mirrors import Mirrors
 
 directory, server, pinned, fault = sys.argv[1:]
 

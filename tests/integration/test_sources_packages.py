@@ -13,10 +13,10 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.lab.mirror import Mirror
 from pipeline.lab.rpmbuild import rpmbuild
+from pipeline.mirrors import Mirrors
 from pipeline.recipe.model import Downloads
 from pipeline.sources import repodata, rpmheader
 from pipeline.sources.downloads import Fetcher
-from pipeline.sources.mirrors import Mirrors
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("rpmbuild") and shutil.which("createrepo_c")), reason="needs rpmbuild and createrepo_c"

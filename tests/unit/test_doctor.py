@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,19 @@ def test_a_store_that_cannot_hold_layers_is_found(site: Path) -> None:
     mount = f"mount -t overlay o -o lowerdir={top}/lower,upperdir={top}/upper,workdir={top}/work {top}/store"
     code, checks = doctor(site, "unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
     assert code == 3 and not checks["store"]["good"] and "overlay" in str(checks["store"])
+
+
+def test_a_machine_without_find_is_found(site: Path, tmp_path: Path) -> None:
+    code, checks = doctor(site, path=str(tmp_path))
+    assert code == 3 and not checks["programs"]["good"]
+    assert checks["programs"]["detail"] == "missing: find" and checks["programs"]["command"] == "make setup"
+    assert doctor(site)[1]["programs"]["good"]
+
+
+def test_setup_installs_find() -> None:
+    assert re.search(
+        r"^need find findutils findutils$", (REPOSITORY / "ci/setup.sh").read_text(), re.MULTILINE
+    )
 
 
 def test_missing_programs_of_the_lab_are_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
+from pipeline.mirrors import Mirrors
 from pipeline.recipe.model import Downloads
 from pipeline.sources.downloads import Fetcher
-from pipeline.sources.mirrors import Mirrors
 from tests.servers import ftp_server
 
 BODY = bytes(range(256)) * 2000

@@ -17,9 +17,9 @@ import pytest
 from pipeline.errors import PipelineError, UsageError
 from pipeline.events import Event, Note, Observer, Progress, ignore
 from pipeline.lab.mirror import Faults, Mirror
+from pipeline.mirrors import Mirrors
 from pipeline.recipe.model import Downloads
 from pipeline.sources.downloads import Fetcher, Request
-from pipeline.sources.mirrors import Mirrors
 from tests.servers import Reply, http_server, raw_server
 
 QUICK = Downloads(attempts=3, timeout=5.0, longest_wait=0.01)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.sources.mirrors import Mirrors
+from pipeline.mirrors import Mirrors
 
 SITE = {
     "http://www.mellanox.com": "http://127.0.0.1:8000/http/www.mellanox.com",

@@ -1,0 +1,115 @@
+"""``ci/setup.sh`` on a small project of its own, which needs no package from outside."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "ci/setup.sh"
+
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "small"
+version = "1"
+"""
+
+BACKEND = '''
+"""Just enough of PEP 660: a wheel whose only module leads here."""
+import os
+import zipfile
+
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    about = "small-1.dist-info"
+    files = {
+        "small.pth": os.getcwd() + "\\n",
+        f"{about}/METADATA": "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        f"{about}/entry_points.txt": "[console_scripts]\\npipeline = pipeline:run\\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{name},,\\n" for name in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(f"{folder}/small-1-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return "small-1-py3-none-any.whl"
+'''
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is set up."""
+    folder = tmp_path_factory.mktemp("setup") / "first"
+    for name, text in {
+        "pyproject.toml": PROJECT,
+        "backend.py": BACKEND,
+        "pipeline.toml": "",
+        "pipeline/__init__.py": "def run():\n    print(__file__)\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "ci").mkdir()
+    shutil.copy(SCRIPT, folder / "ci")
+    _set_up(folder)
+    return folder
+
+
+def test_a_second_setup_installs_nothing(project: Path) -> None:
+    assert _set_up(project) == ""
+
+
+def test_a_copied_clone_gets_a_command_of_its_own(project: Path) -> None:
+    copy = project.with_name("copy")
+    shutil.copytree(project, copy, symlinks=True)
+    before = _files(project / ".venv")
+    assert "installing the command" in _set_up(copy)
+    assert _command(copy) == f"{copy}/pipeline/__init__.py\n"
+    assert _command(project) == f"{project}/pipeline/__init__.py\n"
+    assert _files(project / ".venv") == before
+
+
+def test_a_moved_clone_gets_a_command_again(project: Path) -> None:
+    first = project.with_name("unmoved")
+    shutil.copytree(project, first, ignore=shutil.ignore_patterns(".venv"))
+    _set_up(first)
+    moved = first.rename(project.with_name("moved"))
+    _set_up(moved)
+    assert _command(moved) == f"{moved}/pipeline/__init__.py\n"
+
+
+def test_another_pyproject_keeps_what_is_installed_beside(project: Path) -> None:
+    beside = project / ".venv/beside"
+    beside.touch()
+    (project / "pyproject.toml").write_text(f"{PROJECT}# changed\n")
+    assert "installing the command" in _set_up(project)
+    assert beside.exists()
+
+
+def test_a_setup_that_was_broken_off_begins_again(project: Path) -> None:
+    broken = project.with_name("broken")
+    shutil.copytree(project, broken, symlinks=True)
+    for name in ("installed", "bin/pipeline", "bin/pip"):
+        (broken / ".venv" / name).unlink()
+    _set_up(broken)
+    assert _command(broken) == f"{broken}/pipeline/__init__.py\n"
+
+
+def _set_up(folder: Path) -> str:
+    done = subprocess.run(["ci/setup.sh"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _command(folder: Path) -> str:
+    return subprocess.run([folder / ".venv/bin/pipeline"], capture_output=True, text=True, check=True).stdout
+
+
+def _files(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".pyc"}

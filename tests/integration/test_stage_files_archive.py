@@ -489,6 +489,7 @@ def empty_zip() -> bytes:
         members(info(".", tarfile.DIRTYPE)),
         empty_zip(),
     ],
+    ids=["tar.gz", "only the top", "zip"],
 )
 def test_an_empty_archive_is_refused(root: SmallRoot, content: bytes) -> None:
     assert "a.tgz: is an empty archive: there is nothing to unpack" in error_of(root, content)

@@ -1,10 +1,14 @@
 """The command ``pipeline``, also as ``python -m pipeline``."""
 
-from __future__ import annotations
+# Before anything else is looked for or loaded, Ctrl-C is held: in here it would be a traceback.
+import _signal  # type: ignore[import-not-found]
 
-from pipeline.interrupts import end_at_once
+held = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
 
-end_at_once()  # before the slower imports
+from pipeline.interrupts import end_at_once  # noqa: E402
+
+end_at_once()
+_signal.pthread_sigmask(_signal.SIG_SETMASK, held)
 
 from pipeline.cli import run  # noqa: E402
 

@@ -1,11 +1,13 @@
 """Say what differs between two versions, of one image or of two: packages, kernel, parameters, files.
 
-What both have in common is not read. Times of files do not count.
+What both have in common is not read. Times of files do not count. On a terminal more than 200 lines are
+counted instead, as --stat does it: "| less" shows them, --files some of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ from pipeline.cli.text import size
 if TYPE_CHECKING:
     from pipeline.build.difference import Difference, Value
     from pipeline.store.compare import FileChange
+
+MOST_LINES = 200
+"""More are not written to a terminal, where nobody would see the first of them."""
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -56,8 +61,16 @@ def run(options: argparse.Namespace) -> int:
             document |= {"packages": (), "files": ()}
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
-        print("\n".join(_lines(found, stat=options.stat)))
+        print("\n".join(_shown(found, stat=options.stat, terminal=sys.stdout.isatty())))
     return 0
+
+
+def _shown(found: Difference, *, stat: bool, terminal: bool) -> list[str]:
+    lines = _lines(found, stat=stat)
+    if stat or not terminal or len(lines) <= MOST_LINES:
+        return lines
+    hint = f'{len(lines)} lines in all: "| less" after the command shows them, --files PATTERN some of them'
+    return [*_lines(found, stat=True), hint]
 
 
 def _counts(found: Difference) -> dict[str, dict[str, int]]:

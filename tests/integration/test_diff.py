@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.tree import Entry, entries, raw_path
 from tests.integration.published_versions import Place, make_place, private_mounts
 from tests.integration.small_project import STAGES, SmallProject, make_small_project
+
+REPOSITORY = Path(__file__).parents[2]
 
 Edit = Callable[[Path], object]
 
@@ -219,6 +224,27 @@ def test_stat_counts_and_names_nothing(project: SmallProject) -> None:
     out = project.run("diff", "web@1", "web@2", "--stat").out
     assert "files: 1 added, 3 removed, 1 changed, -2 B" in out
     assert "/etc/three" not in out
+
+
+def test_on_a_terminal_very_many_lines_are_counted_instead(project: SmallProject) -> None:
+    for number in range(300):
+        project.write(f"overlays/many/etc/many/{number}", "")
+    project.recipe('\n[[stage]]\nname = "many"\ntype = "overlay"\ntree = "many"\n', name="many")
+    project.built("many")
+    whole = project.run("diff", "web@1", "many").out.splitlines()
+    assert "  + /etc/many/299" in whole
+    controller, terminal = pty.openpty()
+    with open(controller, "rb", buffering=0) as screen:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "diff", "web@1", "many"], cwd=project.path, stdout=terminal,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, timeout=30,
+        )  # fmt: skip
+        os.close(terminal)
+        shown = screen.read(1 << 16).decode().splitlines()
+    assert done.returncode == 0
+    assert shown[0] == "web@1 → many@1" and not [line for line in shown if "/etc/many/" in line]
+    assert [line for line in shown if line.startswith("files: 301 added")]
+    assert shown[-1].startswith(f'{len(whole)} lines in all: "| less"')
 
 
 def test_a_pattern_limits_the_files(project: SmallProject) -> None:

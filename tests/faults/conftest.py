@@ -53,13 +53,6 @@ def disk(site: Site) -> Iterator[Path]:
     place = site.path.parent / "disk"
     place.mkdir()
     subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
-    text = (site.path / "pipeline.toml").read_text()
-    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
-    site.store.symlink_to(place / "store")
-    try:
+    with site.stored_in(place):
         yield place
-    finally:
-        site.unmount()
-        site.store.unlink()
-        subprocess.run(["umount", str(place)], check=True)
-        image.unlink()
+    image.unlink()

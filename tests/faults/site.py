@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,19 @@ class Site:
         files = (self.store / "layers").glob("*/layer.json")
         records = [json.loads(file.read_text()) for file in files]
         return {record["stage"]: record for record in records}
+
+    @contextmanager
+    def stored_in(self, place: Path) -> Iterator[None]:
+        """Have the store on the file system mounted at ``place``, which is unmounted at the end."""
+        file = self.path / "pipeline.toml"
+        file.write_text(file.read_text().replace('store = "store"', f'store = "{place}/store"'))
+        self.store.symlink_to(place / "store")
+        try:
+            yield
+        finally:
+            self.unmount()
+            self.store.unlink()
+            subprocess.run(["umount", str(place)], check=True)
 
     def check_whole(self) -> None:
         """Assert that nothing runs or is mounted but what is published, and that the store is consistent."""

@@ -24,15 +24,8 @@ def memory(site: Site) -> Iterator[Path]:
     place = site.path.parent / "memory"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
-    text = (site.path / "pipeline.toml").read_text()
-    (site.path / "pipeline.toml").write_text(text.replace('store = "store"', f'store = "{place}/store"'))
-    site.store.symlink_to(place / "store")
-    try:
+    with site.stored_in(place):
         yield place
-    finally:
-        site.unmount()
-        site.store.unlink()
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def fill(disk: Path, *, but: int) -> Path:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from pipeline.lab.mirror import Mirror
-from tests.faults.site import TESTS, Site, make_site
+from tests.faults.repository import REPOSITORY, URL, needs_programs, site_beside
+from tests.faults.site import TESTS, Site
 from tests.small_rpms import Package, build_packages
-
-URL = "http://packages.invalid/repo"
-REPOSITORY = f"""
-[[stage]]
-name = "repository"
-type = "repository"
-id = "tests"
-gpgcheck = false
-baseurl = "{URL}"
-"""
 
 PACKAGES = (
     Package("good"),
@@ -37,10 +26,7 @@ PACKAGES = (
 """``breaks-built`` installs in the throwaway root of locking, and breaks when it is built from the lock."""
 
 pytestmark = [
-    pytest.mark.skipif(
-        not all(map(shutil.which, ("rpmbuild", "createrepo_c"))),
-        reason="rpmbuild and createrepo_c are needed",
-    ),
+    needs_programs,
     pytest.mark.xdist_group("packages"),
 ]
 
@@ -60,14 +46,8 @@ def shared(
     tmp_path_factory: pytest.TempPathFactory, vendor: Path, lab_images: Mapping[str, Path]
 ) -> Iterator[Site]:
     """A site whose store has the lab's image: importing it takes seconds."""
-    made = make_site(tmp_path_factory.mktemp("site"))
-    with Mirror(vendor) as mirror:
-        made.settle(
-            f'[mirrors]\n"http://packages.invalid" = "{mirror.url}"\n',
-            bases=f'lab = "{lab_images["virtual-node-image"]}"\n',
-        )
+    with site_beside(vendor, tmp_path_factory.mktemp("site"), lab_images["virtual-node-image"]) as made:
         yield made
-    made.unmount()
 
 
 def packages(words: str, name: str = "trouble") -> str:

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from pipeline.lab.mirror import Mirror
-from tests.faults.site import TESTS, Site, command_stage, make_site
+from tests.faults.repository import REPOSITORY, URL, needs_programs, site_beside
+from tests.faults.site import TESTS, Site, command_stage
 from tests.small_rpms import Package, build_packages
 
-URL = "http://packages.invalid/repo"
-REPOSITORY = f"""
-[[stage]]
-name = "repository"
-type = "repository"
-id = "tests"
-gpgcheck = false
-baseurl = "{URL}"
-"""
 GOOD = '\n[[stage]]\nname = "good"\ntype = "packages"\ninstall = ["good"]\n'
 NO_GOOD = '\n[[stage]]\nname = "no-good"\ntype = "packages"\nremove = ["good"]\n'
 
 pytestmark = [
-    pytest.mark.skipif(
-        not all(map(shutil.which, ("rpmbuild", "createrepo_c"))),
-        reason="rpmbuild and createrepo_c are needed",
-    ),
+    needs_programs,
     pytest.mark.xdist_group("stale-locks"),
 ]
 
@@ -38,19 +25,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, lab_images: Mapping[str, Path]) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("vendor")
-    build_packages([Package("good")], folder / "stale.spec", folder / "root/repo")
-    for copy in ("repo", "other"):
-        if copy != "repo":
-            shutil.copytree(folder / "root/repo", folder / "root" / copy)
-        subprocess.run(["createrepo_c", "-q", str(folder / "root" / copy)], check=True)
-    made = make_site(tmp_path_factory.mktemp("site"))
-    with Mirror(folder / "root") as mirror:
-        made.settle(
-            f'[mirrors]\n"http://packages.invalid" = "{mirror.url}"\n',
-            bases=f'lab = "{lab_images["virtual-node-image"]}"\n',
-        )
+    for name in ("repo", "other"):
+        build_packages([Package("good")], folder / f"{name}.spec", folder / "root" / name)
+        subprocess.run(["createrepo_c", "-q", str(folder / "root" / name)], check=True)
+    site = tmp_path_factory.mktemp("site")
+    with site_beside(folder / "root", site, lab_images["virtual-node-image"]) as made:
         yield made
-    made.unmount()
 
 
 def has_good(site: Site, image: str) -> bool:

@@ -1,0 +1,1 @@
+"""One folder for each cluster manager; see ``base`` for what a driver has to do."""

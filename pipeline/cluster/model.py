@@ -27,7 +27,7 @@ class Firmware(msgspec.Struct, frozen=True):
 class Cluster(msgspec.Struct, frozen=True):
     """The state that a cluster is to have. ``wanted`` is in an order in which each finds what it needs.
 
-    ``restarts`` are services that are restarted when one of these objects (files, settings) changes. ``notes``
+    ``restarts`` are services that are restarted when one of these objects changes. ``notes``
     are for the administrator; ``files`` are those that were read.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -223,12 +223,12 @@ class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Annotated[
         dict[str, Nodes], Meta(description='Node sets that are written "@name" where nodes are named.')
     ] = msgspec.field(default_factory=dict)
-    image: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    category: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    node: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    image: list[ImageTable] = msgspec.field(default_factory=list)
+    category: list[CategoryTable] = msgspec.field(default_factory=list)
+    node: list[NodeTable] = msgspec.field(default_factory=list)
     head: HeadTable = HeadTable()
     neutron: NeutronTable | None = None
-    network: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    interface: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    network: list[NetworkTable] = msgspec.field(default_factory=list)
+    interface: list[InterfaceTable] = msgspec.field(default_factory=list)
     openstack: OpenstackTable = OpenstackTable()
     firmware: FirmwareTable | None = None

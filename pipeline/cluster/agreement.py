@@ -161,7 +161,7 @@ def _check_ranges(reading: Reading, said: Said, neutron: Neutron) -> None:
             _say(
                 reading, said, name, f"{own} is not the range of the provider, {spelled(known[name].ranges)}"
             )
-    for name in known.keys() - found.keys():
+    for name in sorted(known.keys() - found.keys()):
         _say(reading, said, name, f"{spelled(known[name].ranges, name)} is missing")
 
 

@@ -42,13 +42,15 @@ class Target(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True):
     """How all nodes are reached: at most ``fanout`` at once, each for at most ``seconds`` (0: for ever).
 
-    ``options`` are for ssh, ``Key=Value``; ``topology`` is a topology.conf; ``ssh`` is the program.
+    ``options`` are for ssh, ``Key=Value``, ``configuration`` is a file of ssh_config(5) that is read first;
+    ``topology`` is a topology.conf; ``ssh`` is the program.
     """
 
     fanout: int = FANOUT
     seconds: float = 0
     connect_seconds: int = CONNECT_SECONDS
     options: tuple[str, ...] = ()
+    configuration: Path | None = None
     topology: Path | None = None
     ssh: str = "ssh"
 
@@ -160,11 +162,11 @@ def _handler(listener: Listener, names: Sequence[str], local: str = "") -> Any:
 
 
 def _configure(targets: Sequence[Target], way: Way, folder: Path) -> Path | None:
-    """ssh's configuration for those that are not reached by name alone; it goes on with what ssh reads else."""
+    """ssh's configuration for those that are not reached by name alone, and then what ssh reads anyway."""
     special = [target for target in targets if target.address or target.port or target.options]
-    if not special:
+    if not special and way.configuration is None:
         return None
-    lines: list[str] = []
+    lines = [f'Include "{way.configuration}"'] if way.configuration else []
     for target in special:
         lines.append(f"Host {target.name}")
         lines += [f"    HostName {target.address}"] if target.address else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import msgspec
 from pipeline.cluster import fanout, runs
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.model import Firmware
-from pipeline.cluster.nodescript import LOG, SIGN, script
+from pipeline.cluster.nodescript import INSTALLER, LOG, SIGN, script
 from pipeline.cluster.outcome import Result, judge
 from pipeline.errors import Problem, UsageError
 from pipeline.nearest import lookalike
@@ -105,6 +106,15 @@ def run_firmware(
         finally:
             record = watch.close()
     return record
+
+
+def steps(order: Firmware) -> tuple[str, ...]:
+    """What is done on each node, as somebody would type it."""
+    install = f"cd {shlex.quote(order.directory)} && echo y | ./{INSTALLER} {shlex.join(order.options)}"
+    return (
+        *(f"yum remove -y {shlex.quote(name)}   # where it is installed" for name in order.remove),
+        install,
+    )
 
 
 class _Watch:

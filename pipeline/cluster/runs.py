@@ -20,6 +20,7 @@ import msgspec
 from pipeline.cluster.model import Firmware
 from pipeline.cluster.outcome import Result, judge
 from pipeline.errors import PipelineError
+from pipeline.store.filesystem import write_whole
 
 KIND = "firmware"
 RECORD = "record.json"
@@ -96,10 +97,8 @@ def is_running(folder: Path) -> bool:
 
 
 def write(folder: Path, record: Record) -> None:
-    new = folder / f".{RECORD}.new"
-    new.write_bytes(msgspec.json.encode(record))
-    # Stopped here, the record before this one is in place.
-    new.rename(folder / RECORD)
+    """Replace the record, by one rename."""
+    write_whole(folder / RECORD, msgspec.json.encode(record))
 
 
 def read(folder: Path) -> Record:

@@ -105,7 +105,7 @@ class Node(msgspec.Struct):
 
 
 class Nodes(msgspec.Struct, frozen=True):
-    """Running nodes by name; ``ssh_config`` is for ``ssh -F``, ``ssh_options`` are what they have in common."""
+    """Running nodes by name; ``ssh_config`` is for ``ssh -F``, ``ssh_options`` are those of all of them."""
 
     nodes: Mapping[str, Node]
     ssh_config: Path

@@ -120,7 +120,7 @@ class OpenStack:
     def _write(self, change: Change) -> None:
         ref, values = change.ref, {entry.name: entry.new for entry in change.assignments}
         found = self._networks(_network(ref))
-        if problems := _doubled(_network(ref), found):
+        if problems := tuple(_doubled(_network(ref), found)):
             raise PipelineError(problems)
         if ref.kind == "os-network":
             self._write_network(change, found, {ATTRIBUTES[name]: value for name, value in values.items()})

@@ -17,8 +17,8 @@ from pipeline.store.filesystem import told, write_whole
 
 HEADER = """#:schema ../schema/cluster.json
 
-# Written from what the cluster manager had. Take out what shall not be kept by this file: what it does not name
-# is left alone. Numbers that stand in several places are better said once, in [parameters].
+# Written from what the cluster manager had. Take out what shall not be kept by this file: what it does not
+# name is left alone. Numbers that stand in several places are better said once, in [parameters].
 
 [cluster]
 name = {name}
@@ -40,7 +40,9 @@ def import_cluster(name: str, site: Site, file: Path | None) -> str:
         raise UsageError(f'the name "{name}" {fault}')
     if file is not None and file.exists():
         raise UsageError(
-            "there is such a file already", where=str(file), hint="--out FILE writes another one, --out - prints it"
+            "there is such a file already",
+            where=str(file),
+            hint="--out FILE writes another one, --out - prints it",
         )
     text = as_text(name, driver(site).survey())
     if file is not None:
@@ -56,7 +58,11 @@ def as_text(name: str, state: State) -> str:
     parts = [HEADER.format(name=_text(name))]
     parts += _head(owned)
     for ref, found in _of_kind(state, "image"):
-        keys = {"name": ref.name, "path": found.get("path"), "append_kernel_parameters": found.get("kernel_parameters")}
+        keys = {
+            "name": ref.name,
+            "path": found.get("path"),
+            "append_kernel_parameters": found.get("kernel_parameters"),
+        }
         parts.append(_table("image", keys))
     members = _members(state)
     for ref, found in _of_kind(state, "category"):
@@ -102,7 +108,9 @@ def _nodes(state: State, owned: Mapping[str, Mapping[Ref, Properties]]) -> list[
         text = "\n".join(_belongings("node", owned.get(str(ref), {})))
         if text:
             alike.setdefault(text, []).append(ref.name)
-    return [part for text, names in alike.items() for part in (_table("node", {"names": folded(names)}), text)]
+    return [
+        part for text, names in alike.items() for part in (_table("node", {"names": folded(names)}), text)
+    ]
 
 
 def _belongings(owner: str, found: Mapping[Ref, Properties]) -> list[str]:

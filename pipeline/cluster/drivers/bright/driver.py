@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
+
+from pipeline.cluster.drivers.bright import frozen
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
 from pipeline.cluster.drivers.bright.quote import unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
-from pipeline.cluster.drivers.bright.session import Session
+from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
 from pipeline.cluster.drivers.bright.state import Owner, Owners
-from pipeline.cluster.drivers.bright.steps import steps
+from pipeline.cluster.drivers.bright.steps import Problems, steps
 from pipeline.cluster.drivers.bright.words import Names
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
@@ -48,45 +51,73 @@ class Bright:
             settings=_owners(wanted, "setting", top),
             interfaces=_owners(wanted, "interface", top),
         )
-        found = states.owned(self._session, self._names, owners, lambda owner, name: (owner, name) in running)
+        found, notes = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
         kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
-        return State({**top, **kept})
+        return State({**top, **kept}, notes)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
-        """The changes in one call, after one or two that read the lists of file modifications."""
-        made = steps(changes, self._entries(changes), self._names)
-        writing.run(self._session, made)
+        """The changes in one call, after one or two that read what the settings of an owner are part of."""
+        if not any(change.ref.kind == "setting" for change in changes) or not self._old():
+            made = steps(changes, self._entries(changes), self._names)
+            writing.run(self._session, made)
+            return
+        problems = Problems()
+        frozen.refuse(changes, problems)
+        others = [change for change in changes if change.ref.kind != "setting"]
+        typed = steps(others, {}, self._names, problems)
+        scripts = frozen.steps(self._session, changes, self._sources(changes))
+        try:
+            writing.run(self._session, [*typed, *scripts])
+        finally:
+            frozen.forget(self._session, scripts)
+        frozen.edit_head(self._session, changes)
 
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
         top = states.top(self._session)
-        found = states.owned(self._session, self._names, states.everything(top), lambda owner, name: True)
+        found, notes = self._found(states.everything(top), (), lambda owner, name: True)
         kept = {
             ref: value
             for ref, value in found.items()
             if ref.kind != "interface" or (ref.name not in BOOT_INTERFACES and value.get("type") != "bmc")
         }
-        return State({**top, **kept})
+        return State({**top, **kept}, notes)
+
+    def _old(self) -> bool:
+        """Whether roles can't change files. A CMDaemon that doesn't tell its revision is taken as new."""
+        revision = self._session.revision()
+        return revision is not None and revision < MODIFICATIONS_SINCE
+
+    def _found(
+        self, owners: Owners, wanted: Sequence[Wanted], running: Callable[[Owner, str], bool]
+    ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
+        """What belongs to ``owners``, and what the administrator has to know."""
+        if not owners.settings or not self._old():
+            return states.owned(self._session, self._names, owners, running), ()
+        rest = msgspec.structs.replace(owners, settings=frozenset())
+        found = states.owned(self._session, self._names, rest, running)
+        found.update(frozen.read(self._session, wanted, owners.settings))
+        return found, (frozen.warning(self._session.revision()),)
 
     def _entries(self, changes: Sequence[Change]) -> dict[Owner, list[str]]:
-        """The lists that will be changed. A category that is about to be cloned has its source's."""
+        """The lists of file modifications that will be changed, as they are when their turn comes."""
+        sources = self._sources(changes)
+        found = states.modifications(self._session, self._names, sources.values())
+        return {owner: found[source] for owner, source in sources.items() if source in found}
+
+    def _sources(self, changes: Sequence[Change]) -> dict[Owner, Owner]:
+        """The owners of changed settings, and whose settings they have to begin with: of a category that is
+        about to be cloned its source's. One that is about to be added has none."""
         clones = {
             str(change.ref): Owner("category", change.source)
             for change in changes
             if change.action == "clone" and change.ref.kind == "category"
         }
         added = {str(change.ref) for change in changes if change.action == "add"}
-        owners = {
-            change.ref.of: clones.get(change.ref.of, Owner.of(change.ref.of))
-            for change in changes
-            if change.ref.kind == "setting" and change.ref.of not in added
-        }
-        if not owners:
-            return {}
-        found = states.modifications(self._session, self._names, owners.values())
-        return {Owner.of(name): found[where] for name, where in owners.items() if where in found}
+        owners = [change.ref.of for change in changes if change.ref.kind == "setting"]
+        return {Owner.of(name): clones.get(name, Owner.of(name)) for name in owners if name not in added}
 
 
 def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:

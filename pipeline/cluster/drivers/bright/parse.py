@@ -87,6 +87,14 @@ class Answer:
         self._at += len(line)
         return line
 
+    def between(self, name: str) -> str:
+        """Take a text of several lines up to a line that is ``name``, the last one before another answer."""
+        end = re.compile(rf"^{re.escape(name)}\s*$", re.MULTILINE).search(self._text, self._at)
+        if end is None:
+            raise UnexpectedError(self.rest() or "nothing")
+        text, self._at = self._text[self._at : end.start()], end.end()
+        return text.removeprefix("\n")
+
     def lines(self, like: re.Pattern[str]) -> list[str]:
         """Take lines as long as they are ``like`` this."""
         taken: list[str] = []

@@ -60,13 +60,16 @@ class Problems:
 
 
 def steps(
-    changes: Sequence[Change], entries: Mapping[Owner, Sequence[str]], names: Names
+    changes: Sequence[Change],
+    entries: Mapping[Owner, Sequence[str]],
+    names: Names,
+    known: Problems | None = None,
 ) -> tuple[Step, ...]:
     """The steps for ``changes``; ``entries`` are the lists of file modifications as they are now.
 
-    Raises ``PipelineError`` with all values that can't be written safely.
+    Raises ``PipelineError`` with all values that can't be written safely, and what is ``known`` to be wrong.
     """
-    problems = Problems()
+    problems = known or Problems()
     made: list[Step] = []
     of_owner: dict[Owner, list[Change]] = {}
     for change in changes:

@@ -40,6 +40,7 @@ need find findutils findutils
 need rpm rpm rpm
 need rpmbuild rpm rpm-build
 need createrepo_c createrepo-c createrepo_c
+need ssh openssh-client openssh-clients
 [ -n "$python" ] || case $manager in apt) lacking="$lacking python3 python3-venv" ;; dnf) lacking="$lacking python3.11" ;; esac
 if [ $dev = 1 ]; then
     need buildah buildah buildah

@@ -33,7 +33,8 @@ VERBS = {
     "gc": "remove layers and downloads that nothing needs",
     "doctor": "say what this machine lacks, and the fix",
     "stages": "the manual of the stage types",
-    "schema": "the JSON Schema of recipes, fragments and the site file",
+    "schema": "the JSON Schema of recipes, fragments, cluster files and the site file",
+    "cluster": "the cluster manager's side: plan, apply, import, tasks on live nodes",
     "lab": "the cluster in a box: build it, or say where it is",
 }
 """Each is a module of this package, imported only when it is asked for."""

@@ -1,4 +1,4 @@
-"""Print the JSON Schema by which editors complete and check recipes, fragments and site files."""
+"""Print the JSON Schema by which editors complete and check recipes, fragments, cluster and site files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("of", nargs="?", choices=("recipe", "fragment", "site"), default="recipe")
+    parser.add_argument("of", nargs="?", choices=("recipe", "fragment", "site", "cluster"), default="recipe")
 
 
 def run(options: argparse.Namespace) -> int:
+    from pipeline.cluster.schema import schema as cluster_schema
     from pipeline.recipe.schema import schema
 
-    print(json.dumps(schema(options.of), indent=2))
+    found = cluster_schema() if options.of == "cluster" else schema(options.of)
+    print(json.dumps(found, indent=2))
     return 0

@@ -19,6 +19,17 @@ NOT_FOUND = 127
 """What a shell ends with when it finds no such program."""
 
 
+ON_FILE = """
+command -v "$0" > /dev/null || exit 127
+umask 077
+file=$(mktemp) || exit 126
+trap 'rm -f -- "$file"' EXIT
+trap 'exit 129' HUP INT TERM
+cat > "$file" && "$0" "$@" "$file" < /dev/null
+"""
+"""For a shell: run a program (``$0``) with arguments and, as the last one, a file that has what stdin has."""
+
+
 class Ran(msgspec.Struct, frozen=True):
     """How a program on the head node ended. Output that is no UTF-8 has replacement characters."""
 
@@ -45,6 +56,19 @@ class Head(msgspec.Struct, frozen=True):
 
         Raises ``MachineError`` when the program isn't there, the head node can't be reached, or time is over.
         """
+        return self._run(argv, stdin, seconds, argv[0], by_shell=bool(self.address))
+
+    def run_file(self, argv: Sequence[str], content: str, *, seconds: float | None = None) -> Ran:
+        """Run a program there on a file with ``content``, whose name becomes the last argument.
+
+        The file is nobody else's to read, and is removed when the program ends, or the connection does.
+        """
+        return self._run(("sh", "-c", ON_FILE, *argv), content, seconds, argv[0], by_shell=True)
+
+    def _run(
+        self, argv: Sequence[str], stdin: str, seconds: float | None, program: str, *, by_shell: bool
+    ) -> Ran:
+        """Run ``argv``; ``program`` is what messages call it, ``by_shell`` that a shell looks for it."""
         try:
             done = subprocess.run(
                 self._command(argv),
@@ -55,10 +79,10 @@ class Head(msgspec.Struct, frozen=True):
                 env={**os.environ, "PATH": self._path(), "LC_ALL": "C"},
             )
         except FileNotFoundError:
-            raise self._missing("ssh" if self.address else argv[0]) from None
+            raise self._missing("ssh" if self.address else program) from None
         except subprocess.TimeoutExpired:
             raise MachineError(
-                f"{argv[0]} did not end within {seconds:.0f} s",
+                f"{program} did not end within {seconds:.0f} s",
                 where=self.label,
                 hint="is the head node well?",
             ) from None
@@ -69,8 +93,8 @@ class Head(msgspec.Struct, frozen=True):
                 hint="the site file's [head] says where it is; ssh must get there without a password",
                 command=shlex.join(self._ssh("true")),
             )
-        if ran.code == NOT_FOUND and self.address:
-            raise self._missing(argv[0])
+        if ran.code == NOT_FOUND and by_shell:
+            raise self._missing(program)
         return ran
 
     @property
@@ -83,8 +107,8 @@ class Head(msgspec.Struct, frozen=True):
 
     def _command(self, argv: Sequence[str]) -> Sequence[str]:
         if self.address:
-            path = ":".join((*self.programs, "$PATH", "/usr/sbin", "/sbin"))
-            return self._ssh(f'PATH="{path}" LC_ALL=C exec {shlex.join(argv)}')
+            path = ":".join((*map(shlex.quote, self.programs), '"$PATH"', "/usr/sbin", "/sbin"))
+            return self._ssh(f"PATH={path} LC_ALL=C exec {shlex.join(argv)}")
         program = shutil.which(argv[0], path=self._path())
         return [program or argv[0], *argv[1:]]
 

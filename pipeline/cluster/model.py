@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster.objects import Ref, Wanted
+from pipeline.recipe.model import Parameter
 
 
 class Firmware(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ class Cluster(msgspec.Struct, frozen=True):
     name: str
     summary: str
     file: Path
-    parameters: Mapping[str, str | int | bool]
+    parameters: Mapping[str, Parameter]
     wanted: tuple[Wanted, ...]
     restarts: Mapping[Ref, tuple[Ref, ...]] = {}
     firmware: Firmware | None = None

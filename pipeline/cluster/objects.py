@@ -45,6 +45,8 @@ Kind = Literal[
     "os-subnet",
 ]
 
+Action = Literal["clone", "add", "set", "restart"]
+
 Value = str | bool | int | tuple[str, ...]
 
 Properties = Mapping[str, Value]
@@ -119,7 +121,7 @@ class Change(msgspec.Struct, frozen=True):
     """
 
     ref: Ref
-    action: Literal["clone", "add", "set", "restart"]
+    action: Action
     assignments: tuple[Assignment, ...] = ()
     source: str = ""
     drift: bool = False

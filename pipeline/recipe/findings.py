@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipeline.errors import Problem, UsageError
@@ -73,3 +73,10 @@ def _lines(file: Path) -> Mapping[KeyPath, int]:
         return lines_of(file.read_bytes())
     except OSError:
         return {}
+
+
+def positions(file: Path, places: Iterable[KeyPath]) -> list[str]:
+    """``position`` of each of many keys of one file, which is read once."""
+    lines = _lines(file)
+    found = [line_of(lines, at) for at in places]
+    return [shown(file) if line is None else f"{shown(file)}:{line}" for line in found]

@@ -73,12 +73,29 @@ class Downloads(msgspec.Struct, frozen=True):
     longest_wait: float = 20.0
 
 
+class HeadSite(msgspec.Struct, frozen=True):
+    """The cluster's head node: its ``manager`` (``bright`` or ``warewulf``), and how it is reached.
+
+    ``address`` is what ssh takes; empty: this machine. ``programs`` are directories in which its programs
+    are looked for first; ``root`` is where its files are seen when it is this machine. ``role`` is Bright's
+    role whose file modifications are used, ``cloud`` a name of clouds.yaml.
+    """
+
+    manager: str = "bright"
+    address: str = ""
+    programs: tuple[str, ...] = ()
+    root: str = "/"
+    role: str = "openstacknode"
+    cloud: str = ""
+    ssh_options: tuple[str, ...] = ()
+
+
 class Site(msgspec.Struct, frozen=True):
     """Where things are: ``pipeline.toml``. All paths are absolute.
 
     ``project`` is the folder of the site file; ``recipes`` and ``overlays`` lie in it. ``bases`` maps a name
     to a directory tree. ``mirrors`` maps URL prefixes to what answers for them. ``lab`` is the lab's home
-    when this site is the lab.
+    when this site is the lab. ``head`` is the head node; None: nothing is said about one.
     """
 
     file: Path
@@ -90,6 +107,7 @@ class Site(msgspec.Struct, frozen=True):
     publish_mode: str = "overlay"
     downloads: Downloads = Downloads()
     lab: Path | None = None
+    head: HeadSite | None = None
 
     @property
     def recipes(self) -> Path:

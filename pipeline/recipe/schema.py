@@ -59,6 +59,18 @@ def schema(kind: Kind = "recipe", *, types: StageTypes = stages) -> Schema:
     return {"$schema": DIALECT, **whole, "title": title, "$defs": definitions}
 
 
+def schema_of(struct: type[msgspec.Struct], title: str) -> Schema:
+    """The JSON Schema of a file all of whose values may be parameters."""
+    (name,), definitions = _components([struct])
+    whole = definitions.pop(name)
+    for definition in definitions.values():
+        properties = definition["properties"]
+        definition["properties"] = {key: _or_reference(form) for key, form in properties.items()}
+    definitions[REFERENCE] = _reference()
+    whole["properties"]["parameters"]["propertyNames"] = {"pattern": f"^{PARAMETER_NAME.pattern}$"}
+    return {"$schema": DIALECT, **whole, "title": title, "$defs": definitions}
+
+
 def _components(structs: Collection[type[msgspec.Struct]]) -> tuple[list[str], dict[str, Schema]]:
     """What structs are called in the schema, and the schemas of all structs in them, as plain JSON."""
     references, components = msgspec.json.schema_components(structs, ref_template=REFS)
@@ -79,12 +91,16 @@ def _stages(types: StageTypes) -> tuple[list[str], dict[str, Schema]]:
         manual = definition["description"] = inspect.getdoc(known) or ""
         for option, text in _options_of(manual, definition["properties"]).items():
             definition["properties"][option].setdefault("description", text)
-    definitions[REFERENCE] = {
+    definitions[REFERENCE] = _reference()
+    return names, definitions
+
+
+def _reference() -> Schema:
+    return {
         "type": "string",
         "pattern": f"^{WHOLE.pattern}$",
         "description": "The value of a parameter, with its type.",
     }
-    return names, definitions
 
 
 def _options_of(manual: str, names: Collection[str]) -> dict[str, str]:

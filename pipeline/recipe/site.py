@@ -15,11 +15,11 @@ from pipeline.recipe.documents import Document, read_document
 from pipeline.recipe.findings import Findings
 from pipeline.recipe.kinds import faults as kind_faults
 from pipeline.recipe.lines import KeyPath
-from pipeline.recipe.model import Downloads, Site
+from pipeline.recipe.model import Downloads, HeadSite, Site
 from pipeline.recipe.names import file_name_fault
 from pipeline.recipe.tables import dotted, fields_of
 from pipeline.recipe.top import tables_of
-from pipeline.recipe.written import DownloadsTable, LabTable, SiteFile, SiteTable
+from pipeline.recipe.written import DownloadsTable, HeadTable, LabTable, SiteFile, SiteTable
 from pipeline.urls import url_fault
 
 FILE = "pipeline.toml"
@@ -28,6 +28,8 @@ LAB_BASES = ("openstack-image", "virtual-node-image")
 """The images that the lab's vendor makes."""
 
 URL = re.compile(r"(?:https?|ftp)://[^\s/]+\S*")
+
+SSH_WORD = re.compile(r"[^\s\0-\x1f\x7f-][^\s\0-\x1f\x7f]*")
 
 HOW_TO_MAKE = (
     f'write {FILE} beside recipes/: [site], store = "DIRECTORY" (where layers and versions are kept), '
@@ -86,6 +88,7 @@ class _Reading:
         store = self.path(("site", "store"), site.store) if site else None
         images = self.path(("site", "images"), site.images) if site else None
         home = self.path(("lab", "home"), lab.home) if lab else None
+        head = self.head(self.table("head", HeadTable) if "head" in self.tables else None, home)
         bases = {**({name: home / "images" / name for name in LAB_BASES} if home else {}), **self.bases()}
         mirrors = self.mirrors()
         if store and images and _overlap(store, images):
@@ -103,6 +106,7 @@ class _Reading:
             publish_mode=site.publish,
             downloads=Downloads(downloads.attempts, downloads.timeout, downloads.longest_wait),
             lab=home,
+            head=head,
         )
 
     def say(self, at: KeyPath, message: str, hint: str | None = None) -> None:
@@ -120,6 +124,33 @@ class _Reading:
         if self.findings.told > told or (required and name not in self.tables):
             return None
         return struct(**arguments)
+
+    def head(self, table: HeadTable | None, home: Path | None) -> HeadSite | None:
+        """The head node; in the lab it is the lab's, as far as nothing else is said."""
+        if table is None and (home is None or "head" in self.tables):
+            return None
+        table = table or HeadTable()
+        for key in ("address", "role", "cloud"):
+            if (value := getattr(table, key)) and not SSH_WORD.fullmatch(value):
+                self.say(("head", key), f'"{key}" cannot be {value!r}: it has blanks, or begins with "-"')
+        for key in ("programs", "ssh_options"):
+            for index, word in enumerate(getattr(table, key) or ()):
+                if not word or not word.isprintable():
+                    self.say(("head", key, index), f'"{key}[{index}]" cannot be {word!r}')
+        lab = home / "head" if home and not table.address else None
+        root, programs = table.root, table.programs
+        if root is None:
+            root = str(lab / "root") if lab else "/"
+        else:
+            root = str(self.path(("head", "root"), root) or root)
+        if programs is None:
+            programs = (str(lab / "bin"),) if lab else ()
+        elif not table.address:
+            at = ("head", "programs")
+            programs = tuple(str(self.path((*at, index), name)) for index, name in enumerate(programs))
+        return HeadSite(
+            table.manager, table.address, programs, root, table.role, table.cloud, table.ssh_options
+        )
 
     def strings(self, name: str) -> Mapping[str, str]:
         """The strings of the table ``name``; whatever is no string is told."""

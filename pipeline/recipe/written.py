@@ -114,6 +114,29 @@ class LabTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class HeadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[head]``: the cluster's head node, for ``pipeline cluster``."""
+
+    manager: Annotated[Literal["bright", "warewulf"], Meta(description="The cluster manager.")] = "bright"
+    address: Annotated[
+        str, Meta(description='What ssh takes, such as "root@head"; empty: the head node is this machine.')
+    ] = ""
+    programs: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Directories in which its programs are looked for first, such as cmsh."),
+    ] = None
+    root: Annotated[
+        str | None, Meta(description="Where its files are seen when it is this machine; as a rule /.")
+    ] = None
+    role: Annotated[
+        str, Meta(description="Bright's role whose configuration file modifications are used.")
+    ] = "openstacknode"
+    cloud: Annotated[str, Meta(description="The name in clouds.yaml of the cloud that runs on it.")] = ""
+    ssh_options: Annotated[
+        tuple[str, ...], Meta(description='Options for ssh, word by word: ["-i", "/root/.ssh/head"].')
+    ] = ()
+
+
 class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where things are on this machine."""
 
@@ -127,3 +150,4 @@ class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = msgspec.field(default_factory=dict)
     downloads: DownloadsTable = DownloadsTable()
     lab: LabTable | None = None
+    head: HeadTable | None = None

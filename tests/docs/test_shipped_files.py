@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.cli import VERBS
+from pipeline.cluster.schema import schema as cluster_schema
 from pipeline.recipe.load import recipe_names
 from pipeline.recipe.schema import Kind, schema
 from pipeline.recipe.site import load_site
@@ -31,11 +32,17 @@ def test_the_schema_beside_the_recipes_is_the_one_of_this_program(kind: Kind) ->
     assert kept == schema(kind), f"run: pipeline schema {kind} > recipes/schema/{kind}.json"
 
 
+def test_the_schema_of_cluster_files_beside_the_recipes_is_the_one_of_this_program() -> None:
+    kept = json.loads((REPOSITORY / "recipes/schema/cluster.json").read_text())
+    assert kept == cluster_schema(), "run: pipeline schema cluster > recipes/schema/cluster.json"
+
+
 @pytest.mark.parametrize(
     "file",
     [
         *sorted((REPOSITORY / "recipes").glob("*/recipe.toml")),
         *sorted((REPOSITORY / "recipes/fragments").glob("*.toml")),
+        *sorted((REPOSITORY / "recipes/clusters").glob("*.toml")),
         REPOSITORY / "pipeline.toml",
         REPOSITORY / "docs/bright.toml",
     ],
@@ -77,6 +84,7 @@ def test_the_site_file_for_a_bright_head_node_shows_every_key() -> None:
     shown = tomllib.loads(text)
     definitions = schema("site")["$defs"]
     assert set(shown["site"]) == set(definitions["SiteTable"]["properties"])
+    assert set(shown["head"]) == set(definitions["HeadTable"]["properties"])
     assert set(shown["downloads"]) == set(definitions["DownloadsTable"]["properties"])
 
 

@@ -74,7 +74,9 @@ def test_the_schema_refuses_what_loading_refuses(text: str) -> None:
 def test_the_schema_of_the_site_file_knows_its_tables() -> None:
     assert valid("site", SITE + '[mirrors]\n"http://a/" = "b"\n[downloads]\nattempts = 3\n[lab]\n')
     assert not valid("site", SITE + "[downloads]\nattempts = 0")
-    assert not valid("site", SITE + "[head]")
+    assert valid("site", SITE + '[head]\naddress = "root@head"')
+    assert not valid("site", SITE + '[head]\nmanager = "xcat"')
+    assert not valid("site", SITE + "[haed]")
 
 
 def test_options_are_described_by_the_manual_of_their_stage_type() -> None:

@@ -8,7 +8,7 @@ import pytest
 from recipes.tables import Case, cases
 
 from pipeline.errors import UsageError
-from pipeline.recipe.model import Downloads, Site
+from pipeline.recipe.model import Downloads, HeadSite, Site
 from pipeline.recipe.site import load_site
 
 WHOLE = """
@@ -72,6 +72,9 @@ def test_a_site_file_says_where_everything_is(here: Path) -> None:
         publish_mode="copy",
         downloads=Downloads(attempts=2, timeout=1.0, longest_wait=0.0),
         lab=project / ".pipeline/lab",
+        head=HeadSite(
+            root=str(project / ".pipeline/lab/head/root"), programs=(str(project / ".pipeline/lab/head/bin"),)
+        ),
     )
     assert site.recipes == project / "recipes"
     assert site.overlays == project / "overlays"
@@ -80,6 +83,31 @@ def test_a_site_file_says_where_everything_is(here: Path) -> None:
 def test_what_a_site_file_leaves_out_has_a_default(here: Path) -> None:
     (here / "pipeline.toml").write_text('[site]\nstore = "store"\nimages = "images"\n')
     assert load_site(None) == Site(here / "pipeline.toml", here, here / "store", here / "images")
+
+
+SMALL = '[site]\nstore = "store"\nimages = "images"\n'
+
+
+def test_the_head_node_is_what_the_site_file_says(here: Path) -> None:
+    (here / "pipeline.toml").write_text(
+        SMALL + '[head]\nmanager = "warewulf"\naddress = "root@head"\nprograms = ["/opt/bin"]\nroot = "/"\n'
+        'role = "x"\ncloud = "y"\nssh_options = ["-i", "/key"]\n[lab]\n'
+    )
+    assert load_site(None).head == HeadSite(
+        "warewulf", "root@head", ("/opt/bin",), "/", "x", "y", ("-i", "/key")
+    )
+
+
+def test_a_head_node_that_is_reached_over_ssh_is_not_the_labs(here: Path) -> None:
+    (here / "pipeline.toml").write_text(SMALL + '[head]\naddress = "root@head"\n[lab]\n')
+    assert load_site(None).head == HeadSite(address="root@head")
+
+
+def test_without_a_lab_nothing_is_known_of_a_head_node_unless_it_is_said(here: Path) -> None:
+    (here / "pipeline.toml").write_text(SMALL)
+    assert load_site(None).head is None
+    (here / "pipeline.toml").write_text(SMALL + "[head]\n")
+    assert load_site(None).head == HeadSite()
 
 
 def test_the_site_file_is_looked_for_in_the_folders_above(

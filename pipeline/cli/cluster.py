@@ -1,0 +1,193 @@
+"""The cluster manager's side: images, categories, services, files and networks as recipes/clusters/ has them.
+
+plan says what would change and touches nothing; apply does it and reads it back; status says what was
+changed by hand since; import writes a first file from what there is; run does a task on live nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.cluster.keepers import Keepers
+    from pipeline.cluster.model import Cluster
+    from pipeline.cluster.plan import Plan
+    from pipeline.recipe.model import Site
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    for name, add, summary in (
+        ("plan", _plan_arguments, "what would change; nothing is touched"),
+        ("apply", _apply_arguments, "make the cluster as its file says, and read it back"),
+        ("status", _one_cluster, "what was applied when, and what was changed by hand since"),
+        ("import", _import_arguments, "write a first file from what there is"),
+        ("run", _run_arguments, "a task on live nodes: firmware"),
+    ):
+        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        add(verb)
+        verb.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _one_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cluster", nargs="?", metavar="CLUSTER", help="may be left out when there is one only"
+    )
+
+
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    _one_cluster(parser)
+    parser.add_argument("--out", metavar="FILE", type=Path, help="keep the plan, for apply --plan FILE")
+
+
+def _apply_arguments(parser: argparse.ArgumentParser) -> None:
+    _one_cluster(parser)
+    parser.add_argument("--plan", metavar="FILE", type=Path, help="do exactly this plan, or nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
+    parser.add_argument("--dry-run", action="store_true", help="the same as plan")
+
+
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cluster", metavar="NAME", help="what the cluster is to be called")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="default: recipes/clusters/NAME.toml; - prints it"
+    )
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    from pipeline.cli.cluster_run import arguments as of_run
+
+    of_run(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.interrupts import work_begins
+    from pipeline.recipe.site import load_site
+
+    site = load_site(options.site)
+    work_begins()
+    does: dict[str, Callable[[argparse.Namespace, Site], int]] = {
+        "plan": _plan,
+        "apply": _apply,
+        "status": _status,
+        "import": _import,
+        "run": _run,
+    }
+    return does[options.what](options, site)
+
+
+def _run(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.cli.cluster_run import run as run_task
+
+    return run_task(options, site)
+
+
+def _opened(options: argparse.Namespace, site: Site) -> tuple[Cluster, Keepers]:
+    from pipeline.cluster.load import load_cluster, only_cluster
+    from pipeline.cluster.opening import keepers
+
+    cluster = load_cluster(options.cluster or only_cluster(site), site)
+    opened = keepers(site, cluster)
+    opened.refuse_unknown(cluster)
+    return cluster, opened
+
+
+def _plan(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.cluster.apply import look
+    from pipeline.cluster.plan import keep
+
+    cluster, keepers = _opened(options, site)
+    plan = look(cluster, keepers, site.store)
+    if getattr(options, "out", None):
+        keep(plan, options.out)
+    _print(options, cluster, plan)
+    return 0
+
+
+def _apply(options: argparse.Namespace, site: Site) -> int:
+    if options.dry_run:
+        return _plan(options, site)
+    from pipeline.cluster.apply import apply
+    from pipeline.cluster.plan import kept
+
+    agreed = kept(options.plan) if options.plan else None
+    cluster, keepers = _opened(options, site)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not (options.yes or options.json or agreed)
+    done = apply(
+        cluster,
+        keepers,
+        site.store,
+        agreed=agreed,
+        agree=(lambda plan: _ask(cluster, plan)) if asks else None,
+    )
+    if asks and done.plan.changes:
+        print(f"{cluster.name}: applied in {done.seconds:.1f} s, read back as wanted")
+        return 0
+    _print(options, cluster, done.plan, applied=True, seconds=round(done.seconds, 3))
+    if done.plan.changes and not options.json:
+        print(f"applied in {done.seconds:.1f} s, read back as wanted")
+    return 0
+
+
+def _ask(cluster: Cluster, plan: Plan) -> bool:
+    from pipeline.cli.cluster_text import lines
+
+    print("\n".join(lines(cluster, plan)), file=sys.stderr)
+    print("apply this? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _status(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.cli.cluster_text import counted
+    from pipeline.cli.text import when
+    from pipeline.cluster import record
+    from pipeline.cluster.apply import look
+
+    cluster, keepers = _opened(options, site)
+    last = record.load(site.store, cluster.name)
+    plan = look(cluster, keepers, site.store)
+    drifted = sum(change.drift for change in plan.changes)
+    if options.json:
+        _print(options, cluster, plan, applied_at=last.when or None, drifted=drifted)
+        return 0
+    print(f"{cluster.name}: last applied {when(last.when) if last.when else 'never'}")
+    print(
+        f"{counted(drifted, 'object')} changed by hand since, {len(plan.changes) - drifted} not yet applied"
+    )
+    if plan.changes:
+        print(f"  run: pipeline cluster plan {cluster.name}")
+    return 0
+
+
+def _import(options: argparse.Namespace, site: Site) -> int:
+    import json
+
+    from pipeline.cluster.importing import import_cluster
+
+    file = options.out or site.recipes / "clusters" / f"{options.cluster}.toml"
+    text = import_cluster(options.cluster, site, None if str(file) == "-" else file)
+    if options.json:
+        print(json.dumps({"cluster": options.cluster, "file": str(file)}, indent=2))
+    elif str(file) == "-":
+        print(text, end="")
+    else:
+        print(
+            f"{file}: written; pipeline cluster plan {options.cluster} must say that there is nothing to do"
+        )
+    return 0
+
+
+def _print(options: argparse.Namespace, cluster: Cluster, plan: Plan, **more: Any) -> None:
+    from pipeline.cli import cluster_text
+
+    if options.json:
+        import msgspec
+
+        document = cluster_text.document(cluster, plan, **more)
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        print("\n".join(cluster_text.lines(cluster, plan)))

@@ -1,0 +1,106 @@
+"""A cluster's plan as people and programs read it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import Assignment, Change
+from pipeline.cluster.plan import Plan, named, told
+from pipeline.recipe.findings import positions
+
+SIGNS = {"clone": "+", "add": "+", "set": "~", "restart": "!"}
+MOST_LINES = 20
+
+
+def document(cluster: Cluster, plan: Plan, **more: Any) -> dict[str, Any]:
+    """The JSON document of a plan."""
+    places = positions(cluster.file, [change.at for change in plan.changes])
+    changes = [
+        {
+            "object": str(change.ref),
+            "kind": change.ref.kind,
+            "name": change.ref.name,
+            "of": change.ref.of or None,
+            "action": change.action,
+            "source": change.source or None,
+            "drift": change.drift,
+            "place": place,
+            "properties": [
+                {"property": entry.name, "old": entry.old, "new": entry.new} for entry in change.assignments
+            ],
+        }
+        for change, place in zip(plan.changes, places, strict=True)
+    ]
+    return {"cluster": plan.cluster, "changes": changes, "notes": plan.notes, **more}
+
+
+def lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
+    """The plan, with the objects that get the same folded into one."""
+    for note in plan.notes:
+        yield f"note: {note}"
+    if not plan.changes:
+        yield f"{plan.cluster}: nothing to do"
+        return
+    places = iter(positions(cluster.file, [change.at for change in plan.changes]))
+    placed = [(change, next(places)) for change in plan.changes]
+    for _, group in groupby(placed, key=lambda pair: _likeness(*pair)):
+        alike = list(group)
+        change, place = alike[0]
+        yield _head([change for change, _ in alike], place if change.at else "")
+        for entry in change.assignments:
+            yield from _assignment(entry)
+    drifted = sum(change.drift for change in plan.changes)
+    tail = f", {drifted} of them changed by hand since the last apply" if drifted else ""
+    yield f"{plan.cluster}: {counted(len(plan.changes), 'change')}{tail}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _likeness(change: Change, place: str) -> tuple[object, ...]:
+    """What changes that are shown as one have in common."""
+    owner, name = change.ref.of.partition("/")[0], change.ref.name
+    own = () if change.ref.kind == "node" else (name,)
+    many = change.ref.kind == "node" or owner == "node"
+    return (change.ref.kind, owner, own, change.action, change.assignments, change.drift, place) + (
+        () if many else (str(change.ref),)
+    )
+
+
+def _head(alike: Sequence[Change], place: str) -> str:
+    change = alike[0]
+    name = named(tuple(change.ref for change in alike))
+    what = f" (a clone of {change.source})" if change.action == "clone" else ""
+    what = " (restart)" if change.action == "restart" else what
+    hand = "  changed by hand" if change.drift else ""
+    return f"{SIGNS[change.action]} {name}{what}{hand}" + (f"  [{place}]" if place else "")
+
+
+def _assignment(entry: Assignment) -> Iterable[str]:
+    if isinstance(entry.new, tuple):
+        old = entry.old if isinstance(entry.old, tuple) else ()
+        added = [member for member in entry.new if member not in old]
+        gone = [member for member in old if member not in entry.new]
+        parts = [*(f"+{member}" for member in added), *(f"-{member}" for member in gone)]
+        yield f"    {entry.name}: {' '.join(parts) or told(entry.new)}"
+    elif isinstance(entry.new, str) and "\n" in entry.new:
+        yield f"    {entry.name}:"
+        yield from _text(str(entry.old or ""), entry.new)
+    elif entry.old is None:
+        yield f"    {entry.name}: {told(entry.new)}"
+    else:
+        yield f"    {entry.name}: {told(entry.old)} -> {told(entry.new)}"
+
+
+def _text(old: str, new: str) -> Iterable[str]:
+    found = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
+    found = [line for line in found if not line.startswith("@@")]
+    for line in found[:MOST_LINES]:
+        yield f"      {line}"
+    if len(found) > MOST_LINES:
+        yield f"      ... {len(found) - MOST_LINES} more lines (--json shows all)"

@@ -1,0 +1,110 @@
+"""What has to change: the objects that are wanted, against those that are there. Plain arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from pipeline.cluster.objects import Action, Assignment, Change, Properties, Ref, State, Value, Wanted
+from pipeline.cluster.words import with_words
+
+Applied = Mapping[str, Properties]
+"""What the last apply had set, by the ``str()`` of each object."""
+
+ABSENT: Properties = {}
+
+
+def sources(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
+    """What must be read as well: where an object will be cloned, what belongs to the clone comes along."""
+    wanted = tuple(wanted)
+    clones = {str(item.ref): Ref(item.ref.kind, item.source) for item in wanted if item.source}
+    owners = [Wanted(source, make=False) for source in clones.values()]
+    owned = [
+        Wanted(Ref(item.ref.kind, item.ref.name, str(clones[item.ref.of])), item.exact, make=False)
+        for item in wanted
+        if item.ref.of in clones
+    ]
+    return (*owners, *owned)
+
+
+def changes(
+    wanted: Iterable[Wanted],
+    state: State,
+    applied: Applied,
+    restarts: Mapping[Ref, tuple[Ref, ...]],
+    due: Collection[str] = (),
+) -> tuple[Change, ...]:
+    """The smallest changes that make ``wanted`` true, in its order, then the services to be restarted.
+
+    ``due`` are services whose restart an earlier apply owes.
+    """
+    clones: dict[str, str] = {}
+    found: list[Change] = []
+    for item in wanted:
+        here = state.objects.get(item.ref)
+        if here is None and item.source:
+            clones[str(item.ref)] = str(Ref(item.ref.kind, item.source))
+        before = _before(item, here, state, clones)
+        change = _change(item, here, before, applied)
+        if change is not None:
+            found.append(change)
+    return (*found, *_restarts(found, restarts, due))
+
+
+def _before(
+    item: Wanted, here: Properties | None, state: State, clones: Mapping[str, str]
+) -> Properties | None:
+    """What the object has before anything is set on it, its own or what a clone gives it; None: nothing."""
+    if here is not None:
+        return here
+    if item.source:
+        return state.objects.get(Ref(item.ref.kind, item.source), ABSENT)
+    if item.ref.of in clones:
+        return state.objects.get(Ref(item.ref.kind, item.ref.name, clones[item.ref.of]))
+    return None
+
+
+def _change(
+    item: Wanted, here: Properties | None, before: Properties | None, applied: Applied
+) -> Change | None:
+    target = values(item, before or ABSENT)
+    assignments = tuple(
+        Assignment(name, None if before is None else before.get(name), value)
+        for name, value in target.items()
+        if before is None or before.get(name) != value
+    )
+    action: Action = "clone" if item.source else "add"
+    if here is not None or (before is not None and not item.source):
+        action = "set"
+    if action == "set" and not assignments:
+        return None
+    last = applied.get(str(item.ref))
+    drift = last is not None and all(last.get(entry.name) == entry.new for entry in assignments)
+    return Change(item.ref, action, assignments, item.source, drift, item.at)
+
+
+def values(item: Wanted, before: Properties) -> dict[str, Value]:
+    """What each property is to be, given what is there."""
+    target: dict[str, Value] = dict(item.exact)
+    for name, members in item.append.items():
+        if name == "words":
+            target["content"] = with_words(str(before.get("content", "")), members)
+        else:
+            old = before.get(name, ())
+            assert isinstance(old, tuple)  # only such properties are appended to
+            target[name] = (*old, *(member for member in members if member not in old))
+    return target
+
+
+def _restarts(
+    found: Iterable[Change], restarts: Mapping[Ref, tuple[Ref, ...]], due: Collection[str]
+) -> tuple[Change, ...]:
+    """Restarts of services some of whose files change; one that is started or stopped anyway is not."""
+    changed = {change.ref for change in found}
+    starting = {
+        change.ref for change in found if any(entry.name == "running" for entry in change.assignments)
+    }
+    return tuple(
+        Change(service, "restart")
+        for service, files in restarts.items()
+        if service not in starting and (changed.intersection(files) or str(service) in due)
+    )

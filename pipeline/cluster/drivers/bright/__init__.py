@@ -1,0 +1,1 @@
+"""Bright Cluster Manager, through ``cmsh`` on its head node."""

@@ -1,0 +1,147 @@
+"""The driver of Bright Cluster Manager: images, categories, nodes, networks and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pipeline.cluster.drivers.bright import frozen
+from pipeline.cluster.drivers.bright import state as states
+from pipeline.cluster.drivers.bright import write as writing
+from pipeline.cluster.drivers.bright.quote import unsafe_name
+from pipeline.cluster.drivers.bright.read import HEAD_NAME
+from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
+from pipeline.cluster.drivers.bright.state import Owner, Owners
+from pipeline.cluster.drivers.bright.steps import Problems, steps
+from pipeline.cluster.drivers.bright.words import Names
+from pipeline.cluster.head import Head
+from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
+from pipeline.errors import PipelineError, Problem
+
+KINDS: frozenset[Kind] = frozenset(
+    {"image", "category", "node", "network", "interface", "service", "setting"}
+)
+
+BOOT_INTERFACES = frozenset({"BOOTIF"})
+"""What the installer boots through: it belongs to the manager, not to a cluster file."""
+
+
+class Bright:
+    """Objects of Bright, through ``cmsh`` on its head node."""
+
+    name = "Bright Cluster Manager"
+    kinds = KINDS
+
+    def __init__(self, head: Head, role: str = Names.role) -> None:
+        self._session = Session(head)
+        self._names = Names(role)
+
+    def read(self, wanted: Sequence[Wanted]) -> State:
+        """What there is; at most four calls, and one more for old releases, whatever the number of nodes."""
+        _refuse(wanted)
+        top = states.top(self._session)
+        running = {
+            (Owner.of(item.ref.of), item.ref.name)
+            for item in wanted
+            if item.ref.kind == "service" and "running" in item.exact
+        }
+        owners = Owners(
+            services=_owners(wanted, "service", top),
+            settings=_owners(wanted, "setting", top),
+            interfaces=_owners(wanted, "interface", top),
+        )
+        found, notes = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
+        asked = {item.ref for item in wanted}
+        # Settings are told all: an entry that nobody asked for is a part of the same list.
+        kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
+        return State({**top, **kept}, notes)
+
+    def write(self, changes: Sequence[Change], state: State) -> None:
+        """The changes in one call, after one or two that read what the settings of an owner are part of."""
+        if not any(change.ref.kind == "setting" for change in changes) or not self._old():
+            made = steps(changes, self._entries(changes), self._names)
+            writing.run(self._session, made)
+            return
+        problems = Problems()
+        frozen.refuse(changes, problems)
+        others = [change for change in changes if change.ref.kind != "setting"]
+        typed = steps(others, {}, self._names, problems)
+        scripts = frozen.steps(self._session, changes, self._sources(changes))
+        try:
+            writing.run(self._session, [*typed, *scripts])
+        finally:
+            frozen.forget(self._session, scripts)
+        frozen.edit_head(self._session, changes)
+
+    def survey(self) -> State:
+        """Everything; the interfaces through which nodes boot or are managed are left out."""
+        top = states.top(self._session)
+        found, notes = self._found(states.everything(top), (), lambda owner, name: True)
+        kept = {
+            ref: value
+            for ref, value in found.items()
+            if ref.kind != "interface" or (ref.name not in BOOT_INTERFACES and value.get("type") != "bmc")
+        }
+        return State({**top, **kept}, notes)
+
+    def _old(self) -> bool:
+        """Whether roles can't change files. A CMDaemon that doesn't tell its revision is taken as new."""
+        revision = self._session.revision()
+        return revision is not None and revision < MODIFICATIONS_SINCE
+
+    def _found(
+        self, owners: Owners, wanted: Sequence[Wanted], running: Callable[[Owner, str], bool]
+    ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
+        """What belongs to ``owners``, and what the administrator has to know."""
+        if not owners.settings or not self._old():
+            return states.owned(self._session, self._names, owners, running), ()
+        rest = msgspec.structs.replace(owners, settings=frozenset())
+        found = states.owned(self._session, self._names, rest, running)
+        found.update(frozen.read(self._session, wanted, owners.settings))
+        return found, (frozen.warning(self._session.revision()),)
+
+    def _entries(self, changes: Sequence[Change]) -> dict[Owner, list[str]]:
+        """The lists of file modifications that will be changed, as they are when their turn comes."""
+        sources = self._sources(changes)
+        found = states.modifications(self._session, self._names, sources.values())
+        return {owner: found[source] for owner, source in sources.items() if source in found}
+
+    def _sources(self, changes: Sequence[Change]) -> dict[Owner, Owner]:
+        """The owners of changed settings, and whose settings they have to begin with: of a category that is
+        about to be cloned its source's. One that is about to be added has none."""
+        clones = {
+            str(change.ref): Owner("category", change.source)
+            for change in changes
+            if change.action == "clone" and change.ref.kind == "category"
+        }
+        added = {str(change.ref) for change in changes if change.action == "add"}
+        owners = [change.ref.of for change in changes if change.ref.kind == "setting"]
+        return {Owner.of(name): clones.get(name, Owner.of(name)) for name in owners if name not in added}
+
+
+def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:
+    """The owners of wanted objects of a kind that are there themselves."""
+    texts = {item.ref.of for item in wanted if item.ref.kind == kind}
+    there = {str(ref) for ref in top}
+    return frozenset(owner for text in texts if (owner := Owner.of(text)).name == HEAD_NAME or text in there)
+
+
+def _refuse(wanted: Sequence[Wanted]) -> None:
+    """Raise with all that Bright can't have at all."""
+    problems = [
+        Problem(f"{item.ref.name!r} {why}", str(item.ref))
+        for item in wanted
+        if item.ref.kind != "setting" and (why := unsafe_name(item.ref.name))
+    ]
+    problems += [
+        Problem(
+            "running: a category's service runs on its nodes; only theirs can be started and stopped",
+            str(item.ref),
+            "say it of the nodes, or of the head node",
+        )
+        for item in wanted
+        if item.ref.kind == "service" and "running" in item.exact and item.ref.of.startswith("category/")
+    ]
+    if problems:
+        raise PipelineError(problems)

@@ -1,0 +1,220 @@
+"""The seed's other way for configuration files, for a CMDaemon whose roles can't change them.
+
+On the head node the file is frozen (CMDaemon leaves it alone from then on) and edited; on nodes a block of
+the finalize script does both. So CMDaemon can't put anything new into these files any more: always told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from pipeline.cluster.drivers.bright import finalize
+from pipeline.cluster.drivers.bright.modifications import NAME, Setting
+from pipeline.cluster.drivers.bright.parse import Answer
+from pipeline.cluster.drivers.bright.quote import unsafe
+from pipeline.cluster.drivers.bright.read import HEAD_NAME, ask, over
+from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session, UnreachableError
+from pipeline.cluster.drivers.bright.state import Owner
+from pipeline.cluster.drivers.bright.steps import Problems, Step
+from pipeline.cluster.drivers.bright.words import key
+from pipeline.cluster.headfiles import HeadFiles, file_of
+from pipeline.cluster.objects import Assignment, Change, Properties, Ref, Wanted
+from pipeline.errors import PipelineError
+from pipeline.fileops.ini import options, parse
+from pipeline.fileops.settings import change as changed_ini
+
+RESTART_SECONDS = 120.0
+"""How long CMDaemon may take to answer again."""
+
+SCRIPT = "finalizescript"
+
+
+def warning(revision: int | None) -> str:
+    """What the administrator has to know."""
+    return (
+        f"CMDaemon r{revision} is older than r{MODIFICATIONS_SINCE}, so its roles can't change files: they "
+        "are frozen (FrozenFile) and edited instead, and CMDaemon no longer updates them; on nodes that "
+        "happens in the finalize script, when they are next installed"
+    )
+
+
+def read(session: Session, wanted: Iterable[Wanted], owners: Iterable[Owner]) -> dict[Ref, Properties]:
+    """The settings of ``owners``: of the head node those that are wanted, of others all in their blocks."""
+    owners = tuple(owners)
+    found: dict[Ref, Properties] = {}
+    of_head = [item for item in wanted if item.ref.kind == "setting" and item.ref.of == str(HEAD_OWNER)]
+    if of_head:
+        found.update(_of_head(session, of_head))
+    for owner, script in sorted(scripts(session, owners).items()):
+        for setting in finalize.kept(script):
+            found[Ref("setting", setting.name, str(owner))] = setting.properties()
+    return found
+
+
+HEAD_OWNER = Owner("device", HEAD_NAME)
+
+
+def _files(session: Session, paths: Iterable[str]) -> dict[str, str]:
+    state = HeadFiles(session.head).read([Wanted(file_of(path)) for path in dict.fromkeys(paths)])
+    return {ref.name: str(properties["content"]) for ref, properties in state.objects.items()}
+
+
+def _of_head(session: Session, wanted: Sequence[Wanted]) -> dict[Ref, Properties]:
+    """A setting is there when the file has it and is frozen."""
+    named = [(item, match) for item in wanted if (match := NAME.match(item.ref.name))]
+    texts = _files(session, [finalize.CMD_CONF, *(match["file"] for _, match in named)])
+    frozen = finalize.frozen_files(texts.get(finalize.CMD_CONF, ""))
+    parts = {path: parse(text.splitlines(keepends=True)) for path, text in texts.items()}
+    found: dict[Ref, Properties] = {}
+    for item, match in named:
+        there = options(parts.get(match["file"], ()), match["section"], match["key"])
+        if there and match["file"] in frozen:
+            value = "\n".join(option.value for option in there)
+            found[item.ref] = {"value": value, "replaces": item.exact.get("replaces", False)}
+    return found
+
+
+def scripts(session: Session, owners: Iterable[Owner]) -> dict[Owner, str]:
+    """The finalize scripts of categories and nodes, in one call."""
+    modes: dict[str, list[str]] = {}
+    for owner in sorted(set(owners) - {HEAD_OWNER}):
+        modes.setdefault(owner.mode, []).append(owner.name)
+    if not modes:
+        return {}
+    commands = []
+    for mode, names in modes.items():
+        named = f"get {key(mode)}"
+        commands += ["home", mode, over(mode, names, (named, f"get {SCRIPT}", named))]
+
+    def taken(answer: Answer) -> dict[Owner, str]:
+        found: dict[Owner, str] = {}
+        for mode, names in modes.items():
+            waiting = set(names)
+            while waiting:
+                name = answer.name(waiting)
+                waiting.discard(name)
+                found[Owner(mode, name)] = answer.between(name)
+        return found
+
+    return ask(session, commands, taken, as_json=False)
+
+
+def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owner]) -> list[Step]:
+    """The steps that put settings into the blocks of finalize scripts. ``sources`` are owners to be cloned.
+
+    A text of several lines is given to cmsh as a file on the head node, which `forget` removes.
+    """
+    of_owner = _by_owner(changes)
+    here = scripts(session, [sources.get(owner, owner) for owner in of_owner])
+    kept: dict[str, str] = {}
+    made: list[Step] = []
+    for owner, own in of_owner.items():
+        script = here.get(sources.get(owner, owner), "")
+        known = {setting.name: setting for setting in finalize.kept(script)}
+        new = finalize.with_settings(script, [_new(change, known) for change in own])
+        if new not in kept:
+            kept[new] = _kept(session, new)
+        commands = (f"set {SCRIPT} {kept[new]}", "commit")
+        refs = tuple(change.ref for change in own)
+        done = f"get {key(owner.mode)}"
+        made.append(Step(owner.mode, owner.name, f"use {owner.name}", commands, done, owner.name, refs))
+    return made
+
+
+def forget(session: Session, made: Iterable[Step]) -> None:
+    """Remove the files that `steps` made."""
+    files = {step.commands[0].split()[-1] for step in made}
+    if files:
+        session.head.run(("rm", "-f", "--", *sorted(files)))
+
+
+def _by_owner(changes: Iterable[Change]) -> dict[Owner, list[Change]]:
+    owners: dict[Owner, list[Change]] = {}
+    for change in changes:
+        owner = Owner.of(change.ref.of)
+        if change.ref.kind == "setting" and owner != HEAD_OWNER:
+            owners.setdefault(owner, []).append(change)
+    return owners
+
+
+def _new(change: Change, known: dict[str, Setting]) -> Setting:
+    was = known.get(change.ref.name, Setting(change.ref.name, None, False))
+    new = {**was.properties(), **{entry.name: entry.new for entry in change.assignments}}
+    return Setting(change.ref.name, str(new.get("value", "")), bool(new.get("replaces")))
+
+
+def _kept(session: Session, text: str) -> str:
+    ran = session.head.run(("sh", "-c", 'umask 077; f=$(mktemp) && cat > "$f" && echo "$f"'), text)
+    if ran.code:
+        raise PipelineError(f"a file could not be made: {ran.err.strip()}", where=session.head.label)
+    return ran.out.strip()
+
+
+def edit_head(session: Session, changes: Sequence[Change]) -> None:
+    """Freeze the files of the head node's settings, restart CMDaemon if need be, edit them."""
+    named = [
+        (change, match)
+        for change in changes
+        if change.ref.kind == "setting"
+        and Owner.of(change.ref.of) == HEAD_OWNER
+        and (match := NAME.match(change.ref.name))
+    ]
+    if not named:
+        return
+    paths = list(dict.fromkeys(match["file"] for _, match in named))
+    texts = _files(session, [finalize.CMD_CONF, *paths])
+    conf = texts.get(finalize.CMD_CONF, "")
+    frozen = finalize.with_frozen(conf, paths)
+    if frozen != conf:
+        _save(session, finalize.CMD_CONF, frozen)
+        _restart(session)
+    for path in paths:
+        values: dict[str, dict[str, list[str]]] = {}
+        for change, match in named:
+            new = {entry.name: entry.new for entry in change.assignments}
+            if match["file"] == path and "value" in new:
+                values.setdefault(match["section"], {})[match["key"]] = [str(new["value"])]
+        # Read again: CMDaemon may have written it while it restarted.
+        _save(session, path, changed_ini(_files(session, [path]).get(path, ""), values, {}))
+
+
+def _save(session: Session, path: str, content: str) -> None:
+    files = HeadFiles(session.head)
+    ref = file_of(path)
+    here = files.read([Wanted(ref)])
+    files.write([Change(ref, "set", (Assignment("content", None, content),))], here)
+
+
+def _restart(session: Session) -> None:
+    ran = session.head.run(("service", "cmd", "restart"))
+    if ran.code:
+        raise PipelineError(
+            f"CMDaemon could not be restarted: {(ran.err or ran.out).strip()}",
+            where=session.head.label,
+            hint="its configuration has the frozen files already",
+            command="service cmd status",
+        )
+    until = time.monotonic() + RESTART_SECONDS
+    while True:
+        try:
+            session.run("home\n")
+        except UnreachableError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def refuse(changes: Iterable[Change], problems: Problems) -> None:
+    """Add what can't be written this way."""
+    for change in changes:
+        match = NAME.match(change.ref.name) if change.ref.kind == "setting" else None
+        if match is None:
+            continue
+        if not finalize.SAFE_PATH.match(match["file"]):
+            problems.add(change.ref, f"{match['file']!r} can't be frozen: letters, digits, '_./+-' only")
+        for entry in change.assignments:
+            if why := unsafe(change.ref.name) or unsafe(str(entry.new)):
+                problems.add(change.ref, f"{entry.name}: {entry.new!r} {why}")

@@ -1,0 +1,70 @@
+"""A role's file modifications: ``-FILE[SECTION]KEY`` takes out, ``+FILE[SECTION]KEY=VALUE`` puts in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pipeline.cluster.objects import Value
+
+ENTRY = re.compile(r"(?P<sign>[+-])(?P<name>/[^\[\]]+\[[^\[\]]*\][^=]+)(?:=(?P<value>.*))?\Z", re.DOTALL)
+NAME = re.compile(r"(?P<file>/[^\[\]]+)\[(?P<section>[^\[\]]*)\](?P<key>[^=\s][^=]*)\Z")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What the entries of one ``FILE[SECTION]KEY`` amount to. ``value`` is None where there's only a ``-``.
+
+    Several ``+`` of one key give its values, each in a line.
+    """
+
+    name: str
+    value: str | None
+    replaces: bool
+
+    def properties(self) -> dict[str, Value]:
+        """As an object of the kind ``setting``."""
+        own: dict[str, Value] = {"replaces": self.replaces}
+        return own if self.value is None else {"value": self.value, **own}
+
+    def entries(self) -> list[str]:
+        """As the entries of the list."""
+        out = [f"-{self.name}"] if self.replaces else []
+        return out if self.value is None else [*out, f"+{self.name}={self.value}"]
+
+
+def settings(entries: Iterable[str]) -> list[Setting]:
+    """The settings of a list, in the order of their first entries; others in it are somebody else's."""
+    found: dict[str, Setting] = {}
+    for entry in entries:
+        match = ENTRY.match(entry)
+        if match is None:
+            continue
+        name = match["name"]
+        was = found.get(name, Setting(name, None, False))
+        if match["sign"] == "-":
+            found[name] = Setting(name, was.value, True)
+        else:
+            value = match["value"] or ""
+            found[name] = Setting(name, value if was.value is None else f"{was.value}\n{value}", was.replaces)
+    return list(found.values())
+
+
+def merged(entries: Sequence[str], wanted: Sequence[Setting]) -> list[str]:
+    """The list with ``wanted`` in the places of their entries, or at its end; all others are kept."""
+    waiting = {setting.name: setting for setting in wanted}
+    placed: set[str] = set()
+    result: list[str] = []
+    for entry in entries:
+        match = ENTRY.match(entry)
+        name = match["name"] if match else ""
+        if name not in waiting:
+            result.append(entry)
+        elif name not in placed:
+            placed.add(name)
+            result += waiting[name].entries()
+    for setting in wanted:
+        if setting.name not in placed:
+            result += setting.entries()
+    return result

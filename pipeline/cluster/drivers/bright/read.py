@@ -1,0 +1,139 @@
+"""Reading: what is asked of cmsh goes into a few files of commands, whatever the number of nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.cluster.drivers.bright.parse import Answer, Row, UnexpectedError
+from pipeline.cluster.drivers.bright.quote import argument
+from pipeline.cluster.drivers.bright.ranges import folded
+from pipeline.cluster.drivers.bright.session import Session
+from pipeline.cluster.drivers.bright.words import WIDTHS, key
+from pipeline.errors import PipelineError
+
+DEFAULT_WIDTH = 64
+
+HEAD_NAME = "master"
+"""What ``use`` takes for the active head node, whatever its name is (the seed). Lists of nodes may not."""
+
+T = TypeVar("T")
+
+
+class List(msgspec.Struct, frozen=True):
+    """All objects of a mode, or with ``owners`` those in a submode of each of these."""
+
+    mode: str
+    columns: tuple[str, ...]
+    submode: str = ""
+    owners: tuple[str, ...] = ()
+
+
+Tables = Mapping[str, Sequence[Row]]
+"""Rows by the owner's name; of a mode's own list under ``""``."""
+
+
+def over(mode: str, names: Sequence[str], block: Iterable[str]) -> str:
+    """A foreach over objects of ``mode``: ``block`` is done in each, one after the other."""
+    which = f"-n {folded(names)}" if mode == "device" else " ".join(map(argument, names))
+    return f"foreach {which} ({'; '.join(block)})"
+
+
+def inside(mode: str, names: Sequence[str], block: Iterable[str]) -> list[str]:
+    """Commands that do ``block`` in each of these objects; each prints its name first, but for the head."""
+    if tuple(names) == (HEAD_NAME,):
+        return ["home", mode, f"use {HEAD_NAME}", *block]
+    return ["home", mode, over(mode, names, [f"get {key(mode)}", *block])]
+
+
+def tables(session: Session, lists: Sequence[List]) -> list[Tables]:
+    """What each of ``lists`` has, in one call; where JSON isn't known, in padded tables by another one."""
+    lists_left = [one for one in lists if not one.submode or one.owners]
+    if not lists_left:
+        return [{} for _ in lists]
+    if session.speaks_json is not False:
+        try:
+            found = _tables(session, lists_left, as_json=True)
+            session.speaks_json = True
+        except PipelineError:
+            if session.speaks_json:
+                raise
+            found = _tables(session, lists_left, as_json=False)
+            session.speaks_json = False
+    else:
+        found = _tables(session, lists_left, as_json=False)
+    answers = iter(found)
+    return [next(answers) if not one.submode or one.owners else {} for one in lists]
+
+
+def _tables(session: Session, lists: Sequence[List], *, as_json: bool) -> list[Tables]:
+    def taken(answer: Answer) -> list[Tables]:
+        return [_take(answer, one) for one in lists]
+
+    commands = [line for one in lists for line in _asked(one, as_json=as_json)]
+    return ask(session, commands, taken, as_json=as_json)
+
+
+def _asked(one: List, *, as_json: bool) -> list[str]:
+    if as_json:
+        listing = f"list -f {','.join(one.columns)} -d {{}}"
+    else:
+        widths = (f"{name}:{WIDTHS.get(name, DEFAULT_WIDTH)}" for name in one.columns)
+        listing = f"list -f {','.join(widths)}"
+    if not one.submode:
+        return ["home", one.mode, listing]
+    return inside(one.mode, one.owners, (one.submode, listing))
+
+
+def _take(answer: Answer, one: List) -> Tables:
+    if not one.submode:
+        return {"": answer.table(one.columns)}
+    if one.owners == (HEAD_NAME,):
+        return {HEAD_NAME: answer.table(one.columns)}
+    waiting = set(one.owners)
+    found: dict[str, list[Row]] = {}
+    while waiting:
+        name = answer.name(waiting)
+        waiting.discard(name)
+        found[name] = answer.table(one.columns, waiting)
+    return found
+
+
+def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T], *, as_json: bool) -> T:
+    """Run ``commands`` and take their output; anything that isn't in it, or is over, is an error."""
+    ran = session.run("\n".join([*commands, ""]))
+    answer = Answer(ran.out, as_json=as_json)
+    try:
+        found = taken(answer)
+        if answer.rest():
+            raise UnexpectedError(answer.rest())
+    except UnexpectedError as error:
+        said = ran.err.strip() or str(error)
+        raise PipelineError(
+            f"cmsh did not answer as expected: {said[:500]}",
+            where=session.head.label,
+            hint="nothing was changed",
+        ) from None
+    if ran.code:
+        raise PipelineError(
+            f"cmsh ended with exit code {ran.code}: {ran.err.strip() or 'it said nothing'}",
+            where=session.head.label,
+            hint="nothing was changed",
+        )
+    return found
+
+
+def lines_of(answer: Answer, owners: Sequence[str], like: re.Pattern[str]) -> dict[str, list[str]]:
+    """What ``inside`` printed for each owner: lines ``like`` that, as many as there are."""
+    if tuple(owners) == (HEAD_NAME,):
+        return {HEAD_NAME: answer.lines(like)}
+    waiting = set(owners)
+    found: dict[str, list[str]] = {}
+    while waiting:
+        name = answer.name(waiting)
+        waiting.discard(name)
+        found[name] = answer.lines(like)
+    return found

@@ -1,0 +1,85 @@
+"""Writing: steps are run, and what could not be done is told with the object and the property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.cluster.drivers.bright.parse import refusals, troubles
+from pipeline.cluster.drivers.bright.script import Told, groups, text, told
+from pipeline.cluster.drivers.bright.session import Session, UnreachableError
+from pipeline.cluster.drivers.bright.steps import Step
+from pipeline.cluster.drivers.bright.words import ours
+from pipeline.cluster.head import Ran
+from pipeline.cluster.objects import Ref
+from pipeline.errors import PipelineError, Problem, retold
+
+SHOWN = 6
+"""How many objects a message names."""
+
+
+def run(session: Session, steps: Sequence[Step]) -> None:
+    """Do the steps in one call. Raises when one isn't known to be done, with all that is known."""
+    if not steps:
+        return
+    parts = groups(steps)
+    try:
+        ran = session.run(text(parts))
+    except UnreachableError as error:
+        after = told(parts, error.ran.out)
+        # Before anything was committed it's as if cmsh had never been there.
+        if not any(one.ended for one in after):
+            raise
+        raise retold(error, [*error.problems, *_tail(after)]) from None
+    _judge(ran, told(parts, ran.out), session.head.label)
+
+
+def _judge(ran: Ran, after: Sequence[Told], where: str) -> None:
+    problems = [problem for one in after for problem in _problems(one)]
+    open_ = [one for one in after if not one.ended]
+    said = [line.strip() for line in ran.err.splitlines() if line.strip()]
+    if open_ and not any(not one.ended and _problems(one) for one in after):
+        stopped = next((one for one in open_ if one.begun), open_[0])
+        words = [*stopped.lines, *said] or ["cmsh said nothing"]
+        problems += [Problem(" / ".join(words[-4:]), str(ref)) for ref in stopped.step.refs[:1]]
+        said = []
+    elif not open_ and not problems and ran.code:
+        words = said or [f"cmsh ended with exit code {ran.code} and said nothing"]
+        problems.append(Problem(" / ".join(words[-4:]), where))
+        said = []
+    if not problems:
+        return
+    if said:
+        problems.append(Problem(" / ".join(said[-4:]), where))
+    raise PipelineError([*problems, *_tail(after)])
+
+
+def _problems(one: Told) -> list[Problem]:
+    """What the lines about one step say: validation tables by property, else errors as they are."""
+    table = refusals(one.lines)
+    if table:
+        kind = one.step.refs[0].kind
+        return [
+            Problem(f"{ours(kind, line.field)}: {line.message}", str(_about(one.step, line.message)))
+            for line in table
+        ]
+    return [Problem(line, str(_about(one.step, line))) for line in troubles(one.lines)]
+
+
+def _about(step: Step, message: str) -> Ref:
+    """The object that a message is about; several settings share a step, then the one that it names."""
+    named = [ref for ref in step.refs if ref.name in message]
+    return named[0] if named else step.refs[0]
+
+
+def _tail(after: Sequence[Told]) -> list[Problem]:
+    """Which objects had been committed when it stopped, and which had not."""
+    done = [ref for one in after if one.ended and not _problems(one) for ref in one.step.refs]
+    left = [ref for one in after if not one.ended or _problems(one) for ref in one.step.refs]
+    told_done = f"already committed: {_listed(done)}" if done else "nothing had been committed"
+    return [Problem(f"{told_done}; not: {_listed(left)}")] if left else []
+
+
+def _listed(refs: Sequence[Ref]) -> str:
+    names = [str(ref) for ref in dict.fromkeys(refs)]
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

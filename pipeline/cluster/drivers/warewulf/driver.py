@@ -1,0 +1,209 @@
+"""The driver: reads, checks what can't be kept, writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.cluster.drivers.warewulf import quote, reading, writing
+from pipeline.cluster.drivers.warewulf.reading import Registry
+from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
+from pipeline.cluster.head import Head
+from pipeline.cluster.objects import Change, Kind, Ref, State, Value, Wanted
+from pipeline.errors import PipelineError, Problem, UsageError
+
+NOT_HERE: dict[Kind, str] = {
+    "service": "enable it in the image, with a stage of its recipe",
+    "setting": "write it in the image, with a stage of its recipe, or make a template of an overlay by hand",
+    "network": "Warewulf's networks are names of network devices; leave it out of the cluster file",
+}
+"""Kinds that have no place in Warewulf, and what to do instead."""
+
+
+class Warewulf:
+    """Warewulf on ``head``."""
+
+    name = "warewulf"
+    kinds: frozenset[Kind] = frozenset({"image", "category", "node", "interface"})
+
+    def __init__(self, head: Head) -> None:
+        self._wwctl = Wwctl(head)
+
+    def read(self, wanted: Sequence[Wanted]) -> State:
+        """See `Driver`. Raises ``UsageError`` with all that Warewulf can't keep."""
+        problems = [*_unkept(wanted)]
+        if problems:
+            raise UsageError(problems)
+        paths = {
+            item.ref.name: str(item.exact["path"])
+            for item in wanted
+            if item.ref.kind == "image" and item.exact.get("path")
+        }
+        return reading.state(reading.registry(self._wwctl, paths), wanted)
+
+    def survey(self) -> State:
+        """See `Driver`. The device that a node boots from is none of the interfaces."""
+        found = reading.registry(self._wwctl, {})
+        state = reading.state(found, ())
+        interfaces = {
+            Ref("interface", dev.device, f"node/{name}"): reading.interface(network, dev)
+            for name, node in found.nodes.items()
+            for network, dev in node.netdevs.items()
+            if network != (node.primary or reading.DEFAULT) and dev.device
+        }
+        return State({**state.objects, **interfaces}, state.notes)
+
+    def write(self, changes: Sequence[Change], state: State) -> None:
+        """See `Driver`. What is there is read again first, so that lists are changed as they are now."""
+        changes = [change for change in changes if change.action != "restart"]
+        paths = _paths(changes, state)
+        found = reading.registry(self._wwctl, paths)
+        problems = [*_refused(changes, found)]
+        if problems:
+            raise PipelineError(problems)
+        done: list[str] = []
+        writing.run(self._wwctl, writing.images(changes, found), done)
+        goals = writing.goals(changes, state, found)
+        self._refuse_missing_images(changes, goals, found)
+        steps = [*writing.profiles(changes, goals, found), *writing.nodes(changes, found)]
+        writing.run(self._wwctl, steps, done)
+
+    def _refuse_missing_images(
+        self, changes: Sequence[Change], goals: dict[str, writing.Goal], found: Registry
+    ) -> None:
+        """wwctl takes any name for an image (warewulf issue 1837), and an import may have built nothing."""
+        if not goals:
+            return
+        there = self._wwctl.images()
+        problems = [
+            Problem(
+                f"image: there is no image {goal.image!r} that has been built",
+                f"category/{name}",
+                "no profile and no node was changed",
+                "wwctl image list --long",
+            )
+            for name, goal in goals.items()
+            if goal.image
+            and (name not in found.profiles or goal.image != found.profiles[name].image)
+            and not (goal.image in there and there[goal.image].built)
+        ]
+        if problems:
+            raise PipelineError(problems)
+
+
+def _paths(changes: Iterable[Change], state: State) -> dict[str, str]:
+    """The directories of images, as they are and as they are to be."""
+    paths = {
+        ref.name: str(properties["path"])
+        for ref, properties in state.objects.items()
+        if ref.kind == "image" and properties.get("path") not in (None, reading.TREE.format(ref.name))
+    }
+    for change in changes:
+        if change.ref.kind == "image" and "path" in writing.values(change):
+            paths[change.ref.name] = str(writing.values(change)["path"])
+    return paths
+
+
+def _unkept(wanted: Iterable[Wanted]) -> Iterable[Problem]:
+    """What of this Warewulf can't keep at all."""
+    for item in wanted:
+        where = str(item.ref)
+        if item.ref.kind not in Warewulf.kinds:
+            yield Problem(f"Warewulf keeps no {item.ref.kind}", where, NOT_HERE.get(item.ref.kind))
+            continue
+        yield from _bad_names(item.ref)
+        yield from _bad_values(where, {**item.exact, **item.append})
+        if item.ref.kind == "image" and item.make and not str(item.exact.get("path", "")).startswith("/"):
+            yield Problem("path: Warewulf imports images from a directory", where, "say path or version")
+
+
+def _bad_names(ref: Ref) -> Iterable[Problem]:
+    names: list[tuple[str, str]] = [(ref.kind, ref.name)]
+    if ref.of:
+        kind, _, owner = ref.of.partition("/")
+        names.append((kind, owner))
+    for kind, name in names:
+        problem = quote.bad_name(kind, name, str(ref))
+        if problem:
+            yield problem
+
+
+def _bad_values(where: str, values: dict[str, Value]) -> Iterable[Problem]:
+    if values.get("dhcp") is True:
+        hint = "leave dhcp out; wwctl node set NODE --netname NETWORK --ipaddr ADDRESS gives it one"
+        yield Problem("dhcp: Warewulf's overlays give interfaces static addresses only", where, hint)
+    if values.get("type", "physical") != "physical":
+        yield Problem(
+            f"type: {values['type']!r} needs tags that are different for each overlay", where, "only physical"
+        )
+    for name, value in values.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            reason = quote.refusal(text) if isinstance(text, str) else ""
+            if reason:
+                yield Problem(f"{name} {text!r}: {reason}", where)
+    for name, kind in (("image", "image"), ("category", "category"), ("network", "network")):
+        named = str(values.get(name, ""))
+        problem = quote.bad_name(kind, named, where) if named and not quote.refusal(named) else None
+        if problem:
+            yield problem
+
+
+def _refused(changes: Iterable[Change], found: Registry) -> Iterable[Problem]:
+    """What of these changes can't be made as things are now; wwctl would only warn, or do otherwise."""
+    for change in changes:
+        ref, where = change.ref, str(change.ref)
+        if ref.kind not in Warewulf.kinds:
+            yield Problem(f"Warewulf keeps no {ref.kind}", where, NOT_HERE.get(ref.kind))
+            continue
+        yield from _bad_names(ref)
+        yield from _bad_values(where, writing.values(change))
+        if ref.kind == "category":
+            yield from _refused_category(change, found)
+        elif ref.kind == "image":
+            yield from _refused_image(change, found)
+        else:
+            yield from _refused_on_node(change, found)
+
+
+def _refused_category(change: Change, found: Registry) -> Iterable[Problem]:
+    where = str(change.ref)
+    if change.action == "set" and change.ref.name not in found.profiles:
+        yield Problem("there is no such profile any more", where)
+    if change.action != "set" and change.ref.name in found.profiles:
+        yield Problem("this profile has been made since it was read", where)
+    if change.source and change.source not in found.profiles:
+        yield Problem(f"there is no profile {change.source!r} to clone", where)
+    elif change.source and (left := writing.uncopied(found.profiles[change.source])):
+        yield Problem(
+            f"{change.source} has {', '.join(left)}, which wwctl can't copy to another profile",
+            where,
+            f"make {change.ref.name} by hand, and apply again",
+            f"wwctl profile add {change.ref.name} && wwctl profile edit {change.ref.name}",
+        )
+
+
+def _refused_image(change: Change, found: Registry) -> Iterable[Problem]:
+    path = writing.values(change).get("path")
+    target = found.targets.get(change.ref.name, change.ref.name)
+    if not found.built(target) and not str(path or "").startswith("/"):
+        yield Problem(f"path: {target} is to be imported from a directory of the head node", str(change.ref))
+
+
+def _refused_on_node(change: Change, found: Registry) -> Iterable[Problem]:
+    where = str(change.ref)
+    name = change.ref.of.partition("/")[2] if change.ref.of else change.ref.name
+    node = found.nodes.get(name)
+    if node is None:
+        yield Problem("there is no such node any more", where)
+        return
+    if change.ref.kind == "node":
+        return
+    network = str(writing.values(change).get("network", ""))
+    there = reading.device(node, change.ref.name)
+    if there is None and not network:
+        yield Problem("network: a new interface needs one", where)
+    if there is not None and network and there[0] != network:
+        hint = f"wwctl node set --netdel {there[0]} {name}"
+        yield Problem(f"network: {change.ref.name} is in {there[0]!r}, with its address", where, command=hint)
+    other = node.netdevs[network].device if network in node.netdevs else ""
+    if other and other != change.ref.name:
+        yield Problem(f"network: {network!r} already has the device {other} on this node", where)

@@ -1,0 +1,168 @@
+"""From what wwctl lists to the objects of a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from pipeline.cluster.drivers.warewulf.wwctl import Image, NetDev, Profile, Wwctl
+from pipeline.cluster.objects import Properties, Ref, State, Wanted
+
+DEFAULT = "default"
+"""The profile below all others, and the network device that a node boots from."""
+
+TREE = "/var/lib/warewulf/chroots/{}/rootfs"
+
+PHYSICAL = frozenset({"", "ethernet", "infiniband"})
+
+NOT_ATOMIC = (
+    "Warewulf: overlays of nodes whose category or interfaces change are rebuilt in place; a node that boots "
+    "at that moment may get half of one (warewulf issue 1600)"
+)
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """All that wwctl lists. ``targets`` are the images as the cluster file names them → in Warewulf."""
+
+    images: Mapping[str, Image]
+    profiles: Mapping[str, Profile]
+    nodes: Mapping[str, Profile]
+    targets: Mapping[str, str] = {}
+
+    def built(self, image: str) -> bool:
+        """Whether nodes can boot this image of Warewulf."""
+        return image in self.images and self.images[image].built
+
+    def users(self, image: str) -> list[str]:
+        """The profiles that have this image of Warewulf."""
+        return [name for name, profile in self.profiles.items() if profile.image == image]
+
+
+def registry(wwctl: Wwctl, paths: Mapping[str, str]) -> Registry:
+    """What there is; ``paths`` are those of images on the head node, by the images' names."""
+    images, profiles, nodes = wwctl.images(), wwctl.profiles(), wwctl.nodes()
+    return Registry(images, profiles, nodes, targets(paths, wwctl.real_paths(tuple(paths.values()))))
+
+
+def targets(paths: Mapping[str, str], real: Mapping[str, str]) -> dict[str, str]:
+    """What each image is called in Warewulf: ``NAME-N`` as its directory is, or ``NAME``."""
+    found: dict[str, str] = {}
+    for name, path in paths.items():
+        last = real.get(path, path).rstrip("/").rpartition("/")[2]
+        found[name] = last if re.fullmatch(rf"{re.escape(name)}-[0-9]+", last) else name
+    return found
+
+
+def category(profiles: Sequence[str]) -> str:
+    """The category of a node with these profiles."""
+    return next((name for name in reversed(profiles) if not name.startswith("~")), "")
+
+
+def with_category(profiles: Sequence[str], wanted: str) -> tuple[str, ...]:
+    """These profiles, the last of them replaced; the one below all others stays."""
+    old = category(profiles)
+    kept = tuple(name for name in profiles if name not in (wanted, old) or name == DEFAULT != wanted)
+    return (*kept, wanted)
+
+
+def parameters(found: Registry, image: str) -> tuple[str, ...] | None:
+    """Kernel parameters that all profiles with this image have; None: no profile has it."""
+    users = found.users(image)
+    if not users:
+        return None
+    first, *others = (found.profiles[name].args for name in users)
+    return tuple(word for word in dict.fromkeys(first) if all(word in args for args in others))
+
+
+def state(found: Registry, wanted: Iterable[Wanted]) -> State:
+    """All images, categories and nodes, and the interfaces and images that are wanted."""
+    wanted = tuple(wanted)
+    objects: dict[Ref, Properties] = {
+        Ref("image", name): {
+            "path": TREE.format(name),
+            "kernel_parameters": parameters(found, name) or (),
+        }
+        for name, image in found.images.items()
+        if image.built
+    }
+    for item in wanted:
+        objects.update(_image(found, item) if item.ref.kind == "image" else {})
+        objects.update(_interface(found, item) if item.ref.kind == "interface" else {})
+    names = {target: name for name, target in found.targets.items() if found.built(target)}
+    for name, profile in found.profiles.items():
+        objects[Ref("category", name)] = (
+            {"image": names.get(profile.image, profile.image)} if profile.image else {}
+        )
+    for name, node in found.nodes.items():
+        objects[Ref("node", name)] = {"category": category(node.profiles)}
+    objects.update(_networks(found, wanted))
+    return State(objects, tuple(_notes(found, wanted)))
+
+
+def _image(found: Registry, item: Wanted) -> dict[Ref, Properties]:
+    """An image whose tree has been imported; otherwise it is not there, whatever older ones there are."""
+    target = found.targets.get(item.ref.name)
+    if target is None:
+        return {}
+    there = dict.fromkeys((item.ref, Ref("image", target)))
+    if not found.built(target):
+        return {}
+    known = parameters(found, target)
+    path = item.exact.get("path", TREE.format(target))
+    return {ref: {"path": path, "kernel_parameters": _kept(known, item)} for ref in there}
+
+
+def _kept(known: tuple[str, ...] | None, item: Wanted) -> tuple[str, ...]:
+    if known is not None:
+        return known
+    exact = item.exact.get("kernel_parameters")
+    return exact if isinstance(exact, tuple) else item.append.get("kernel_parameters", ())
+
+
+def device(node: Profile, name: str) -> tuple[str, NetDev] | None:
+    """The network and the device of this name, if the node has one."""
+    return next((pair for pair in node.netdevs.items() if pair[1].device == name), None)
+
+
+def interface(network: str, dev: NetDev) -> Properties:
+    """The properties of a network device."""
+    kind = dev.type.lower()
+    return {"type": "physical" if kind in PHYSICAL else kind, "dhcp": False, "network": network}
+
+
+def _interface(found: Registry, item: Wanted) -> dict[Ref, Properties]:
+    node = found.nodes.get(item.ref.of.partition("/")[2])
+    there = device(node, item.ref.name) if node else None
+    return {item.ref: interface(*there)} if there else {}
+
+
+def _networks(found: Registry, wanted: Iterable[Wanted]) -> dict[Ref, Properties]:
+    """Networks are no more than names of devices, so that each that is named is there."""
+    named = {network for node in found.nodes.values() for network in node.netdevs}
+    named |= {str(item.exact["network"]) for item in wanted if item.exact.get("network")}
+    return {Ref("network", name): {} for name in sorted(named)}
+
+
+def _notes(found: Registry, wanted: Iterable[Wanted]) -> Iterable[str]:
+    for name, target in sorted(found.targets.items()):
+        image = found.images.get(target)
+        if image is not None and not image.built:
+            yield f"image/{name}: {target} was imported but not built; that is done when the file is applied"
+        elif image is not None and not image.kernel:
+            yield f"image/{name}: Warewulf finds no kernel in {target}; nodes can't boot it"
+        if image is not None and not re.fullmatch(r".*-[0-9]+", target):
+            yield f"image/{name}: imported once and not looked at again; publish a version to change it"
+    if any(item.ref.kind in ("node", "interface") for item in wanted):
+        yield NOT_ATOMIC
+    yield from _own_images(found, {item.ref.name for item in wanted if item.ref.kind == "node"})
+
+
+def _own_images(found: Registry, names: set[str]) -> Iterable[str]:
+    """Nodes that boot another image than their category's."""
+    for name in sorted(names & found.nodes.keys()):
+        node = found.nodes[name]
+        profile = found.profiles.get(category(node.profiles))
+        if profile is not None and profile.image and node.image != profile.image:
+            yield f"node/{name} has the image {node.image} of its own, and boots that"

@@ -1,0 +1,273 @@
+"""Changes as calls of wwctl: images first, then profiles, then nodes, as few calls as will do."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.cluster.drivers.warewulf import quote
+from pipeline.cluster.drivers.warewulf.reading import Registry, device, with_category
+from pipeline.cluster.drivers.warewulf.wwctl import Profile, Wwctl, plain_keys
+from pipeline.cluster.objects import Change, Ref, State, Value
+from pipeline.errors import PipelineError, Problem, retold
+
+COPIED = {
+    "comment": "comment",
+    "clustername": "cluster",
+    "ipxe": "ipxe",
+    "ipxetemplate": "ipxe",
+    "init": "init",
+    "root": "root",
+    "primarynetdev": "primarynet",
+}
+COPIED_LISTS = {
+    "runtimeoverlay": "runtime-overlays",
+    "systemoverlay": "system-overlays",
+    "profiles": "profile",
+}
+COPIED_DEVICE = {
+    "device": "netdev",
+    "type": "type",
+    "onboot": "onboot",
+    "netmask": "netmask",
+    "gateway": "gateway",
+    "mtu": "mtu",
+}
+SET_OTHERWISE = frozenset({"imagename", "kernel", "netdevs"})
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Calls of wwctl that do one thing, told as ``said``; ``refs`` are what it is for.
+
+    A call that begins with ``profile add`` is tried with and without ``--yes``. ``undo`` takes back what the
+    first call did when a later one fails. ``again`` is told as the command to be run by hand, for what no
+    later plan would show.
+    """
+
+    refs: tuple[Ref, ...]
+    said: str
+    calls: tuple[tuple[str, ...], ...]
+    undo: tuple[str, ...] = ()
+    again: str | None = None
+
+
+def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str]) -> None:
+    """Make these steps. Raises ``PipelineError`` with what was ``done`` before the one that failed."""
+    for step in steps:
+        for number, call in enumerate(step.calls):
+            try:
+                _call(wwctl, call, _where(step.refs))
+            except PipelineError as error:
+                left = _undone(wwctl, step) if number and step.undo else ""
+                raise retold(error, _told(error, step, left, done)) from None
+        done.append(step.said)
+
+
+def _undone(wwctl: Wwctl, step: Step) -> str:
+    """Take back what the first call did; says what is left when that isn't possible."""
+    try:
+        wwctl.run(*step.undo)
+    except PipelineError as error:
+        return (
+            f"{step.refs[0]} is there but incomplete, and could not be removed: {error.problems[0].message}"
+        )
+    return ""
+
+
+def _told(error: PipelineError, step: Step, left: str, done: Sequence[str]) -> Iterable[Problem]:
+    *others, last = error.problems
+    before = f"done before it: {', '.join(done)}" if done else "nothing was changed before it"
+    hint = f"{last.hint}; {before}" if last.hint else before
+    yield from others
+    yield Problem(f"{step.said}: {last.message}", last.where, hint, step.again or last.command)
+    if left:
+        yield Problem(left, str(step.refs[0]), command=shlex.join(("wwctl", *step.undo)))
+
+
+def _call(wwctl: Wwctl, call: Sequence[str], where: str) -> None:
+    if tuple(call[:2]) != ("profile", "add"):
+        wwctl.run(*call, where=where)
+        return
+    try:
+        wwctl.run("profile", "add", "--yes", *call[2:], where=where)
+    except PipelineError as error:
+        if "unknown flag: --yes" not in str(error):
+            raise
+        wwctl.run(*call, where=where)
+
+
+def _where(refs: Sequence[Ref]) -> str:
+    more = f" and {len(refs) - 3} more" if len(refs) > 3 else ""
+    return ", ".join(map(str, refs[:3])) + more
+
+
+def images(changes: Iterable[Change], found: Registry) -> list[Step]:
+    """Images that are to be there: imported, or only built when an import stopped before that."""
+    steps: list[Step] = []
+    for change in changes:
+        target = found.targets.get(change.ref.name, change.ref.name)
+        if change.ref.kind != "image" or found.built(target):
+            continue
+        if target in found.images:
+            steps.append(Step((change.ref,), f"{target} built", (("image", "build", "--", target),)))
+        else:
+            path = str(values(change)["path"])
+            call = ("image", "import", "--build", "--", path, target)
+            steps.append(Step((change.ref,), f"{target} imported", (call,)))
+    return steps
+
+
+def values(change: Change) -> dict[str, Value]:
+    """What the change sets."""
+    return {entry.name: entry.new for entry in change.assignments}
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """What a profile is to have: an image of Warewulf, and kernel parameters."""
+
+    image: str
+    args: tuple[str, ...]
+
+
+def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str, Goal]:
+    """Each profile that has to change, and what it is to have then."""
+    wanted: dict[str, Goal] = {}
+    for change in changes:
+        if change.ref.kind == "category":
+            source = found.profiles.get(change.source or change.ref.name)
+            image = values(change).get("image")
+            name = found.targets.get(str(image), str(image)) if image else source.image if source else ""
+            wanted[change.ref.name] = Goal(name, source.args if source else ())
+    extra = _parameters(changes, state, found)
+    having = {name: Goal(profile.image, profile.args) for name, profile in found.profiles.items()}
+    for name, goal in {**having, **wanted}.items():
+        more = tuple(word for word in extra.get(goal.image, ()) if word not in goal.args)
+        if more or name in wanted:
+            wanted[name] = Goal(goal.image, (*goal.args, *more))
+    return wanted
+
+
+def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dict[str, tuple[str, ...]]:
+    """The kernel parameters of images by their names in Warewulf, where a profile may lack some."""
+    known: dict[str, tuple[str, ...]] = {}
+    for name, target in found.targets.items():
+        words = state.objects.get(Ref("image", name), {}).get("kernel_parameters", ())
+        if isinstance(words, tuple):
+            known[target] = words
+    for change in changes:
+        words = values(change).get("kernel_parameters", ())
+        if change.ref.kind == "image" and isinstance(words, tuple) and words:
+            known[found.targets.get(change.ref.name, change.ref.name)] = words
+    return known
+
+
+def profiles(changes: Sequence[Change], wanted: Mapping[str, Goal], found: Registry) -> list[Step]:
+    """Profiles made and set; those that get the same are set in one call."""
+    steps = [
+        _added(change, wanted[change.ref.name], found)
+        for change in changes
+        if change.ref.kind == "category" and change.ref.name not in found.profiles
+    ]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, goal in wanted.items():
+        if name in found.profiles and (options := _differing(goal, found.profiles[name])):
+            groups.setdefault(options, []).append(name)
+    for options, names in groups.items():
+        refs = tuple(Ref("category", name) for name in names)
+        said = f"{' and '.join(option.partition('=')[0][2:] for option in options)} of {', '.join(names)} set"
+        steps.append(Step(refs, said, (("profile", "set", "--yes", *options, "--", *names),)))
+    return steps
+
+
+def _differing(goal: Goal, old: Profile) -> tuple[str, ...]:
+    image = (f"--image={goal.image}",) if goal.image != old.image else ()
+    args = (f"--kernelargs={quote.members(goal.args)}",) if goal.args != old.args else ()
+    return (*image, *args)
+
+
+def _added(change: Change, goal: Goal, found: Registry) -> Step:
+    """A profile made, with all that the one has that it is cloned from."""
+    name = change.ref.name
+    options = [f"--image={goal.image}"] if goal.image else []
+    options += [f"--kernelargs={quote.members(goal.args)}"] if goal.args else []
+    devices: list[list[str]] = []
+    if change.source:
+        raw = found.profiles[change.source].raw
+        options += [f"--{COPIED[key]}={raw[key]}" for key in COPIED if key in raw]
+        options += [f"--{COPIED_LISTS[key]}={quote.members(raw[key])}" for key in COPIED_LISTS if key in raw]
+        tags = [f"{key}={value}" for key, value in raw.get("tags", {}).items()]
+        options += [f"--tagadd={quote.members(tags)}"] if tags else []
+        version = plain_keys(raw.get("kernel", {})).get("version")
+        options += [f"--kernelversion={version}"] if version else []
+        devices = [_copied_device(network, dev) for network, dev in raw.get("netdevs", {}).items()]
+    # One device fits in the call that makes the profile; with more, it's there before they are.
+    first, *more = devices or [[]]
+    sets = (("profile", "set", "--yes", *device, "--", name) for device in more)
+    undo = ("profile", "delete", "--yes", "--", name)
+    calls = (("profile", "add", *options, *first, "--", name), *sets)
+    return Step((change.ref,), f"{name} made", calls, undo)
+
+
+def _copied_device(network: str, raw: Mapping[str, Any]) -> list[str]:
+    dev = plain_keys(raw)
+    return [
+        f"--netname={network}",
+        *(f"--{COPIED_DEVICE[key]}={dev[key]}" for key in COPIED_DEVICE if key in dev),
+    ]
+
+
+def uncopied(profile: Profile) -> list[str]:
+    """What a profile has that wwctl has no options for, so that a clone would lack it."""
+    known = {*COPIED, *COPIED_LISTS, *SET_OTHERWISE, "tags"}
+    found = [key for key in profile.raw if key not in known]
+    # pflag parses a map with a single = otherwise than one with several, and quotes then get lost.
+    found += [f"tag {key}" for key, value in profile.raw.get("tags", {}).items() if '"' in f"{key}{value}"]
+    for network, raw in profile.raw.get("netdevs", {}).items():
+        found += [f"{network}: {key}" for key in plain_keys(raw or {}) if key not in COPIED_DEVICE]
+    return found
+
+
+def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
+    """Profiles and devices of nodes, one call for all nodes that get the same, then their overlays."""
+    groups: dict[tuple[str, ...], list[Ref]] = {}
+    names: dict[str, None] = {}
+    for change in changes:
+        if change.ref.kind == "node":
+            name = change.ref.name
+            members = with_category(found.nodes[name].profiles, str(values(change)["category"]))
+            groups.setdefault((f"--profile={quote.members(members)}",), []).append(change.ref)
+        elif change.ref.kind == "interface":
+            name = change.ref.of.partition("/")[2]
+            groups.setdefault(_device(change, found.nodes[name]), []).append(change.ref)
+        else:
+            continue
+        names[name] = None
+    steps = [_set(options, refs) for options, refs in groups.items()]
+    if names:
+        refs = tuple(Ref("node", name) for name in names)
+        build = tuple(("overlay", "build", "--", *part) for part in quote.calls(names))
+        again = " && ".join(shlex.join(("wwctl", *call)) for call in build)
+        steps.append(Step(refs, f"overlays of {_folded(names)} built", build, again=again))
+    return steps
+
+
+def _device(change: Change, node: Profile) -> tuple[str, ...]:
+    name = change.ref.name
+    network = str(values(change).get("network") or next(iter(device(node, name) or ("",))))
+    kind = "infiniband" if name.startswith("ib") else "ethernet"
+    return (f"--netname={network}", f"--netdev={name}", f"--type={kind}", "--onboot=true")
+
+
+def _set(options: tuple[str, ...], refs: Sequence[Ref]) -> Step:
+    names = [ref.of.partition("/")[2] if ref.of else ref.name for ref in refs]
+    what = "profiles" if len(options) == 1 else refs[0].name
+    sets = tuple(("node", "set", "--yes", *options, "--", *part) for part in quote.calls(names))
+    return Step(tuple(refs), f"{what} of {_folded(names)} set", sets)
+
+
+def _folded(names: Iterable[str]) -> str:
+    told = ",".join(quote.folded(names))
+    return told if len(told) <= 80 else f"{told[:77]}..."

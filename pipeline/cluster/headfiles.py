@@ -1,0 +1,109 @@
+"""Whole files of the head node: read, and written by one rename."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pipeline.cluster.head import Head
+from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
+from pipeline.errors import PipelineError, Problem
+
+DEFAULT_MODE = "0644"
+DEFAULT_OWNER = "root:root"
+
+# $1: the root, then paths. A line for each: "-" when it isn't there, else mode, owner and the content.
+READ = r"""
+root=${1%/}; shift
+for path; do
+  file=$root$path
+  if [ -f "$file" ]; then
+    printf '%s ' "$(stat -L -c '%04a %U:%G' -- "$file")"; base64 -w0 -- "$file" && echo
+  elif [ -e "$file" ] || [ -L "$file" ]; then echo '? is no regular file'
+  else echo -; fi
+done
+"""
+
+# $1: the root, $2: the path, $3: mode, $4: owner; stdin: the content in base64.
+WRITE = r"""
+set -e
+root=${1%/}; file=$root$2
+if [ -z "$root" ] && [ -L "$file" ]; then file=$(readlink -f -- "$file"); fi
+umask 077
+new=$(mktemp -- "$file.XXXXXXXX")
+trap 'rm -f -- "$new"' EXIT
+base64 -d > "$new"
+chown -- "$4" "$new"
+chmod -- "$3" "$new"
+sync -- "$new"
+mv -fT -- "$new" "$file"
+sync -- "$(dirname -- "$file")"
+"""
+
+
+class HeadFiles(msgspec.Struct, frozen=True):
+    """The keeper of objects of the kind ``file``; a driver in all but ``survey``."""
+
+    head: Head
+    name: str = "files of the head node"
+    kinds: frozenset[Kind] = frozenset({"file"})
+
+    def read(self, wanted: Sequence[Wanted]) -> State:
+        """What there is of these files, in one call."""
+        refs = [item.ref for item in wanted]
+        if not refs:
+            return State({})
+        ran = self.head.run(["sh", "-c", READ, "sh", self.head.root, *(ref.name for ref in refs)])
+        lines = ran.out.splitlines()
+        if ran.code or len(lines) != len(refs):
+            raise PipelineError(
+                f"files could not be read: {ran.err.strip() or ran.out.strip()}", where=self.head.label
+            )
+        found: dict[Ref, Properties] = {}
+        problems = []
+        for ref, line in zip(refs, lines, strict=True):
+            if line.startswith("?"):
+                problems.append(Problem(f"{ref.name} is no regular file", self.head.label))
+            elif line != "-":
+                found[ref] = _properties(line)
+        if problems:
+            raise PipelineError(problems)
+        return State(found)
+
+    def write(self, changes: Sequence[Change], state: State) -> None:
+        """Write each file beside the old one, and rename it."""
+        for change in changes:
+            new: dict[str, Value] = {
+                "mode": DEFAULT_MODE,
+                "owner": DEFAULT_OWNER,
+                **state.objects.get(change.ref, {}),
+                **{entry.name: entry.new for entry in change.assignments},
+            }
+            self._write(change.ref.name, new)
+
+    def _write(self, path: str, new: Mapping[str, Value]) -> None:
+        content = base64.b64encode(str(new.get("content", "")).encode("utf-8", "surrogateescape")).decode()
+        argv = ["sh", "-c", WRITE, "sh", self.head.root, path, str(new["mode"]), str(new["owner"])]
+        ran = self.head.run(argv, content)
+        if ran.code:
+            raise PipelineError(
+                f"{path} could not be written: {ran.err.strip() or f'exit code {ran.code}'}",
+                where=self.head.label,
+                hint="the file is as it was",
+            )
+
+
+def _properties(line: str) -> Properties:
+    mode, owner, encoded = (*line.split(" "), "")[:3]
+    return {
+        "mode": mode,
+        "owner": owner,
+        "content": base64.b64decode(encoded).decode("utf-8", "surrogateescape"),
+    }
+
+
+def file_of(path: str) -> Ref:
+    """The object that a file of the head node is."""
+    return Ref("file", path, str(HEAD))

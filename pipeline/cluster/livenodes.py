@@ -1,0 +1,121 @@
+"""Which live nodes a task is for, and how ssh gets there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from pipeline.cluster.fanout import Target
+from pipeline.cluster.model import Cluster, Firmware
+from pipeline.cluster.objects import HEAD, Properties, Ref
+from pipeline.errors import UsageError
+from pipeline.recipe.model import HeadSite
+
+THROUGH_HEAD = 8
+"""Connections at once through the head node: its sshd refuses some when more than ten begin (MaxStartups)."""
+
+KEYS = {"-i": "IdentityFile", "-p": "Port", "-l": "User", "-J": "ProxyJump"}
+"""Options of ssh(1) as those of ssh_config(5)."""
+
+
+def members(cluster: Cluster, there: Mapping[Ref, Properties]) -> dict[str, tuple[str, ...]]:
+    """The nodes of each category: as the file says, and as ``there`` for nodes of which it says nothing."""
+    of = {
+        ref.name: str(values["category"])
+        for ref, values in there.items()
+        if ref.kind == "node" and values.get("category")
+    }
+    of |= {
+        item.ref.name: str(item.exact["category"])
+        for item in cluster.wanted
+        if item.ref.kind == "node" and item.exact.get("category")
+    }
+    found: dict[str, list[str]] = {}
+    for node, category in sorted(of.items()):
+        found.setdefault(category, []).append(node)
+    return {category: tuple(nodes) for category, nodes in found.items()}
+
+
+def needs_manager(order: Firmware, cluster: Cluster) -> bool:
+    """Whether the cluster manager must be asked: the file names no node of one of the categories."""
+    known = members(cluster, {})
+    return any(category not in known for category in order.categories)
+
+
+def targets(
+    order: Firmware,
+    of_category: Mapping[str, Sequence[str]],
+    nodes: Iterable[str],
+    head: HeadSite,
+    *,
+    lab: bool,
+) -> tuple[Target, ...]:
+    """The nodes of the step, those of categories first, the head node last, each once.
+
+    Nodes are reached through the head node when that is another machine. The head node itself is this machine
+    when the site names no address; in the lab it never is.
+    """
+    empty = [category for category in order.categories if not of_category.get(category)]
+    if empty:
+        raise UsageError(
+            f"no nodes are in {', '.join(empty)}",
+            where="[firmware]",
+            hint="the cluster file or the cluster manager says which nodes a category has",
+        )
+    names = [name for category in order.categories for name in of_category[category]]
+    way = _through(head) if head.address else ()
+    found = [Target(name, options=way) for name in dict.fromkeys([*names, *nodes]) if name != HEAD.name]
+    if order.head:
+        found.append(head_target(head, lab=lab))
+    return tuple(found)
+
+
+def head_target(head: HeadSite, *, lab: bool) -> Target:
+    """The head node as a node."""
+    if not head.address:
+        return Target(HEAD.name, local=not lab)
+    user, host, port = _parts(head.address)
+    options = (*((f"User={user}",) if user else ()), *as_configuration(head.ssh_options))
+    return Target(HEAD.name, host, port, options)
+
+
+def as_configuration(words: Sequence[str]) -> tuple[str, ...]:
+    """Options of ssh's command line as ``Key=Value`` of its configuration."""
+    found, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        key, value = word[:2], word[2:] or (rest.pop(0) if rest else "")
+        if key == "-o" and value:
+            found.append("=".join(part.strip() for part in value.replace("=", " ", 1).split(None, 1)))
+        elif key in KEYS and value:
+            found.append(f"{KEYS[key]}={value}")
+        else:
+            raise UsageError(
+                f"the ssh option {word!r} can't be used for nodes",
+                where="[head] ssh_options",
+                hint=f"write it as -o Key=Value; {', '.join(KEYS)} are known as they are",
+            )
+    return tuple(found)
+
+
+def is_through_head(found: Collection[Target]) -> bool:
+    return any(option.startswith("ProxyCommand=") for target in found for option in target.options)
+
+
+def _through(head: HeadSite) -> tuple[str, ...]:
+    user, host, port = _parts(head.address)
+    words = ["ssh", "-o", "BatchMode=yes", *head.ssh_options]
+    words += ["-p", str(port)] if port else []
+    words += ["-l", user] if user else []
+    return (f"ProxyCommand={shlex.join(words)} -W [%h]:%p {shlex.quote(host)}",)
+
+
+def _parts(address: str) -> tuple[str, str, int]:
+    """User, host and port of what ssh takes: ``root@head``, ``ssh://root@head:2222``."""
+    plain = address.removeprefix("ssh://").rstrip("/")
+    user, _, host = plain.rpartition("@")
+    port = ""
+    if address.startswith("ssh://"):
+        name, colon, number = host.rpartition(":")
+        host, port = (name, number) if colon and number.isdigit() else (host, "")
+    return user, host.strip("[]"), int(port or 0)

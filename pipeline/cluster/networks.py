@@ -1,0 +1,174 @@
+"""Networks of the cluster manager, nodes' interfaces to them, and networks of the cloud."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from pipeline.cluster.neutron import Neutron, Provider
+from pipeline.cluster.objects import Ref, Value, Wanted
+from pipeline.cluster.reading import Reading
+from pipeline.cluster.segments import read_range, spelled
+from pipeline.cluster.written import InterfaceTable, NetworkTable, OpenstackNetworkTable, OpenstackTable
+from pipeline.nearest import nearest
+from pipeline.recipe.kinds import there_are
+from pipeline.recipe.lines import KeyPath
+
+
+class Networks(msgspec.Struct, frozen=True):
+    """What the tables come to, and the tables with their places."""
+
+    wanted: tuple[Wanted, ...]
+    objects: tuple[tuple[KeyPath, NetworkTable], ...]
+    cloud: tuple[tuple[KeyPath, OpenstackNetworkTable], ...]
+
+
+def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
+    """``[[network]]``, ``[[interface]]`` and ``[[openstack.network]]``; what is wrong with them is told."""
+    objects = tuple(reading.each("network", NetworkTable))
+    wanted = [_network(reading, at, table) for at, table in objects]
+    for at, interface in reading.each("interface", InterfaceTable):
+        wanted += _interfaces(reading, at, interface)
+    openstack = reading.one("openstack", OpenstackTable)
+    cloud: list[tuple[KeyPath, OpenstackNetworkTable]] = []
+    segments: dict[tuple[str, int | None], KeyPath] = {}
+    for index, table in enumerate(openstack.network if openstack else ()):
+        at = ("openstack", "network", index)
+        cloud.append((at, table))
+        wanted += _cloud_network(reading, at, table, neutron)
+        first = segments.setdefault((table.provider, table.segment), at)
+        if first != at and table.segment is not None:
+            told = f'segment {table.segment} of "{table.provider}" is taken ({reading.place(first)})'
+            reading.say((*at, "segment"), f'network "{table.name}" of the cloud: {told}')
+    return Networks(tuple(wanted), objects, tuple(cloud))
+
+
+def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
+    """The IPv4 network that ``text`` says, or why it is none."""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        return None, f'"{text}" is no network in CIDR form, such as 192.168.80.0/24: {error}'
+    return (network, None) if "/" in text else (None, f'"{text}" has no prefix length, such as /24')
+
+
+def _network(reading: Reading, at: KeyPath, table: NetworkTable) -> Wanted:
+    label = f'network "{table.name}": '
+    exact: dict[str, Value] = {}
+    ats: dict[str, KeyPath] = {}
+    for key in ("name", "clone", "domain", "openstack_type", "openstack_physical_network"):
+        if (value := getattr(table, key)) or key == "name":
+            reading.name((*at, key), value, f"{label}{key}: " if key != "name" else label)
+    if table.cidr:
+        network, fault = read_cidr(table.cidr)
+        if fault or network is None:
+            reading.say((*at, "cidr"), f"{label}{fault}")
+        else:
+            exact |= {
+                "base_address": str(network.network_address),
+                "netmask_bits": network.prefixlen,
+                "broadcast_address": str(network.broadcast_address),
+            }
+            ats |= dict.fromkeys(exact, (*at, "cidr"))
+    if table.openstack_vlan_range:
+        _, fault = read_range(table.openstack_vlan_range)
+        if fault:
+            reading.say((*at, "openstack_vlan_range"), f"{label}{fault}")
+    names = (
+        "openstack_type",
+        "openstack_vlan_range",
+        "openstack_shared",
+        "openstack_physical_network",
+        "domain",
+    )
+    said = {key: value for key in names if (value := getattr(table, key)) not in ("", None)}
+    ats |= {key: (*at, key) for key in said}
+    return Wanted(Ref("network", table.name), {**said, **exact}, source=table.clone, at=at, ats=ats)
+
+
+def _interfaces(reading: Reading, at: KeyPath, table: InterfaceTable) -> list[Wanted]:
+    label = f'interface "{table.name}": '
+    reading.name((*at, "name"), table.name, label)
+    if table.network:
+        reading.name((*at, "network"), table.network, f"{label}network: ")
+    exact: dict[str, Value] = {"type": table.type}
+    if table.dhcp is not None:
+        exact["dhcp"] = table.dhcp
+    if table.network:
+        exact["network"] = table.network
+    ats: dict[str, KeyPath] = {key: (*at, key) for key in ("dhcp", "network") if key in exact}
+    return [
+        Wanted(Ref("interface", table.name, f"node/{node}"), exact, at=at, ats=ats)
+        for node in reading.nodes((*at, "nodes"), table.nodes, label)
+    ]
+
+
+def _cloud_network(
+    reading: Reading, at: KeyPath, table: OpenstackNetworkTable, neutron: Neutron | None
+) -> list[Wanted]:
+    label = f'network "{table.name}" of the cloud: '
+    reading.name((*at, "name"), table.name, label)
+    provider = _provider(reading, at, table, neutron, label)
+    exact: dict[str, Value] = {"physical_network": table.provider}
+    if provider is not None:
+        exact = {"type": provider.type, **exact}
+        _check_segment(reading, at, table, provider, label)
+    if table.segment is not None:
+        exact["segment"] = table.segment
+    exact |= {"shared": table.shared, "external": table.external}
+    ref = Ref("os-network", table.name)
+    ats = {"physical_network": (*at, "provider"), "segment": (*at, "segment")}
+    found = [Wanted(ref, exact, at=at, ats={key: place for key, place in ats.items() if key in exact})]
+    for index, subnet in enumerate(table.subnet):
+        place = (*at, "subnet", index)
+        reading.name((*place, "name"), subnet.name, f'subnet "{subnet.name}": ')
+        _, fault = read_cidr(subnet.cidr)
+        if fault:
+            reading.say((*place, "cidr"), f'subnet "{subnet.name}": {fault}')
+        ats = {"cidr": (*place, "cidr")}
+        found.append(
+            Wanted(Ref("os-subnet", subnet.name, str(ref)), {"cidr": subnet.cidr}, at=place, ats=ats)
+        )
+    return found
+
+
+def _provider(
+    reading: Reading, at: KeyPath, table: OpenstackNetworkTable, neutron: Neutron | None, label: str
+) -> Provider | None:
+    if neutron is None:
+        if "neutron" not in reading.tables:
+            reading.say((*at, "provider"), f"{label}its provider stands in [neutron], which is missing")
+        return None
+    names = {provider.name: provider for provider in neutron.providers}
+    if table.provider not in names:
+        near = nearest(table.provider, names) or there_are(names)
+        reading.say((*at, "provider"), f'{label}unknown provider "{table.provider}"{near}')
+    return names.get(table.provider)
+
+
+def _check_segment(
+    reading: Reading, at: KeyPath, table: OpenstackNetworkTable, provider: Provider, label: str
+) -> None:
+    if provider.type == "flat":
+        if table.segment is not None:
+            reading.say((*at, "segment"), f'{label}"{provider.name}" is flat and has no segments')
+        return
+    if table.segment is None:
+        reading.say(at, f'{label}"segment" is missing: which one of {spelled(provider.ranges)}')
+    elif not any(first <= table.segment <= last for first, last in provider.ranges):
+        where = reading.place(path_of_range(reading, provider.name))
+        reading.say(
+            (*at, "segment"),
+            f"{label}segment {table.segment} is not within {spelled(provider.ranges)}, the range of "
+            f'"{provider.name}" ({where})',
+        )
+
+
+def path_of_range(reading: Reading, name: str) -> KeyPath:
+    """Where ``[neutron]`` says the range of a provider; ``[neutron]`` itself when there is none."""
+    for index, raw in enumerate(reading.tables["neutron"].get("provider", ())):
+        filled = reading.scope.filled(raw["name"], (), "")
+        if filled and filled[1] == name:
+            return ("neutron", "provider", index, "range")
+    return ("neutron",)

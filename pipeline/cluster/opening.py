@@ -1,0 +1,49 @@
+"""From a site to the keepers of its cluster's objects."""
+
+from __future__ import annotations
+
+from pipeline.cluster.drivers.base import Driver
+from pipeline.cluster.head import Head
+from pipeline.cluster.headfiles import HeadFiles
+from pipeline.cluster.keepers import Keeper, Keepers
+from pipeline.cluster.model import Cluster
+from pipeline.errors import UsageError
+from pipeline.recipe.model import HeadSite, Site
+
+
+def head_site(site: Site) -> HeadSite:
+    """What the site says of its head node."""
+    if site.head is None:
+        raise UsageError(
+            f"{site.file} does not say where the head node is",
+            hint='add a table [head]: manager = "bright", and address = "root@HEAD" unless it is this one',
+        )
+    return site.head
+
+
+def head(site: Site) -> Head:
+    """The head node."""
+    at = head_site(site)
+    return Head(at.address, at.root, at.programs, ssh_options=at.ssh_options)
+
+
+def driver(site: Site) -> Driver:
+    """The driver of the site's cluster manager."""
+    at = head_site(site)
+    if at.manager == "warewulf":
+        from pipeline.cluster.drivers.warewulf.driver import Warewulf
+
+        return Warewulf(head(site))
+    from pipeline.cluster.drivers.bright.driver import Bright
+
+    return Bright(head(site), role=at.role)
+
+
+def keepers(site: Site, cluster: Cluster) -> Keepers:
+    """All that keep something of ``cluster``; OpenStack is asked only when the file has something for it."""
+    found: list[Keeper] = [driver(site), HeadFiles(head(site))]
+    if any(item.ref.kind in ("os-network", "os-subnet") for item in cluster.wanted):
+        from pipeline.cluster.openstack import OpenStack
+
+        found.append(OpenStack(head_site(site).cloud))
+    return Keepers(found)

@@ -1,0 +1,193 @@
+"""A plan: what an apply would do, and what it was made from. Making one touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pipeline.cluster import compare
+from pipeline.cluster.keepers import Keepers
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Wanted
+from pipeline.cluster.record import Record
+from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.nearest import nearest
+from pipeline.recipe.findings import positions
+from pipeline.store.filesystem import write_whole
+
+Seen = Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]] | None]
+"""The ``str()`` of an object → its properties as they were read; None: it was not there."""
+
+TOP: frozenset[Kind] = frozenset({"image", "category", "node", "network"})
+"""Kinds of which everything that there is has been read."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The ``changes`` that make the cluster as its file wants it; none: there is nothing to do.
+
+    ``seen`` is what was there of each object that is wanted, so that a later apply can tell whether somebody
+    else has been there in between.
+    """
+
+    cluster: str
+    changes: tuple[Change, ...]
+    seen: Seen
+    notes: tuple[str, ...] = ()
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A plan in a file."""
+
+    format: int
+    plan: Plan
+
+
+FORMAT = 1
+
+
+def read(cluster: Cluster, keepers: Keepers) -> State:
+    """What there is of the cluster, with every name checked that the file takes for granted."""
+    state = keepers.read((*cluster.wanted, *compare.sources(cluster.wanted)))
+    _refuse_unknown(cluster, state)
+    return state
+
+
+def make(cluster: Cluster, state: State, last: Record) -> Plan:
+    """The plan, given what is there and the record of what was applied last."""
+    return Plan(
+        cluster.name,
+        compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
+        {str(item.ref): state.objects.get(item.ref) for item in cluster.wanted},
+        (*cluster.notes, *state.notes),
+    )
+
+
+def _refuse_unknown(cluster: Cluster, state: State) -> None:
+    """Raise ``UsageError`` with every name that is neither there nor made by the file."""
+    there: dict[Kind, set[str]] = {kind: set() for kind in TOP}
+    for ref in (*state.objects, *(item.ref for item in cluster.wanted if item.make)):
+        if ref.kind in TOP:
+            there[ref.kind].add(ref.name)
+    missing: dict[tuple[Kind, str], Wanted] = {}
+    for item in cluster.wanted:
+        for kind, name in _needs(item, state):
+            if kind in TOP and name not in there[kind]:
+                missing.setdefault((kind, name), item)
+    if missing:
+        places = positions(cluster.file, [item.at for item in missing.values()])
+        raise UsageError(
+            Problem(f'no {kind} "{name}"{nearest(name, there[kind])}', place, _known(kind, there[kind]))
+            for ((kind, name), item), place in zip(missing.items(), places, strict=True)
+        )
+
+
+def _known(kind: Kind, names: set[str]) -> str:
+    shown = sorted(names)[:12]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"there is: {', '.join(shown) or f'no {kind} at all'}{more}"
+
+
+def _needs(item: Wanted, state: State) -> list[tuple[Kind, str]]:
+    """The objects that must be there, or be made, for this one."""
+    ref = item.ref
+    found: list[tuple[Kind, str]] = []
+    if not item.make:
+        found.append((ref.kind, ref.name))
+    if item.source and ref not in state.objects:
+        found.append((ref.kind, item.source))
+    if ref.of and ref.of != str(HEAD):
+        kind, _, name = ref.of.partition("/")
+        found += [(known, name) for known in TOP if known == kind]
+    for prop, kind in (("image", "image"), ("category", "category"), ("network", "network")):
+        value = item.exact.get(prop)
+        if isinstance(value, str) and value:
+            found += [(known, value) for known in TOP if known == kind]
+    return found
+
+
+def keep(plan: Plan, file: Path) -> None:
+    """Write the plan to ``file``, for an apply that must do exactly this."""
+    write_whole(file, msgspec.json.format(msgspec.json.encode(Kept(FORMAT, plan)), indent=1) + b"\n")
+
+
+def kept(file: Path) -> Plan:
+    """The plan that was written to ``file``."""
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=Kept)
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=str(file)) from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise UsageError(
+            f"this is no plan: {error}", where=str(file), hint="pipeline cluster plan --out FILE writes one"
+        ) from None
+    if found.format != FORMAT:
+        raise UsageError(f"this plan has format {found.format}, known is {FORMAT}", where=str(file))
+    return found.plan
+
+
+def refuse_other(kept: Plan, now: Plan) -> None:
+    """Raise ``PipelineError`` with everything that is no longer as the plan ``kept`` saw it."""
+    if kept.cluster != now.cluster:
+        raise UsageError(f"the plan is for the cluster {kept.cluster}, not for {now.cluster}")
+    problems = [
+        Problem(said, name)
+        for name in (*kept.seen, *(name for name in now.seen if name not in kept.seen))
+        for said in _differences(kept.seen.get(name), now.seen.get(name))
+    ]
+    if not problems and kept.changes != now.changes:
+        problems = [Problem("the cluster file asks for other changes than when the plan was made")]
+    if problems:
+        raise PipelineError(
+            Problem(
+                problem.message,
+                problem.where,
+                "nothing was changed; somebody has been there since the plan was made: make a new one",
+                f"pipeline cluster plan {now.cluster} --out FILE",
+            )
+            if number == len(problems) - 1
+            else problem
+            for number, problem in enumerate(problems)
+        )
+
+
+def _differences(old: Mapping[str, Value] | None, new: Mapping[str, Value] | None) -> list[str]:
+    if old is None or new is None:
+        return (
+            [] if old is new else ["was not there, and is now" if old is None else "was there, and is gone"]
+        )
+    return [
+        f"{name} was {told(old.get(name))}, and is {told(new.get(name))}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+
+
+LONGEST = 120
+
+
+def told(value: Value | None) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = " ".join(value) if isinstance(value, tuple) else str(value)
+    if "\n" in text:
+        return f"{len(text.splitlines())} lines"
+    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…") or '""'
+
+
+def named(refs: tuple[Ref, ...]) -> str:
+    """Objects of one kind and owner kind as one name: nodes folded to a node set."""
+    if len(refs) == 1:
+        return str(refs[0])
+    from ClusterShell.NodeSet import NodeSet  # 0.05 s: only for many
+
+    first = refs[0]
+    if first.of:
+        kind, _, _ = first.of.partition("/")
+        owners = NodeSet.fromlist([ref.of.partition("/")[2] for ref in refs])
+        return f"{kind}/{owners}/{first.kind}/{first.name}"
+    return f"{first.kind}/{NodeSet.fromlist([ref.name for ref in refs])}"

@@ -1,0 +1,95 @@
+"""What was applied last, so that a change made by hand can be told from one that the file asks for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from pipeline.cluster.compare import Applied, values
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import State, Value
+from pipeline.errors import PipelineError
+from pipeline.store.filesystem import write_whole
+
+FOLDER = "clusters"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """``applied``: for each object what its properties were set to; ``when`` (seconds since 1970).
+
+    ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
+    """
+
+    when: float = 0.0
+    restarts: tuple[str, ...] = ()
+    applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
+
+
+def _file(store: Path, cluster: str) -> Path:
+    return store / FOLDER / f"{cluster}.json"
+
+
+def load(store: Path, cluster: str) -> Record:
+    """The record of this cluster; an empty one when nothing was applied yet.
+
+    One that cannot be read is told: without it, changes made by hand would be told as new ones.
+    """
+    file = _file(store, cluster)
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Record)
+    except FileNotFoundError:
+        return Record()
+    except msgspec.DecodeError as error:
+        raise PipelineError(
+            f"what was applied last cannot be read: {error}",
+            where=str(file),
+            hint="without it nothing is lost but which changes were made by hand",
+            command=f"mv {file} {file}.broken",
+        ) from None
+
+
+def now_applied(cluster: Cluster, state: State, before: Applied) -> dict[str, dict[str, Value]]:
+    """What to keep: properties that ``state``, read back, has as wanted; the others as they were kept."""
+    kept: dict[str, dict[str, Value]] = {}
+    for item in cluster.wanted:
+        here = state.objects.get(item.ref, {})
+        old = before.get(str(item.ref), {})
+        found: dict[str, Value] = {}
+        for name, value in values(item, here).items():
+            if here.get(name) == value:
+                found[name] = value
+            elif name in old:
+                found[name] = old[name]
+        if found:
+            kept[str(item.ref)] = found
+    return kept
+
+
+def save(store: Path, cluster: str, record: Record) -> None:
+    """Keep it, by one rename."""
+    file = _file(store, cluster)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(file, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+@contextmanager
+def applying(store: Path, cluster: str) -> Iterator[None]:
+    """Be the only one that applies this cluster on this machine; the kernel ends it with the process."""
+    file = _file(store, cluster).with_suffix(".lock")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(file, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PipelineError(
+                f"{cluster} is being applied by another process",
+                hint="wait for it; what it changes is then seen by the next plan",
+                command=f"pipeline cluster plan {cluster}",
+            ) from None
+        os.set_inheritable(lock.fileno(), False)
+        yield

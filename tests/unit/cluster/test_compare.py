@@ -1,0 +1,81 @@
+"""The smallest change, from what is wanted and what is there."""
+
+from __future__ import annotations
+
+from pipeline.cluster.compare import changes, sources
+from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Wanted
+
+IMAGE = Ref("image", "new")
+OLD = Ref("image", "old")
+CATEGORY = Ref("category", "ib")
+SERVICE = Ref("service", "opensm", str(HEAD))
+FILE = Ref("file", "/etc/opensm/opensm.conf", str(HEAD))
+
+
+def only(wanted: Wanted, state: State, **applied: dict[str, object]) -> tuple[Change, ...]:
+    return changes([wanted], state, applied, {})  # type: ignore[arg-type]
+
+
+def test_nothing_to_do() -> None:
+    state = State({IMAGE: {"path": "/cm/images/new", "notes": "left alone"}})
+    assert only(Wanted(IMAGE, {"path": "/cm/images/new"}), state) == ()
+
+
+def test_only_what_differs_is_set() -> None:
+    state = State({CATEGORY: {"image": "old", "notes": "x"}})
+    assert only(Wanted(CATEGORY, {"image": "new", "notes": "x"}), state) == (
+        Change(CATEGORY, "set", (Assignment("image", "old", "new"),)),
+    )
+
+
+def test_a_clone_starts_from_what_its_source_has() -> None:
+    state = State({OLD: {"path": "/old", "kernel_parameters": ("a", "iommu=pt")}})
+    wanted = Wanted(IMAGE, {"path": "/new"}, {"kernel_parameters": ("intel_iommu=on", "iommu=pt")}, "old")
+    assert only(wanted, state) == (
+        Change(
+            IMAGE,
+            "clone",
+            (
+                Assignment("path", "/old", "/new"),
+                Assignment("kernel_parameters", ("a", "iommu=pt"), ("a", "iommu=pt", "intel_iommu=on")),
+            ),
+            "old",
+        ),
+    )
+
+
+def test_what_belongs_to_a_clone_comes_with_it() -> None:
+    setting = Ref("setting", "/f[s]k", str(CATEGORY))
+    of_source = Ref("setting", "/f[s]k", "category/plain")
+    wanted = (Wanted(CATEGORY, {"image": "new"}, source="plain"), Wanted(setting, {"value": "1"}))
+    assert [item.ref for item in sources(wanted)] == [Ref("category", "plain"), of_source]
+    there = {Ref("category", "plain"): {"image": "new"}, of_source: {"value": "1"}}
+    assert changes(wanted, State(there), {}, {}) == (Change(CATEGORY, "clone", (), "plain"),)
+    there[of_source] = {"value": "2"}
+    assert changes(wanted, State(there), {}, {})[1] == Change(
+        setting, "set", (Assignment("value", "2", "1"),)
+    )
+    del there[of_source]
+    assert changes(wanted, State(there), {}, {})[1].action == "add"
+
+
+def test_drift_is_what_was_applied_and_is_otherwise_now() -> None:
+    wanted = Wanted(CATEGORY, {"image": "new"})
+    by_hand = State({CATEGORY: {"image": "mine"}})
+    assert [change.drift for change in only(wanted, by_hand, **{"category/ib": {"image": "new"}})] == [True]
+    assert [change.drift for change in only(wanted, by_hand, **{"category/ib": {"image": "old"}})] == [False]
+    assert [change.drift for change in only(wanted, by_hand)] == [False]
+
+
+def test_services_restart_when_one_of_their_files_changes() -> None:
+    wanted = (Wanted(SERVICE, {"running": True}), Wanted(FILE, append={"words": ("allow_both_pkeys TRUE",)}))
+    restarts = {SERVICE: (FILE,)}
+    running = {"running": True}
+    changed = changes(wanted, State({SERVICE: running, FILE: {"content": "a b\n"}}), {}, restarts)
+    assert [(change.ref, change.action) for change in changed] == [(FILE, "set"), (SERVICE, "restart")]
+    right = {"content": "a b\nallow_both_pkeys TRUE\n"}
+    assert changes(wanted, State({SERVICE: running, FILE: right}), {}, restarts) == ()
+    stopped = changes(wanted, State({SERVICE: {"running": False}, FILE: {"content": ""}}), {}, restarts)
+    assert [change.action for change in stopped] == ["set", "set"], "a start is a restart"
+    owed = changes(wanted, State({SERVICE: running, FILE: right}), {}, restarts, [str(SERVICE)])
+    assert owed == (Change(SERVICE, "restart"),)

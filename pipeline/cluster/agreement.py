@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from pipeline.cluster.networks import Networks, place_of_range
+from pipeline.cluster.networks import Networks, path_of_range
 from pipeline.cluster.neutron import Neutron, Provider
 from pipeline.cluster.objects import Wanted
 from pipeline.cluster.opensm import LONGEST_LINE
@@ -87,10 +87,11 @@ def _check_network(reading: Reading, at: KeyPath, table: NetworkTable, neutron: 
         return
     own, _ = read_range(table.openstack_vlan_range)
     if own is not None and (own,) != provider.ranges:
+        where = reading.place(path_of_range(reading, provider.name))
         reading.say(
             (*at, "openstack_vlan_range"),
             f'network "{table.name}": the VLAN range {spelled([own])} is not that of the provider '
-            f'"{provider.name}", {spelled(provider.ranges)} ({place_of_range(reading, provider.name)})',
+            f'"{provider.name}", {spelled(provider.ranges)} ({where})',
         )
 
 
@@ -143,54 +144,51 @@ def _in_recipes(recipes: Iterable[Recipe]) -> Iterator[Said]:
 
 def _check_ranges(reading: Reading, said: Said, neutron: Neutron) -> None:
     found: dict[str, list[Range]] = {}
+    faults = []
     for entry in said.value.split(","):
         name, _, text = entry.strip().partition(":")
-        if not text:
-            found.setdefault(name, [])
-            continue
-        one, fault = read_range(text)
+        one, fault = read_range(text) if text else (None, None)
+        found.setdefault(name, []).extend([one] if one else [])
         if fault:
-            _say(reading, said, "", fault)
-        elif one:
-            found.setdefault(name, []).append(one)
-    known = {provider.name: provider for provider in _about(said, neutron)}
+            faults.append(name)
+            _say(reading, said, name, fault)
+    known = {provider.name: provider for provider in _about(said, neutron, neutron.vlans)}
     for name, ranges in found.items():
         if name not in known:
-            _unknown(reading, said, name, known.keys())
-        elif tuple(ranges) != known[name].ranges:
-            told = f"{name} has the range {spelled(ranges) or 'of none'}, but {spelled(known[name].ranges)}"
-            _say(reading, said, name, told)
-    for name in known.keys() - found.keys():
-        _say(reading, said, name, f"{name} is missing, with {spelled(known[name].ranges)}")
+            _unknown(reading, said, name, known)
+        elif tuple(ranges) != known[name].ranges and name not in faults:
+            own = spelled(ranges, name) if ranges else f"{name} without a range"
+            _say(
+                reading, said, name, f"{own} is not the range of the provider, {spelled(known[name].ranges)}"
+            )
+    for name in sorted(known.keys() - found.keys()):
+        _say(reading, said, name, f"{spelled(known[name].ranges, name)} is missing")
 
 
 def _check_names(reading: Reading, said: Said, neutron: Neutron) -> None:
-    known = {provider.name for provider in _about(said, neutron, all_types=True)}
+    known = {provider.name for provider in _about(said, neutron, neutron.providers)}
     for entry in said.value.split(","):
         name = entry.strip().partition(":")[0]
         if name not in known:
             _unknown(reading, said, name, known)
 
 
-def _about(said: Said, neutron: Neutron, *, all_types: bool = False) -> Sequence[Provider]:
-    if said.file.endswith(INFINIBAND_FILES):
-        return neutron.infiniband
-    return neutron.providers if all_types else neutron.vlans
+def _about(said: Said, neutron: Neutron, others: Sequence[Provider]) -> Sequence[Provider]:
+    return neutron.infiniband if said.file.endswith(INFINIBAND_FILES) else others
 
 
-def _unknown(reading: Reading, said: Said, name: str, known: Iterable[str]) -> None:
-    names = sorted(known)
-    near = nearest(name, names) or there_are(names)
-    _say(reading, said, "", f'"{name}" is no provider of the kind that it is about{near}')
+def _unknown(reading: Reading, said: Said, name: str, known: Collection[str]) -> None:
+    kind = "InfiniBand provider" if said.file.endswith(INFINIBAND_FILES) else "provider"
+    _say(reading, said, "", f'[neutron] has no {kind} "{name}"{nearest(name, known) or there_are(known)}')
 
 
 def _say(reading: Reading, said: Said, provider: str, message: str) -> None:
-    """At the key of this file, with the provider's place; or at [neutron], with the recipe's."""
-    where = place_of_range(reading, provider) if provider else reading.place(("neutron",))
+    """At the key of this file, with the provider's place; or at the provider, with the recipe's place."""
+    at = path_of_range(reading, provider)
     if said.at:
-        reading.say(said.at, f"{said.file}: {said.key}: {message} ({where})")
-        return
-    reading.say(("neutron",), f"{said.file} in {said.where}: {said.key}: {message} ({where})")
+        reading.say(said.at, f"{said.key}: {message} ({reading.place(at)})")
+    else:
+        reading.say(at, f"{said.key} of {said.file} ({said.where}): {message}")
 
 
 def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
@@ -214,6 +212,6 @@ def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
             reading.say(
                 at,
                 f'file "{item.ref.name}": no partition for segment {missing[0]} of "{provider.name}" '
-                f"({place_of_range(reading, provider.name)})",
+                f"({reading.place(path_of_range(reading, provider.name))})",
                 'generate = "partitions" makes one for each',
             )

@@ -22,7 +22,7 @@ from pipeline.errors import Problem, UsageError
 from pipeline.nearest import lookalike
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-AGAIN = "pipeline cluster run firmware --retry"
+PACKAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 Show = Callable[[str, str], None]
 """Gets each line that a node prints: its name and the line."""
@@ -204,9 +204,9 @@ def _check(order: Firmware, targets: Sequence[Target]) -> None:
         if not word or any(character < " " or character == "\x7f" for character in word):
             problems.append(Problem(f"{word!r} can't be a word of a command", where="firmware"))
     problems += [
-        Problem(f"{package!r} is no package", where="firmware")
-        for package in order.remove
-        if package.startswith("-")
+        Problem(f"{name!r} can't be the name of a package", where="firmware")
+        for name in order.remove
+        if not PACKAGE.fullmatch(name)
     ]
     if problems:
         raise UsageError(problems)

@@ -11,6 +11,7 @@ from pipeline.cluster.written import ImageTable
 from pipeline.nearest import nearest
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
+from pipeline.recipe.load import recipe_names
 from pipeline.recipe.model import Recipe, Site
 
 
@@ -63,7 +64,8 @@ def _path(
     if table.version is None:
         return table.path
     if table.name not in recipes and not reading.scope.blind:
-        near = nearest(table.name, recipes) or there_are(recipes)
+        known = recipe_names(site)
+        near = nearest(table.name, known) or there_are(known)
         reading.say((*at, "version"), f"{label}a version needs a recipe of this name{near}")
     if isinstance(table.version, int) and table.version < 1:
         reading.say((*at, "version"), f"{label}versions are numbered from 1, got {table.version}")

@@ -121,7 +121,7 @@ class _Loading(msgspec.Struct):
             wanted=tuple(self.wanted),
             restarts={**self.restarts, **members.restarts},
             firmware=firmware,
-            notes=self._notes(neutron),
+            notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
         )
 
@@ -172,8 +172,13 @@ class _Loading(msgspec.Struct):
         at = ("head",)
         check_files(self.reading, at, table.file, "head", neutron)
         check_services(self.reading, at, table.service, [file.path for file in table.file])
+        settings = settings_of(at, table.file, neutron)
+        for one in settings:
+            if (name := parameters.missing_in(one.value)) is not None:
+                message = f'{one.name}: the parameter "{name}" has a value for single nodes only'
+                self.reading.say(one.at, message)
         objects = [
-            *wanted_settings(HEAD, settings_of(at, table.file, neutron)),
+            *wanted_settings(HEAD, settings),
             *wanted_files(HEAD, at, table.file, neutron),
         ]
         self.wanted += [*objects, *wanted_services(HEAD, at, table.service)]
@@ -205,7 +210,3 @@ class _Loading(msgspec.Struct):
             more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
             where = self.reading.place(first[items[0].ref].at)
             self.reading.say(items[0].at, f"{items[0].ref}{more} is said already at {where}")
-
-    def _notes(self, neutron: Neutron | None) -> tuple[str, ...]:
-        notes = [providers.note(neutron)] if neutron else []
-        return tuple(note for note in notes if note)

@@ -28,6 +28,9 @@ from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.model import Parameter
 from pipeline.recipe.scopes import frozen, value_fault
 
+ADDRESS = "[vxlan]local_ip"
+"""How the setting ends that each node needs its own value for."""
+
 
 class Members(msgspec.Struct, frozen=True):
     """What the tables come to: categories, then nodes, then what both have of their own."""
@@ -84,6 +87,7 @@ def members_of(reading: Reading, neutron: Neutron | None) -> Members:
             wanted += wanted_services(ref, at, table.service)
             restarts |= restarts_of(ref, table.service, special[node])
     _refuse_missing(reading, categories, own)
+    _refuse_same_address(reading, categories, special)
     return Members(tuple(wanted), restarts)
 
 
@@ -198,6 +202,11 @@ class _Nodes(msgspec.Struct):
                 table = self.reading.table(category.at, raw, CategoryTable, scope, open_=True)
                 common = settings_of(category.at, table.file, neutron) if table else ()
         mine = [one for at, tables in files for one in settings_of(at, tables, neutron)]
+        first: dict[str, KeyPath] = {}
+        for one in mine:
+            if first.setdefault(one.name, one.at) != one.at:
+                where = self.reading.place(first[one.name])
+                self.reading.say(one.at, f"{one.name} is said already at {where}")
         if not mine and [(one.name, one.value) for one in common] == [(one.name, one.value) for one in base]:
             return ()
         merged = {one.name: one for one in common}
@@ -253,3 +262,23 @@ def _refuse_missing(reading: Reading, categories: Iterable[Category], own: Mappi
                     f'"{name}", which each node needs',
                     f'[[node]] names = "{lacking[0]}", parameters = {{ {name} = … }}',
                 )
+
+
+def _refuse_same_address(
+    reading: Reading, categories: Iterable[Category], special: Mapping[str, list[Wanted]]
+) -> None:
+    """Tell of nodes that have the same address on the network under VXLAN."""
+    nodes: dict[str, dict[str, KeyPath]] = {}
+    for node, items in special.items():
+        for item in items:
+            if item.ref.name.endswith(ADDRESS):
+                nodes.setdefault(str(item.exact["value"]), {})[node] = item.at
+    for each in categories:
+        for one in each.settings:
+            if one.name.endswith(ADDRESS) and missing_in(one.value) is None:
+                alike = [node for node in each.nodes if not special.get(node)]
+                nodes.setdefault(one.value, {}).update(dict.fromkeys(alike, one.at))
+    for address, places in nodes.items():
+        if len(places) > 1:
+            message = f"{folded(places)} have the same local_ip, {address}"
+            reading.say(("neutron", "local_ip"), message, "each node has its own, from a parameter")

@@ -39,11 +39,8 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
         wanted += _cloud_network(reading, at, table, neutron)
         first = segments.setdefault((table.provider, table.segment), at)
         if first != at and table.segment is not None:
-            reading.say(
-                (*at, "segment"),
-                f'network "{table.name}": segment {table.segment} of "{table.provider}" is taken '
-                f"({reading.place(first)})",
-            )
+            told = f'segment {table.segment} of "{table.provider}" is taken ({reading.place(first)})'
+            reading.say((*at, "segment"), f'network "{table.name}" of the cloud: {told}')
     return Networks(tuple(wanted), objects, tuple(cloud))
 
 
@@ -160,8 +157,7 @@ def _check_segment(
     if table.segment is None:
         reading.say(at, f'{label}"segment" is missing: which one of {spelled(provider.ranges)}')
     elif not any(first <= table.segment <= last for first, last in provider.ranges):
-        assert reading.tables["neutron"] is not None
-        where = place_of_range(reading, provider.name)
+        where = reading.place(path_of_range(reading, provider.name))
         reading.say(
             (*at, "segment"),
             f"{label}segment {table.segment} is not within {spelled(provider.ranges)}, the range of "
@@ -169,10 +165,10 @@ def _check_segment(
         )
 
 
-def place_of_range(reading: Reading, name: str) -> str:
-    """Where ``[neutron]`` says the range of a provider."""
+def path_of_range(reading: Reading, name: str) -> KeyPath:
+    """Where ``[neutron]`` says the range of a provider; ``[neutron]`` itself when there is none."""
     for index, raw in enumerate(reading.tables["neutron"].get("provider", ())):
-        filled = reading.scope.filled(raw.get("name", ""), (), "")
+        filled = reading.scope.filled(raw["name"], (), "")
         if filled and filled[1] == name:
-            return reading.place(("neutron", "provider", index, "range"))
-    return reading.place(("neutron",))
+            return ("neutron", "provider", index, "range")
+    return ("neutron",)

@@ -42,7 +42,9 @@ def expanded(text: str, groups: Mapping[str, str]) -> Nodes:
     try:
         names = tuple(NodeSet(text, resolver=resolver))
     except (NodeSetException, GroupSourceError, ValueError, RecursionError) as error:
-        return Nodes(fault=f'"{text}" is no node set: {error}')
+        # ClusterShell follows groups of groups for as long as Python lets it, and hands its complaint on.
+        why = "its groups go in a circle" if "recursion" in str(error) else error
+        return Nodes(fault=f'"{text}" is no node set: {why}')
     wrong = next((name for name in names if not NODE.fullmatch(name)), None)
     if wrong is not None:
         hint = f": {BRIGHT}" if ".." in wrong else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -41,17 +41,17 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def check_files(
-    reading: Reading, at: KeyPath, files: Iterable[FileTable], owner: Owner, neutron: Neutron | None
+    reading: Reading, at: KeyPath, files: Sequence[FileTable], owner: Owner, neutron: Neutron | None
 ) -> None:
     """Tell what is wrong with the ``file`` tables at ``at``, whoever has them."""
     seen: dict[str, int] = {}
     for index, file in enumerate(files):
         place = (*at, "file", index)
         label = f'file "{file.path}": '
-        if file.path in seen:
-            first = reading.place((*at, "file", seen[file.path]))
-            reading.say(place, f"{label}there is one of this path already ({first})")
-        seen.setdefault(file.path, index)
+        first = seen.setdefault(file.path, index)
+        if first != index and (_is_whole(file) or _is_whole(files[first])):
+            where = reading.place((*at, "file", first))
+            reading.say(place, f"{label}what is in it is said already at {where}")
         _check_path(reading, place, file, label)
         _check_form(reading, place, file, label, owner, neutron)
         if file.set is not None:
@@ -66,15 +66,10 @@ def check_services(
 ) -> None:
     """Tell what is wrong with the ``service`` tables at ``at``; ``paths`` are the files of the same owner."""
     known = tuple(paths)
-    seen: dict[str, int] = {}
     for index, service in enumerate(services):
         place = (*at, "service", index)
         label = f'service "{service.name}": '
         reading.name((*place, "name"), service.name, label)
-        if service.name in seen:
-            first = reading.place((*at, "service", seen[service.name]))
-            reading.say(place, f"{label}there is one of this name already ({first})")
-        seen.setdefault(service.name, index)
         for number, path in enumerate(service.restart_after):
             if path not in known:
                 near = nearest(path, known) or there_are(known)
@@ -164,6 +159,11 @@ def restarts_of(
     }
 
 
+def _is_whole(file: FileTable) -> bool:
+    """Whether more than keys of the file are said."""
+    return file.generate == "partitions" or file.content is not None or file.words is not None
+
+
 def _check_path(reading: Reading, at: KeyPath, file: FileTable, label: str) -> None:
     if not file.path.startswith("/") or posixpath.normpath(file.path) != file.path or file.path == "/":
         reading.say((*at, "path"), f"{label}has to be an absolute path, without . and .. and double slashes")
@@ -178,7 +178,7 @@ def _check_form(
     if len(given) != 1:
         told = "given: " + ", ".join(given) if given else "none is given"
         reading.say(at, f"{label}one of {', '.join(SOURCES)} says what is in it; {told}")
-    whole = file.generate == "partitions" or file.content is not None or file.words is not None
+    whole = _is_whole(file)
     if whole and owner != "head":
         reading.say(
             at,

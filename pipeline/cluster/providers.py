@@ -66,8 +66,16 @@ def common(found: Neutron) -> tuple[object, ...]:
     )
 
 
-def note(found: Neutron) -> str | None:
-    """What follows from the order of types and names, for the administrator."""
+def notes(found: Neutron) -> tuple[str, ...]:
+    """What follows from ``[neutron]`` without being said there, for the administrator."""
+    told = [_default_note(found)]
+    if found.vxlan and found.infiniband:
+        ranges = neutron.vlan_ranges(found.infiniband)
+        told.append(f"network_vlan_ranges keeps {ranges} with VXLAN too: InfiniBand's segments are VLAN IDs")
+    return tuple(note for note in told if note)
+
+
+def _default_note(found: Neutron) -> str | None:
     name = neutron.chosen(found)
     if name is None:
         return None
@@ -125,7 +133,7 @@ def _check(reading: Reading, table: NeutronTable, found: Neutron) -> None:
     for index, one in enumerate(found.providers):
         _check_provider(reading, provider_at(index), one, table.provider[index].fabric)
     for (i, one), (j, other) in combinations(enumerate(found.providers), 2):
-        _check_pair(reading, provider_at(j), one, other, reading.place(provider_at(i)))
+        _check_pair(reading, provider_at(j), one, other, reading.place((*provider_at(i), "range")))
     for index, driver in enumerate(found.mechanism_drivers):
         reading.name((*AT, "mechanism_drivers", index), driver, "[neutron]: mechanism driver: ")
     if found.vxlan:
@@ -213,7 +221,8 @@ def _check_default(reading: Reading, found: Neutron) -> None:
         flat = any(provider.name == wanted for provider in found.providers)
         why = "is flat, and Neutron makes no networks of tenants on flat ones" if flat else "is no provider"
         near = "" if flat else nearest(wanted, names)
-        reading.say(at, f'[neutron]: the default provider "{wanted}" {why}{near or there_are(names)}')
+        hint = 'isolation = "vxlan" makes it one' if wanted == VXLAN else None
+        reading.say(at, f'[neutron]: the default provider "{wanted}" {why}{near or there_are(names)}', hint)
         return
     first = neutron.chosen(found)
     if wanted == first:

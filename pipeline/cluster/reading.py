@@ -68,15 +68,17 @@ class Reading:
     ) -> Table | None:
         """``raw`` as ``struct``, with parameters of ``scope`` put in; None when something is wrong with it.
 
-        With ``open_`` values may be missing that only nodes have.
+        With ``open_`` some values may be missing that only nodes have (see ``may_be_open``).
         """
         scope = scope or self.scope
-        told = self.findings.told
         label = label_of(at, raw)
         forms = {key: scope.filled(value, (*at, key), label) for key, value in raw.items()}
-        for key, form in forms.items():
-            for value in form[:1]:
-                self._refuse_texts((*at, key), value, label, open_)
+        firsts = [((*at, key), form[0]) for key, form in forms.items() if form]
+        for place, value in firsts:
+            self._refuse_characters(place, value, label)
+        told = self.findings.told
+        for place, value in firsts:
+            self._refuse_open(place, value, label, open_)
 
         def say(path: KeyPath, message: str) -> None:
             self.say((*at, *path), label + message)
@@ -94,21 +96,36 @@ class Reading:
         return found.names
 
     def name(self, at: KeyPath, name: str, label: str) -> None:
-        """Tell if ``name`` is none that is safe everywhere."""
+        """Tell if ``name`` is none that is safe everywhere; control characters have been told already."""
         fault = file_name_fault(name)
-        if fault:
-            self.say(at, f'{label}the name "{name}" {fault}')
+        if fault and not CONTROL.search(name):
+            self.say(at, f'{label}the name "{name}" {fault.replace("safe file name", "safe name")}')
 
-    def _refuse_texts(self, at: KeyPath, value: object, label: str, open_: bool) -> None:
+    def _refuse_characters(self, at: KeyPath, value: object, label: str) -> None:
         for path, text in _texts(value, at):
-            words = f'{label}"{dotted(path[2:] if isinstance(path[1], int) else path[1:])}"'
             pattern = TEXT_CONTROL if path[-1] == "content" else CONTROL
             wrong = pattern.search(text)
             if wrong:
-                self.say(path, f"{words} has the character {wrong[0]!r}, which no cluster manager can take")
-            if OPEN in text and not open_:
+                words = f"{label}{_key(path)} has the character {wrong[0]!r}"
+                self.say(path, f"{words}, which no cluster manager can take")
+
+    def _refuse_open(self, at: KeyPath, value: object, label: str, open_: bool) -> None:
+        for path, text in _texts(value, at):
+            if OPEN in text and not (open_ and may_be_open(path)):
                 name = text.split(OPEN)[1]
-                self.say(path, f'{words}: the parameter "{name}" has a value for single nodes only')
+                self.say(
+                    path, f'{label}{_key(path)}: the parameter "{name}" has a value for single nodes only'
+                )
+
+
+def may_be_open(path: KeyPath) -> bool:
+    """Whether each node may have its own value: how it reaches networks, and keys of its files."""
+    return path[-1] in ("local_ip", "interface") or "set" in path
+
+
+def _key(path: KeyPath) -> str:
+    """How messages call a key, within its table."""
+    return f'"{dotted(path[2:] if isinstance(path[1], int) else path[1:])}"'
 
 
 def label_of(at: KeyPath, raw: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pipeline.lab.warewulf import listing, setting
 from pipeline.lab.warewulf.flags import RefusedError, parse
 from pipeline.lab.warewulf.registry import Registry, opened
 
-CHANGES = frozenset({"set", "add", "import", "build"})
+CHANGES = frozenset({"set", "add", "delete", "import", "build"})
 
 
 def main(home: Path, argv: Sequence[str]) -> int:
@@ -64,6 +64,8 @@ def _object(found: Registry, what: str, verb: str, rest: Sequence[str]) -> str:
     if verb == "list":
         options, names = parse(rest, {"json": "bool", "all": "bool"})
         return _list(found, what, names, as_json="json" in options)
+    if (what, verb) == ("profile", "delete"):
+        return _delete(found, rest)
     if verb not in ("set", "add"):
         raise RefusedError(f'unknown command "{verb}" for "wwctl {what}"')
     options, names = setting.options_of(found, what, verb, rest)
@@ -80,6 +82,19 @@ def _object(found: Registry, what: str, verb: str, rest: Sequence[str]) -> str:
         return _asked(f"Are you sure you want to modify {len(names)} {what}(s)")
     for warning in setting.apply(found, what, options, names):
         _warn(found, warning)
+    return ""
+
+
+def _delete(found: Registry, rest: Sequence[str]) -> str:
+    options, names = parse(rest, {"yes": "bool", "force": "bool"})
+    if options.get("yes") != "true":
+        return _asked(f"Are you sure you want to delete {len(names)} profile(s)")
+    for name in names:
+        if found.profiles.pop(name, None) is None:
+            _warn(found, f"profile not found: {name}")
+        for node in found.nodes.values():
+            node["profiles"] = [other for other in node.get("profiles", ()) if other != name]
+    found.save()
     return ""
 
 

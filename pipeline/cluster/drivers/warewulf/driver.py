@@ -60,11 +60,12 @@ class Warewulf:
         problems = [*_refused(changes, found)]
         if problems:
             raise PipelineError(problems)
-        writing.run(self._wwctl, writing.images(changes, found))
+        done: list[str] = []
+        writing.run(self._wwctl, writing.images(changes, found), done)
         goals = writing.goals(changes, state, found)
         self._refuse_missing_images(changes, goals, found)
         steps = [*writing.profiles(changes, goals, found), *writing.nodes(changes, found)]
-        writing.run(self._wwctl, steps)
+        writing.run(self._wwctl, steps, done)
 
     def _refuse_missing_images(
         self, changes: Sequence[Change], goals: dict[str, writing.Goal], found: Registry

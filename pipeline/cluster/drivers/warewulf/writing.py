@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,28 +40,51 @@ SET_OTHERWISE = frozenset({"imagename", "kernel", "netdevs"})
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Calls of wwctl that do one thing, told as ``said``; ``refs`` are what it is for."""
+    """Calls of wwctl that do one thing, told as ``said``; ``refs`` are what it is for.
+
+    A call that begins with ``profile add`` is tried with and without ``--yes``. ``undo`` takes back what the
+    first call did when a later one fails. ``again`` is told as the command to be run by hand, for what no
+    later plan would show.
+    """
 
     refs: tuple[Ref, ...]
     said: str
     calls: tuple[tuple[str, ...], ...]
-    """Each is run; one that begins with ``profile add`` is tried with and without ``--yes``."""
+    undo: tuple[str, ...] = ()
+    again: str | None = None
 
 
-def run(wwctl: Wwctl, steps: Iterable[Step]) -> None:
-    """Make these steps. Raises ``PipelineError`` with what was done before the one that failed."""
-    done: list[str] = []
+def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str]) -> None:
+    """Make these steps. Raises ``PipelineError`` with what was ``done`` before the one that failed."""
     for step in steps:
-        try:
-            for call in step.calls:
+        for number, call in enumerate(step.calls):
+            try:
                 _call(wwctl, call, _where(step.refs))
-        except PipelineError as error:
-            before = f"done before it: {', '.join(done)}" if done else "nothing was changed before it"
-            last = error.problems[-1]
-            hint = f"{last.hint}; {before}" if last.hint else before
-            told = Problem(f"{step.said}: {last.message}", last.where, hint, last.command)
-            raise retold(error, (*error.problems[:-1], told)) from None
+            except PipelineError as error:
+                left = _undone(wwctl, step) if number and step.undo else ""
+                raise retold(error, _told(error, step, left, done)) from None
         done.append(step.said)
+
+
+def _undone(wwctl: Wwctl, step: Step) -> str:
+    """Take back what the first call did; says what is left when that isn't possible."""
+    try:
+        wwctl.run(*step.undo)
+    except PipelineError as error:
+        return (
+            f"{step.refs[0]} is there but incomplete, and could not be removed: {error.problems[0].message}"
+        )
+    return ""
+
+
+def _told(error: PipelineError, step: Step, left: str, done: Sequence[str]) -> Iterable[Problem]:
+    *others, last = error.problems
+    before = f"done before it: {', '.join(done)}" if done else "nothing was changed before it"
+    hint = f"{last.hint}; {before}" if last.hint else before
+    yield from others
+    yield Problem(f"{step.said}: {last.message}", last.where, hint, step.again or last.command)
+    if left:
+        yield Problem(left, str(step.refs[0]), command=shlex.join(("wwctl", *step.undo)))
 
 
 def _call(wwctl: Wwctl, call: Sequence[str], where: str) -> None:
@@ -169,7 +193,7 @@ def _added(change: Change, goal: Goal, found: Registry) -> Step:
     name = change.ref.name
     options = [f"--image={goal.image}"] if goal.image else []
     options += [f"--kernelargs={quote.members(goal.args)}"] if goal.args else []
-    devices: list[tuple[str, ...]] = []
+    devices: list[list[str]] = []
     if change.source:
         raw = found.profiles[change.source].raw
         options += [f"--{COPIED[key]}={raw[key]}" for key in COPIED if key in raw]
@@ -178,14 +202,21 @@ def _added(change: Change, goal: Goal, found: Registry) -> Step:
         options += [f"--tagadd={quote.members(tags)}"] if tags else []
         version = plain_keys(raw.get("kernel", {})).get("version")
         options += [f"--kernelversion={version}"] if version else []
-        devices = [_copied_device(name, network, dev) for network, dev in raw.get("netdevs", {}).items()]
-    return Step((change.ref,), f"{name} made", (("profile", "add", *options, "--", name), *devices))
+        devices = [_copied_device(network, dev) for network, dev in raw.get("netdevs", {}).items()]
+    # One device fits in the call that makes the profile; with more, it's there before they are.
+    first, *more = devices or [[]]
+    sets = (("profile", "set", "--yes", *device, "--", name) for device in more)
+    undo = ("profile", "delete", "--yes", "--", name)
+    calls = (("profile", "add", *options, *first, "--", name), *sets)
+    return Step((change.ref,), f"{name} made", calls, undo)
 
 
-def _copied_device(profile: str, network: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
+def _copied_device(network: str, raw: Mapping[str, Any]) -> list[str]:
     dev = plain_keys(raw)
-    options = (f"--{COPIED_DEVICE[key]}={dev[key]}" for key in COPIED_DEVICE if key in dev)
-    return ("profile", "set", "--yes", f"--netname={network}", *options, "--", profile)
+    return [
+        f"--netname={network}",
+        *(f"--{COPIED_DEVICE[key]}={dev[key]}" for key in COPIED_DEVICE if key in dev),
+    ]
 
 
 def uncopied(profile: Profile) -> list[str]:
@@ -218,7 +249,8 @@ def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
     if names:
         refs = tuple(Ref("node", name) for name in names)
         build = tuple(("overlay", "build", "--", *part) for part in quote.calls(names))
-        steps.append(Step(refs, f"overlays of {_folded(names)} built", build))
+        again = " && ".join(shlex.join(("wwctl", *call)) for call in build)
+        steps.append(Step(refs, f"overlays of {_folded(names)} built", build, again=again))
     return steps
 
 

@@ -1,0 +1,96 @@
+"""What the daemon does once a change is committed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+
+from pipeline.lab.head.files import write_head_files
+from pipeline.lab.head.objects import Object
+from pipeline.lab.head.session import Draft, Session, head_name
+from pipeline.lab.head.state import Store
+
+NEED_RESTART = ("category", "softwareimage", "kernelparameters")
+"""A node restarts to have another one of these."""
+
+
+def removed(session: Session, mode: str, name: str, draft: Draft) -> None:
+    if mode == "softwareimage" and draft.delete_data and draft.base:
+        shutil.rmtree(f"{session.store.root}{draft.base['values']['path']}", ignore_errors=True)
+
+
+def committed(session: Session, mode: str, name: str, base: Object | None, now: Object) -> None:
+    """``base`` is what the object was."""
+    if any((base or now)["values"].get(one) != now["values"].get(one) for one in NEED_RESTART):
+        for device in _devices_of(session, mode, name):
+            remarks = session.store.state["status"].setdefault(device, {}).setdefault("remarks", [])
+            if "restart-required" not in remarks:
+                remarks.append("restart-required")
+    head = head_name(session.store)
+    if mode == "device" and name == head:
+        write_head_files(session.store, now, session.switches.release == "new")
+
+
+def _devices_of(session: Session, mode: str, name: str) -> list[str]:
+    devices = session.store.state["objects"]["device"]
+    categories = session.store.state["objects"]["category"]
+    if mode == "device":
+        return [name]
+    if mode == "category":
+        return [device for device, one in devices.items() if one["values"].get("category") == name]
+    if mode != "softwareimage":
+        return []
+    using = {category for category, one in categories.items() if one["values"].get("softwareimage") == name}
+    return [
+        device
+        for device, one in devices.items()
+        if one["values"].get("softwareimage", "") == name
+        or (not one["values"].get("softwareimage") and one["values"].get("category") in using)
+    ]
+
+
+def copy_image(session: Session, name: str, source: str, target: str, *, wait: bool) -> None:
+    """Copy an image's tree; a directory that is there already is taken as it is. Without ``wait`` another
+    process does it, and the image stands in the state's ``copying`` until then."""
+    store, seconds = session.store, session.switches.copy_seconds
+    head = head_name(store)
+    if os.path.isdir(f"{store.root}{target}"):
+        return
+    with store.changing() as state:
+        state["copying"][name] = {"source": source, "path": target}
+        store.touch()
+    session.out.event(head, f"Started to copy: {source} -> {target}")
+    if wait:
+        _copy(store, name, source, target, seconds)
+        session.out.event(head, f"Copied: {source} -> {target}")
+        session.out.event(head, f"Initial ramdisk for image {name} was generated successfully")
+        return
+    session.after.append(lambda: _in_background(store.directory, name, source, target, seconds))
+
+
+def _in_background(directory: str, name: str, source: str, target: str, seconds: float) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        return
+    status = 1
+    try:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        _copy(Store(directory), name, source, target, seconds)
+        status = 0
+    finally:
+        # The parent's buffers and handlers are not this one's.
+        os._exit(status)
+
+
+def _copy(store: Store, name: str, source: str, target: str, seconds: float) -> None:
+    time.sleep(seconds)
+    shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True)
+    with store.changing() as state:
+        state["copying"].pop(name, None)
+        store.touch()

@@ -1,0 +1,71 @@
+"""A thousand nodes, with a stand-in for ssh: what the fan-out itself costs, and that none is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+NODES = 1_000
+LINES = 100
+OWN_SECONDS = 12.0
+MEGABYTES = 120
+
+SSH = """\
+#!/bin/sh
+# In place of ssh: what a node prints, after which it is known how it ended.
+for word; do last=$word; done
+run=firmware-1
+case "$*" in *node0500*) echo "ssh: connect to host node0500 port 22: No route to host"; exit 255 ;; esac
+echo "@pipeline:$run begin somebody"
+i=0
+while [ $i -lt {lines} ]; do
+    echo "Installing package $i of all that there are, with a line of usual length"
+    i=$((i+1))
+done
+echo "@pipeline:$run adapter before 04:00.0 version=2.30.3110 sriov_en=false total_vfs=0"
+echo "@pipeline:$run adapter after 04:00.0 version=2.32.5100 sriov_en=true total_vfs=16"
+echo "@pipeline:$run end installer 0"
+"""
+
+CHILD = """\
+import json, resource, sys, time
+from pathlib import Path
+from pipeline.cluster.fanout import Target, Way
+from pipeline.cluster.firmware import choose, run_firmware
+from pipeline.cluster.model import Firmware
+
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+targets = tuple(Target(f"node{number:04}") for number in range(1, count + 1))
+order = Firmware((), "", False, "/cm/shared/ofed")
+lines = 0
+def show(node, line):
+    global lines
+    lines += 1
+begun = time.monotonic()
+chosen = choose(order, targets, folder / "runs")
+record = run_firmware(order, chosen, folder / "runs", way=Way(ssh=str(folder / "ssh")), show=show)
+used = resource.getrusage(resource.RUSAGE_SELF)
+statuses = {}
+for result in record.results.values():
+    statuses[result.status] = statuses.get(result.status, 0) + 1
+print(json.dumps({"own": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 1024, "lines": lines,
+    "wall": time.monotonic() - begun, "statuses": statuses}))
+"""
+
+
+def test_a_thousand_nodes_cost_little_and_all_have_a_result(tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH.format(lines=LINES))
+    ssh.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path), str(NODES)], capture_output=True, text=True, check=True
+    )
+    figures = json.loads(done.stdout)
+    print(figures)
+    assert figures["statuses"] == {"updated": NODES - 1, "unreachable": 1}
+    assert figures["lines"] == (NODES - 1) * (LINES + 4) + 1
+    assert len(list((tmp_path / "runs/firmware-1").glob("*.log"))) == NODES
+    assert figures["own"] < OWN_SECONDS, figures
+    assert figures["megabytes"] < MEGABYTES, figures

@@ -1,0 +1,234 @@
+"""What is applied to Warewulf is there, once, in few calls, and nothing else is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warewulf_server import Server
+
+from pipeline.cluster.apply import apply, look
+from pipeline.cluster.keepers import Keepers
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import Ref, Wanted
+from pipeline.errors import PipelineError
+from pipeline.lab.warewulf import registry, start
+
+RELEASES: list[dict[str, Any]] = [
+    {},
+    {"keys": "go"},
+    {"log": "stdout", "add_yes": False},
+    {"keys": "go", "log": "stdout"},
+]
+
+
+def edited(server: Server) -> registry.Registry:
+    """nodes.conf, to be changed as somebody else would."""
+    return registry.Registry(server.home)
+
+
+@pytest.mark.parametrize("switches", RELEASES, ids=["spaced", "go", "no-yes", "go-stdout"])
+def test_what_is_applied_is_read_back_and_a_second_plan_is_empty(
+    server: Server, switches: dict[str, Any]
+) -> None:
+    start.switch(server.home, **switches)
+    other = edited(server)
+    other.nodes["node001"]["profiles"] = ["default", "gone", "openstack-network-nodes"]  # warned about
+    other.save()
+    assert len(server.plan(server.wanted())) == 7
+    server.apply(server.wanted())
+    assert server.plan(server.wanted()) == ()
+    there = server.state(server.wanted()).objects
+    assert there[Ref("image", "web")]["kernel_parameters"] == ("iommu=pt", "pci=realloc")
+    assert there[Ref("category", "hosts-web")] == {"image": "web"}
+    assert there[Ref("node", "node003")] == {"category": "hosts-web"}
+
+
+def test_exactly_this_is_changed(server: Server) -> None:
+    before = registry.snapshot(server.home)
+    server.apply(server.wanted())
+    after = registry.snapshot(server.home)
+    hosts = before["profiles"]["openstack-compute-hosts"]
+    before["profiles"]["hosts-web"] = {
+        **hosts,
+        "image name": "web-3",
+        "kernel": {"args": ["biosdevname=0", "console=ttyS0,115200", "iommu=pt", "pci=realloc"]},
+    }
+    before["profiles"]["openstack-network-nodes"] |= {
+        "image name": "web-3",
+        "kernel": {"args": ["iommu=pt", "pci=realloc"]},
+    }
+    for node in ("node002", "node003"):
+        before["nodes"][node]["profiles"] = ["default", "hosts-web"]
+    for node in ("node001", "node003"):
+        before["nodes"][node]["network devices"]["ibnet"] = {
+            "device": "ib0",
+            "type": "infiniband",
+            "onboot": "true",
+        }
+    before["images"]["web-3"] = True
+    assert after == before
+    assert (server.home / "overlays").read_text().split() == ["node001", "node002", "node003"]
+
+
+def test_the_plan_and_apply_of_the_product_work_with_it(server: Server, tmp_path: Path) -> None:
+    cluster = Cluster("web", "", tmp_path / "web.toml", {}, server.wanted())
+    keepers = Keepers([server.driver])
+    apply(cluster, keepers, tmp_path / "store")
+    assert look(cluster, keepers, tmp_path / "store").changes == ()
+    other = edited(server)
+    other.profiles["hosts-web"]["image name"] = "openstack-image"
+    other.save()
+    (drift,) = look(cluster, keepers, tmp_path / "store").changes
+    assert (drift.ref, drift.drift) == (Ref("category", "hosts-web"), True)
+
+
+def test_a_new_version_is_a_new_image_and_the_old_one_stays(server: Server) -> None:
+    server.apply(server.wanted())
+    server.publish(4)
+    assert [change.ref.kind for change in server.plan(server.wanted())] == ["image", "category", "category"]
+    server.apply(server.wanted())
+    after = registry.snapshot(server.home)
+    assert after["images"] == {"openstack-image": True, "web-3": True, "web-4": True}
+    assert after["profiles"]["hosts-web"]["image name"] == "web-4"
+    assert after["profiles"]["hosts-web"]["kernel"]["args"][-2:] == ["iommu=pt", "pci=realloc"]
+    server.publish(3)
+    assert [change.ref.kind for change in server.plan(server.wanted())] == ["category", "category"]
+    server.apply(server.wanted())
+    assert [call[:2] for call in server.calls()].count(["image", "import"]) == 2
+
+
+def test_a_category_that_gets_an_image_gets_its_kernel_parameters(server: Server) -> None:
+    server.apply(server.wanted())
+    more = (
+        *server.wanted(),
+        Wanted(Ref("category", "openstack-compute-hosts"), {"image": "web"}, make=False),
+    )
+    assert [change.ref.name for change in server.plan(more)] == ["openstack-compute-hosts"]
+    server.apply(more)
+    args = registry.snapshot(server.home)["profiles"]["openstack-compute-hosts"]["kernel"]["args"]
+    assert args == ["biosdevname=0", "console=ttyS0,115200", "iommu=pt", "pci=realloc"]
+    assert server.plan(more) == ()
+
+
+def test_an_image_that_no_profile_has_is_not_asked_for_its_parameters(server: Server) -> None:
+    image = server.wanted()[:1]
+    server.apply(image)
+    assert server.plan(image) == ()
+
+
+def test_a_parameter_that_one_profile_lost_comes_back_there(server: Server) -> None:
+    server.apply(server.wanted())
+    other = edited(server)
+    other.profiles["hosts-web"]["kernel"]["args"].remove("iommu=pt")
+    other.save()
+    assert [change.ref for change in server.plan(server.wanted())] == [Ref("image", "web")]
+    server.apply(server.wanted())
+    assert server.plan(server.wanted()) == ()
+    assert server.calls()[-1][-1] == "hosts-web"
+
+
+def test_other_profiles_of_a_node_stay(server: Server) -> None:
+    other = edited(server)
+    other.profiles["rack7"] = {"comment": "where it is"}
+    other.nodes["node002"]["profiles"] = ["default", "rack7", "openstack-compute-hosts"]
+    other.save()
+    server.apply(server.wanted())
+    assert registry.snapshot(server.home)["nodes"]["node002"]["profiles"] == ["default", "rack7", "hosts-web"]
+
+
+def test_a_node_that_has_an_image_of_its_own_is_told(server: Server) -> None:
+    other = edited(server)
+    other.nodes["node002"]["image name"] = "rescue"
+    other.save()
+    assert any(
+        "node002 has the image rescue of its own" in note for note in server.state(server.wanted()).notes
+    )
+
+
+def test_the_calls_do_not_grow_with_the_nodes(tmp_path: Path) -> None:
+    numbers = []
+    for nodes in (3, 300):
+        start.make(tmp_path / str(nodes), nodes=nodes)
+        server = Server(tmp_path / str(nodes))
+        server.publish(3)
+        names = [f"node{number:03}" for number in range(2, nodes + 1)]
+        members = [server.member(name, "openstack-network-nodes") for name in names]
+        server.apply([*members, *(server.interface(name) for name in names)])
+        numbers.append(len(server.calls(reading=True)))
+    assert numbers == [9, 9]
+
+
+def test_an_import_that_built_nothing_is_built_and_not_imported_again(server: Server) -> None:
+    stop = server.home / "build_fails"
+    stop.touch()
+    with pytest.raises(PipelineError, match="no space left on device"):
+        server.apply(server.wanted())
+    assert registry.snapshot(server.home)["images"]["web-3"] is False
+    assert Ref("image", "web") not in server.state(server.wanted()).objects
+    assert any("was imported but not built" in note for note in server.state(server.wanted()).notes)
+    stop.unlink()
+    server.apply(server.wanted())
+    assert server.plan(server.wanted()) == ()
+    assert [call[:2] for call in server.calls() if call[0] == "image"] == [
+        ["image", "import"],
+        ["image", "build"],
+    ]
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_failure_says_what_was_done_and_the_next_plan_has_the_rest(server: Server, number: int) -> None:
+    start.switch(server.home, fail_at=number)
+    with pytest.raises(PipelineError) as raised:
+        server.apply(server.wanted())
+    (problem,) = raised.value.problems
+    steps = {
+        "web-3 imported": "image/web",
+        "hosts-web made": "category/hosts-web",
+        "image and kernelargs of openstack-network-nodes set": "category/openstack-network-nodes",
+        "profiles of node[002-003] set": "node/node002, node/node003",
+        "ib0 of node[001,003] set": "node/node001/interface/ib0, node/node003/interface/ib0",
+        "overlays of node[001-003] built": "node/node002, node/node003, node/node001",
+    }
+    done = list(steps)[: number - 1]
+    failed, where = list(steps.items())[number - 1]
+    assert problem.where == where
+    assert problem.message.startswith(f"{failed}: wwctl ")
+    assert "input/output error" in problem.message
+    assert problem.hint == (f"done before it: {', '.join(done)}" if done else "nothing was changed before it")
+    overlays = "wwctl overlay build -- 'node[001-003]'"  # no plan would show that it is missing
+    assert problem.command == (overlays if number == 6 else None)
+    server.apply(server.wanted())
+    assert server.plan(server.wanted()) == ()
+
+
+@pytest.mark.parametrize("undone", [True, False])
+def test_a_clone_is_whole_or_not_there(server: Server, undone: bool) -> None:
+    other = edited(server)
+    other.profiles["openstack-compute-hosts"]["network devices"]["second"] = {"device": "eth2"}
+    other.save()
+    before = registry.snapshot(server.home)
+    interfering = {} if undone else {"3": ["profile", "delete", "--what"]}
+    start.switch(server.home, fail_at=2, interfere_at=interfering)
+    with pytest.raises(PipelineError) as raised:
+        server.apply([Wanted(Ref("category", "hosts"), source="openstack-compute-hosts")])
+    assert (registry.snapshot(server.home) == before) is undone
+    assert len(raised.value.problems) == 1 + (not undone)
+    if not undone:
+        assert "category/hosts is there but incomplete" in raised.value.problems[1].message
+        assert raised.value.problems[1].command == "wwctl profile delete --yes -- hosts"
+
+
+def test_survey_has_everything_but_what_nodes_boot_from(server: Server) -> None:
+    server.apply(server.wanted())
+    found = server.driver.survey().objects
+    assert {ref.name for ref in found if ref.kind == "image"} == {"openstack-image", "web-3"}
+    assert found[Ref("category", "hosts-web")] == {"image": "web-3"}
+    assert found[Ref("node", "node001")] == {"category": "openstack-network-nodes"}
+    assert {str(ref) for ref in found if ref.kind == "interface"} == {
+        "node/node001/interface/ib0",
+        "node/node002/interface/eth1",
+        "node/node003/interface/eth1",
+        "node/node003/interface/ib0",
+    }

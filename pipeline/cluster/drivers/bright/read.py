@@ -104,14 +104,18 @@ def _take(answer: Answer, one: List, everyone: frozenset[str]) -> Tables:
     return found
 
 
+LAST = List("softwareimage", ("name",))
+"""What every file of commands asks at its end: there are images, so an answer without them was cut short."""
+
+
 def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T], *, as_json: bool) -> T:
     """Run ``commands`` and take their output; anything that isn't in it, or is over, is an error."""
-    ran = session.run("\n".join([*commands, ""]))
+    ran = session.run("\n".join([*commands, *_asked(LAST, as_json=as_json), ""]))
     answer = Answer(ran.out, as_json=as_json)
     try:
         found = taken(answer)
-        if answer.rest():
-            raise UnexpectedError(answer.rest())
+        if not answer.table(LAST.columns) or answer.rest():
+            raise UnexpectedError(answer.rest() or "the end of the answer is missing")
     except UnexpectedError as error:
         said = ran.err.strip() or str(error)
         raise PipelineError(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.lab.head.errors import Quit, Refused
+from pipeline.lab.head.errors import CommandError, Quit
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.output import Output
 from pipeline.lab.head.session import Session, head_name
@@ -45,7 +45,7 @@ def main(directory: str) -> int:
     switches, faults = read_switches(directory), read_faults(directory)
     try:
         options = _options(sys.argv[1:])
-    except Refused as error:
+    except CommandError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     time.sleep(faults.latency)
@@ -83,24 +83,24 @@ def _options(argv: list[str]) -> Options:
         if word.startswith("--"):
             name, has_value, value = word[2:].partition("=")
             if name not in WORDS or (has_value and not WORDS[name]):
-                raise Refused(illegal_option(name))
+                raise CommandError(illegal_option(name))
             given[SAME.get(name, name)] = value if has_value else _value(WORDS[name], name, words)
         elif word.startswith("-") and len(word) > 1:
             for at, letter in enumerate(word[1:], 1):
                 if letter not in LETTERS:
-                    raise Refused(illegal_option(letter))
+                    raise CommandError(illegal_option(letter))
                 if LETTERS[letter]:
                     given[letter] = word[at + 1 :] or _value("value", letter, words)
                     break
                 given[letter] = ""
         elif address:
-            raise Refused(f"Unexpected argument: {word}")
+            raise CommandError(f"Unexpected argument: {word}")
         else:
             address = word
     if given.get("color", "no") not in ("yes", "no"):
-        raise Refused("--color takes yes or no")
+        raise CommandError("--color takes yes or no")
     if "c" in given and "f" in given:
-        raise Refused("-c and -f don't go together")
+        raise CommandError("-c and -f don't go together")
     return Options(given, address)
 
 
@@ -109,7 +109,7 @@ def _value(takes: str, name: str, words: Iterator[str]) -> str:
         return ""
     value = next(words, None)
     if value is None:
-        raise Refused(f"Option {name} takes a value")
+        raise CommandError(f"Option {name} takes a value")
     return value
 
 

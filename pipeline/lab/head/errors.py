@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """A command that was not done; the text is printed."""
 
 
-class LostConnection(Exception):
+class DisconnectedError(Exception):
     """The daemon is gone; cmsh ends."""
 
 
-class Quit(Exception):
+class Quit(Exception):  # noqa: N818 -- no error
     """``quit``: cmsh ends, and what was not committed is gone."""

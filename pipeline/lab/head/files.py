@@ -1,4 +1,4 @@
-"""The head node's own files: what the daemon writes as roles have it, and those it was told to leave alone."""
+"""The head node's own files: what the daemon writes as roles have it, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def write_head_files(store: Store, head: Object, knows_underscores: bool) -> Non
 
 
 def _modified(text: str, sign: str, section: str, key: str, value: str) -> str:
-    """``-`` takes the key out of the section, ``+`` puts it at the section's end, made at the file's end if need
-    be."""
+    """``-`` takes the key out of the section, ``+`` puts it at the section's end; a section that isn't there
+    is made at the file's end."""
     lines = text.splitlines()
     start = next((at for at, line in enumerate(lines) if line.strip() == f"[{section}]"), None)
     if start is None:

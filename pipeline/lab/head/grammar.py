@@ -1,15 +1,15 @@
 """A line as cmsh reads it: commands, their words, a block in parentheses, a pipe or redirection.
 
-``"…"`` takes ``\\"`` and ``\\\\`` as escapes, ``'…'`` takes none; neither goes over a line's end. Outside of quotes
-``; ( ) | > <`` are punctuation and a ``\\`` takes the next character as it is. ``!`` begins a shell command when a
-command begins with it; it takes the rest of the line.
+``"…"`` takes ``\\"`` and ``\\\\`` as escapes, ``'…'`` takes none; neither goes over a line's end. Outside of
+quotes ``; ( ) | > <`` are punctuation and a ``\\`` takes the next character as it is. A command that begins
+with ``!`` is for the shell, and takes the rest of the line.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 
 SHELL = "|<>"
 """What begins the part of a command that a shell runs."""
@@ -26,11 +26,11 @@ class Command(NamedTuple):
 
 
 def parse(line: str) -> tuple[Command, ...]:
-    """The commands of a line. Raises ``Refused`` when quotes or parentheses don't close."""
+    """The commands of a line. Raises ``CommandError`` when quotes or parentheses don't close."""
     reader = _Reader(line)
     commands = reader.commands(nested=False)
     if reader.at < len(line):
-        raise Refused("Syntax error: unexpected )")
+        raise CommandError("Syntax error: unexpected )")
     return commands
 
 
@@ -64,18 +64,18 @@ class _Reader:
             if char == "(":
                 block = self._block(words, block)
             elif block is not None:
-                raise Refused(f"Syntax error: unexpected {char} after )")
+                raise CommandError(f"Syntax error: unexpected {char} after )")
             else:
                 words.append(self._word())
         return Command(tuple(words), block)
 
     def _block(self, words: list[str], block: tuple[Command, ...] | None) -> tuple[Command, ...]:
         if block is not None or "foreach" not in words[:2]:
-            raise Refused("Syntax error: unexpected (")
+            raise CommandError("Syntax error: unexpected (")
         self.at += 1
         inside = self.commands(nested=True)
         if self._peek() != ")":
-            raise Refused("Syntax error: missing )")
+            raise CommandError("Syntax error: missing )")
         self.at += 1
         return inside
 
@@ -106,7 +106,7 @@ class _Reader:
                 char = self.line[self.at]
                 self.at += 1
             text += char
-        raise Refused("Syntax error: unbalanced quotes")
+        raise CommandError("Syntax error: unbalanced quotes")
 
     def _tail(self, *, nested: bool) -> str:
         """Up to the end of the command; the shell sees its own quotes."""

@@ -29,7 +29,7 @@ class Property(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """``types`` are the words that ``add`` takes, if it takes one; ``submodes`` lead to kinds of this table."""
+    """``types`` are the words that ``add`` takes, if any; ``submodes`` lead to kinds of this table."""
 
     title: str
     key: str

@@ -1,11 +1,11 @@
-"""Lists of nodes as cmsh writes them: ``node001..node004,-node002..node003``, ``node[001-003]``, ``^/file``."""
+"""Lists of nodes: ``node001..node004,-node002..node003``, ``node[001-003]``, ``^/file``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 BRACKETS = re.compile(r"([^\[\]]*)\[([^\[\]]+)\](.*)")
@@ -38,14 +38,14 @@ def _split(text: str) -> Iterator[str]:
 
 def _part(part: str, read: Callable[[str], str]) -> Iterator[str]:
     if not part:
-        raise Refused("Invalid node list: an empty name")
+        raise CommandError("Invalid node list: an empty name")
     if part.startswith("^"):
         for line in read(part[1:]).split():
             yield from _part(line, read)
         return
     outside = re.sub(r"\[[^\[\]]*\]", "", part)
     if "[" in part and ".." in outside:
-        raise Refused(f"Invalid node list: dots and brackets don't mix: {part}")
+        raise CommandError(f"Invalid node list: dots and brackets don't mix: {part}")
     if "[" in part or "]" in part:
         yield from _brackets(part)
     elif ".." in part:
@@ -58,7 +58,7 @@ def _brackets(part: str) -> Iterator[str]:
     found = BRACKETS.fullmatch(part)
     if found is None:
         if "[" in part or "]" in part:
-            raise Refused(f"Invalid node list: {part}")
+            raise CommandError(f"Invalid node list: {part}")
         yield part
         return
     before, inside, after = found.groups()
@@ -72,10 +72,10 @@ def _numbers(piece: str, part: str) -> Iterator[str]:
     """``[1..7:2]`` are 1, 3, 5, 7; zeros in front of the first number are kept."""
     found = RANGE.fullmatch(piece)
     if found is None:
-        raise Refused(f"Invalid node list: {part}")
+        raise CommandError(f"Invalid node list: {part}")
     first, _, last, step = found.groups()
     if step == "0" or int(last or first) < int(first):
-        raise Refused(f"Invalid node list: {part}")
+        raise CommandError(f"Invalid node list: {part}")
     for number in range(int(first), int(last or first) + 1, int(step or 1)):
         yield str(number).zfill(len(first))
 
@@ -83,9 +83,9 @@ def _numbers(piece: str, part: str) -> Iterator[str]:
 def _dots(part: str) -> Iterator[str]:
     ends = [NUMBERED.fullmatch(name) for name in part.split("..")]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
-        raise Refused(f"Invalid node list: {part}")
+        raise CommandError(f"Invalid node list: {part}")
     (before, first, after), (before_last, last, after_last) = ends[0].groups(), ends[1].groups()
     if (before, after) != (before_last, after_last) or int(last) < int(first):
-        raise Refused(f"Invalid node list: {part}")
+        raise CommandError(f"Invalid node list: {part}")
     for number in range(int(first), int(last) + 1):
         yield f"{before}{str(number).zfill(len(first))}{after}"

@@ -21,7 +21,7 @@ def blank(type_: str) -> Object:
 
 
 def merged(base: Object | None, ours: Object, theirs: Object | None) -> Object:
-    """``theirs`` with what ``ours`` changed over ``base``: somebody else's changes of other properties stay."""
+    """``theirs`` with what ``ours`` changed over ``base``: others' changes of other properties stay."""
     if base is None or theirs is None:
         return ours
     names = {*ours["sub"], *theirs["sub"]}

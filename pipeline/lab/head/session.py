@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipeline.lab.head.errors import LostConnection, Refused
+from pipeline.lab.head.errors import CommandError, DisconnectedError
 from pipeline.lab.head.grammar import Command, parse
 from pipeline.lab.head.kinds import HAS_FILE_MODIFICATIONS, KINDS, MODES, Kind, Property
 from pipeline.lab.head.objects import Object, blank
@@ -73,13 +73,13 @@ class Session:
         self.lost = False
         self.failed = False
 
-    # -- commands ---------------------------------------------------------------------------------------------
+    # commands
 
     def line(self, text: str) -> bool:
         """Carry out a line; whether to go on."""
         try:
             commands = parse(text)
-        except Refused as error:
+        except CommandError as error:
             return self.refuse(str(error))
         return all(self.attempt(command) for command in commands)
 
@@ -89,10 +89,10 @@ class Session:
             return self.refuse("Not connected!")
         try:
             self._piped(command)
-        except LostConnection:
+        except DisconnectedError:
             self.lost = True
             return self.refuse("CMMain::verifyAPI, rpc: Couldn't connect to server.\nNot connected!")
-        except Refused as error:
+        except CommandError as error:
             return self.refuse(str(error))
         return True
 
@@ -114,8 +114,8 @@ class Session:
             self.execute(list(command.words), command.block)
 
     def execute(self, words: list[str], block: tuple[Command, ...] | None) -> None:
-        """A command, or modes in front of one. A mode alone is entered; in front of a command it holds for that
-        one, but stays when the command goes into an object."""
+        """A command, or modes in front of one. A mode alone is entered; in front of a command it holds for
+        that one, but stays when the command goes into an object."""
         if self._goes_along(words):
             return
         word, *rest = words
@@ -161,18 +161,18 @@ class Session:
     def _verb(self, call: Call) -> None:
         verb = self.verbs.get(call.verb)
         if verb is None:
-            raise Refused(unknown_command(call.verb))
+            raise CommandError(unknown_command(call.verb))
         if call.block is not None and call.verb != "foreach":
-            raise Refused("Syntax error: unexpected (")
+            raise CommandError("Syntax error: unexpected (")
         verb(self, call)
 
-    # -- places -----------------------------------------------------------------------------------------------
+    # places
 
     @property
     def level(self) -> Level:
-        """Where the session is. Raises ``Refused`` at the top, where there are no objects."""
+        """Where the session is. Raises ``CommandError`` at the top, where there are no objects."""
         if not self.levels:
-            raise Refused("Not in a mode")
+            raise CommandError("Not in a mode")
         return self.levels[-1]
 
     @contextmanager
@@ -186,12 +186,12 @@ class Session:
 
     @property
     def current(self) -> Object:
-        """The object that is used. Raises ``Refused`` when none is."""
+        """The object that is used. Raises ``CommandError`` when none is."""
         if not self.level.name:
-            raise Refused("No object selected")
+            raise CommandError("No object selected")
         one = self.find(self.level.name)
         if one is None:
-            raise Refused(
+            raise CommandError(
                 UNKNOWN[self.switches.wording].format(kind=self.level.kind.title, name=self.level.name)
             )
         return one
@@ -224,14 +224,14 @@ class Session:
         return draft.now if draft else self.store.state["objects"][mode].get(name)
 
     def need(self, mode: str, name: str) -> Object:
-        """A top-level object. Raises ``Refused`` in the release's words."""
+        """A top-level object. Raises ``CommandError`` in the release's words."""
         one = self.top(mode, name)
         if one is None:
             raise self.unknown(KINDS[mode].title, name)
         return one
 
-    def unknown(self, kind: str, name: str) -> Refused:
-        return Refused(UNKNOWN[self.switches.wording].format(kind=kind, name=name))
+    def unknown(self, kind: str, name: str) -> CommandError:
+        return CommandError(UNKNOWN[self.switches.wording].format(kind=kind, name=name))
 
     def alias(self, name: str) -> str:
         """The head node is called master as well."""
@@ -239,7 +239,7 @@ class Session:
             return name
         return head_name(self.store)
 
-    # -- changing ---------------------------------------------------------------------------------------------
+    # changing
 
     def draft(self) -> Draft:
         """The draft of the top-level object that is used, made if need be."""
@@ -270,7 +270,7 @@ class Session:
         return owner["sub"].setdefault(self.level.mode, {})
 
     def property(self, word: str, one: Object) -> Property:
-        """The property that is called so. Raises ``Refused``."""
+        """The property that is called so. Raises ``CommandError``."""
         name = word.lower()
         names = {"nextinstallmethod": "nextinstallmode"} if self.switches.release == "old" else {}
         hidden = set(names.values())
@@ -281,7 +281,7 @@ class Session:
             or (name == "configfilemodifications" and one["type"] not in HAS_FILE_MODIFICATIONS)
         )
         if prop is None or wrong:
-            raise Refused(PROPERTY[self.switches.wording].format(kind=self.level.kind.title, name=word))
+            raise CommandError(PROPERTY[self.switches.wording].format(kind=self.level.kind.title, name=word))
         return prop
 
 

@@ -1,4 +1,4 @@
-"""The state that the lab's head node starts with: the environment of the seed's procedure, or a big cluster."""
+"""The state that the lab's head node starts with: the seed's environment, or a big cluster."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def ensure(directory: Path) -> bool:
 
 
 def make(directory: Path, nodes: int = 3, categories: int = 0, *, switches: Switches | None = None) -> None:
-    """Make the head node, or make it anew. ``nodes`` beyond three are spread over ``categories`` of their own,
-    clones of the compute hosts' category."""
+    """Make the head node, or make it anew. ``nodes`` beyond three are spread over ``categories`` of
+    their own, clones of the compute hosts' category."""
     for left in ("root", "bin"):
         shutil.rmtree(directory / left, ignore_errors=True)
     for name in (STATE, "records.jsonl", "calls.jsonl"):

@@ -1,4 +1,4 @@
-"""The state on disk: one JSON file, replaced by one rename, and changed under one lock by one process at a time."""
+"""The state on disk: one JSON file, replaced by one rename, changed under a lock by one process at a time."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ WRITE_SECONDS = 0.5
 
 
 class State(TypedDict):
-    """``objects`` are by mode and name, ``running`` by device and service, ``status`` by device: its state
-    and remarks, only where it isn't just UP. ``copying`` are images whose tree is not complete yet, with
-    its source. ``at_boot`` is what chkconfig was told on the head node. ``base_files`` is what the daemon's own files on the head node have without modifications."""
+    """``objects`` are by mode and name, ``running`` by device and service. ``status`` is by device: its state
+    and remarks, where it isn't just UP. ``copying`` are images whose tree is not complete yet, with its source.
+    ``base_files`` are the daemon's own files on the head node without modifications, by path. ``at_boot`` is
+    what chkconfig was told on the head node."""
 
     objects: dict[str, dict[str, Object]]
     running: dict[str, dict[str, bool]]
@@ -64,7 +65,7 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[State]:
-        """Alone with the state as it is now; it is written when this ends, if ``touch`` was called. May be nested."""
+        """Alone with the state as it is now; it is written at the end if it was touched. May be nested."""
         if self._depth:
             self._depth += 1
             try:
@@ -134,8 +135,8 @@ def wait(directory: str, seconds: float = 30) -> None:
 
 
 def snapshot(directory: str) -> dict[str, Any]:
-    """Objects with what differs from the defaults, services' running state, and the head node's files with mode
-    and content; without times and revisions."""
+    """Objects with what differs from the defaults, services' running state, and the head node's files with
+    mode and content; without times and revisions."""
     state = Store(directory).state
     return {
         "objects": {

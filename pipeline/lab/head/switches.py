@@ -32,8 +32,8 @@ wording        the words for what is unknown: ``wordings.py``
 events         other people's events between the lines: unless hidden (mixed), never (rare), although hidden
 commit         says nothing, or ``Successfully committed 1 Category``
 json           ``-d {}`` gives JSON, is taken for a delimiter like any other, or ``-d`` is an illegal option
-release        new: r22300. old: r22100, whose property is nextinstallmethod, and whose daemon keeps entries of
-               configfilemodifications for a section with ``_`` in its name but does not carry them out
+release        new: r22300. old: r22100, whose property is nextinstallmethod, and whose daemon keeps entries
+               of configfilemodifications for a section with ``_`` in its name, but does not carry them out
 references     a name that is nothing is refused by ``set``, or by the validation at commit
 command_option ``-c`` works, or needs a terminal
 ============== ==============================================================================================
@@ -61,10 +61,11 @@ class Switches(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """``die_after_commits``: so many more commits, then the daemon is gone (``unreachable``) until this file is
-    written again. ``foreign``: what somebody else sets during a later call: ``{"call": 2, "mode": "category",
-    "object": "default", "property": "softwareimage", "value": "x"}``; calls count from when the file was
-    written, and it's done before that call's first command. ``latency``: seconds that each call takes more."""
+    """``die_after_commits``: so many more commits, then the daemon is gone (``unreachable``) until this file
+    is written again. ``foreign``: what somebody else sets during a later call: ``{"call": 2, "mode":
+    "category", "object": "default", "property": "softwareimage", "value": "x"}``; calls count from when the
+    file was written, and it's done before that call's first command. ``latency``: seconds that each call
+    takes more."""
 
     die_after_commits: int | None = None
     unreachable: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.kinds import Property
 from pipeline.lab.head.objects import Object, Value
 from pipeline.lab.head.wordings import VALUE
@@ -17,13 +17,13 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 
 
 def typed(prop: Property, words: list[str], wording: str, root: str) -> Value:
-    """What ``set PROPERTY words`` means. Raises ``Refused``."""
+    """What ``set PROPERTY words`` means. Raises ``CommandError``."""
     if prop.type == "list":
         return list(words)
     if len(words) != 1:
-        raise Refused(f"{prop.name}: {'no value given' if not words else 'too many arguments'}")
+        raise CommandError(f"{prop.name}: {'no value given' if not words else 'too many arguments'}")
     word = words[0]
-    refused = Refused(VALUE[wording].format(name=prop.name, value=word))
+    refused = CommandError(VALUE[wording].format(name=prop.name, value=word))
     if prop.type == "bool":
         if word.lower() not in YES | NO:
             raise refused
@@ -47,7 +47,7 @@ def typed(prop: Property, words: list[str], wording: str, root: str) -> Value:
     return word
 
 
-def _file(word: str, refused: Refused, root: str) -> str:
+def _file(word: str, refused: CommandError, root: str) -> str:
     """Texts of several lines are given as a file on the head node."""
     if not word:
         return ""

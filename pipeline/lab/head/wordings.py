@@ -1,4 +1,4 @@
-"""The words of errors, of which the manual gives few. Each has a form for each value of the switch ``wording``."""
+"""The words of errors, of which the manual gives few: a form for each value of the switch ``wording``."""
 
 from __future__ import annotations
 

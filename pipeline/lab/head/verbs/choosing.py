@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from pipeline.lab.head.errors import Quit, Refused
+from pipeline.lab.head.errors import CommandError, Quit
+from pipeline.lab.head.nodes import expand
 from pipeline.lab.head.session import Call, Session, Verb
 from pipeline.lab.head.verbs.making import copied
 from pipeline.lab.head.verbs.options import options
@@ -18,7 +19,7 @@ class Stop(Quit):
 
 def _foreach(session: Session, call: Call) -> None:
     if call.block is None:
-        raise Refused("foreach: missing ( … )")
+        raise CommandError("foreach: missing ( … )")
     on_devices = session.level.mode == "device" and len(session.levels) == 1
     found, rest = options(call, f"o{LETTERS if on_devices else ''}", "q")
     quits = "q" in found
@@ -47,11 +48,9 @@ def _names(
         finally:
             session.quit_on_error = before
     if may_be_new and "n" in found:
-        from pipeline.lab.head.nodes import expand
-
         return list(expand(found["n"], lambda path: ""))
     if not rest:
-        raise Refused("foreach: no objects given")
+        raise CommandError("foreach: no objects given")
     return _matching(session, rest, may_be_new=may_be_new, quits=quits)
 
 

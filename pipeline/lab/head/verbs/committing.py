@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from pipeline.lab.head import effects
-from pipeline.lab.head.errors import LostConnection, Refused
+from pipeline.lab.head.errors import CommandError, DisconnectedError
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.objects import merged
 from pipeline.lab.head.output import Column, table
@@ -43,7 +43,7 @@ def _meant(session: Session, words: Sequence[str]) -> list[Key]:
     name = session.levels[0].name if session.levels else ""
     if words:
         if len(words) > 1 or not mode:
-            raise Refused("Too many arguments")
+            raise CommandError("Too many arguments")
         name = session.alias(words[0])
         if (mode, name) not in session.drafts:
             session.need(mode, name)
@@ -53,11 +53,11 @@ def _meant(session: Session, words: Sequence[str]) -> list[Key]:
 
 
 def _check_all(session: Session, keys: Sequence[Key]) -> None:
-    """Raises ``Refused`` when the daemon would not take one of them; then none is written."""
+    """Raises ``CommandError`` when the daemon would not take one of them; then none is written."""
     rows = [row for key in keys for row in _wrong(session, key)]
     if rows:
         table(session.out, COLUMNS, [(str(one.code), one.field, one.message) for one in rows])
-        raise Refused("Commit failed" if session.switches.wording != "plain" else "Validation failed")
+        raise CommandError("Commit failed" if session.switches.wording != "plain" else "Validation failed")
 
 
 def _wrong(session: Session, key: Key) -> list[Wrong]:
@@ -98,7 +98,7 @@ def _count(session: Session) -> None:
         faults._replace(die_after_commits=None if dies else left, unreachable=faults.unreachable or dies),
     )
     if dies:
-        raise LostConnection
+        raise DisconnectedError
 
 
 def _validate(session: Session, call: Call) -> None:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 
 from pipeline.lab.head import effects
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.objects import Object
 from pipeline.lab.head.output import Column, table
 from pipeline.lab.head.session import Call, Session, Verb, head_name
@@ -18,7 +18,7 @@ from pipeline.lab.head.verbs.selection import LETTERS, selected
 def _lock(session: Session, call: Call) -> None:
     name, one = _image(session, call)
     if bool(one["values"].get("locked")) == (call.verb == "lock"):
-        raise Refused(f"{name} is {'already' if call.verb == 'lock' else 'not'} locked")
+        raise CommandError(f"{name} is {'already' if call.verb == 'lock' else 'not'} locked")
     with session.store.changing() as state:
         values = state["objects"]["softwareimage"][name]["values"]
         if call.verb == "lock":
@@ -38,7 +38,7 @@ def _islocked(session: Session, call: Call) -> None:
 def _createramdisk(session: Session, call: Call) -> None:
     name, _ = _image(session, call)
     if name in session.store.state["copying"]:
-        raise Refused(f"{name} is being copied")
+        raise CommandError(f"{name} is being copied")
     session.store.record(image=name, action="createramdisk")
     session.out.event(
         head_name(session.store), f"Initial ramdisk for image {name} was generated successfully"
@@ -67,7 +67,7 @@ def _imageupdate(session: Session, call: Call) -> None:
     found, rest = options(call, LETTERS, "w")
     really = found.pop("w", None) is not None
     if session.level.mode != "device" or rest:
-        raise Refused("imageupdate: not here")
+        raise CommandError("imageupdate: not here")
     for name in selected(session, found) if found else [session.level.name]:
         session.store.record(node=name, action="imageupdate" if really else "imageupdate dry run")
         session.out.line(f"Performing {'' if really else 'dry '}run (use synclog command to see the log)")
@@ -76,7 +76,7 @@ def _imageupdate(session: Session, call: Call) -> None:
 def _newrevision(session: Session, call: Call) -> None:
     """The tree becomes the image ``IMAGE@N``, in ``IMAGE's path-N``."""
     if len(call.words) != 2:
-        raise Refused("newrevision: takes an image and a text")
+        raise CommandError("newrevision: takes an image and a text")
     name, one = _image(session, call._replace(words=call.words[:1]))
     number = 1 + sum(other.startswith(f"{name}@") for other in session.names())
     path = str(one["values"]["path"])
@@ -100,7 +100,7 @@ def _revisions(session: Session, call: Call) -> None:
 
 def _setparent(session: Session, call: Call) -> None:
     if len(call.words) != 2:
-        raise Refused("setparent: takes two images")
+        raise CommandError("setparent: takes two images")
     name, _ = _image(session, call._replace(words=call.words[:1]))
     session.need("softwareimage", call.words[1])
     with session.store.changing() as state:
@@ -109,11 +109,11 @@ def _setparent(session: Session, call: Call) -> None:
 
 
 def _image(session: Session, call: Call) -> tuple[str, Object]:
-    """The image that is named or in use. Raises ``Refused`` for one that is not committed."""
+    """The image that is named or in use. Raises ``CommandError`` for one that is not committed."""
     if session.level.mode != "softwareimage":
-        raise Refused(f"Command not found: {call.verb}")
+        raise CommandError(f"Command not found: {call.verb}")
     if len(call.words) > 1:
-        raise Refused(f"{call.verb}: too many arguments")
+        raise CommandError(f"{call.verb}: too many arguments")
     name = call.words[0] if call.words else session.level.name
     one = session.store.state["objects"]["softwareimage"].get(name)
     if one is None:

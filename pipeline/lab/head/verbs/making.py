@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.kinds import ROLES
 from pipeline.lab.head.objects import Object, blank
 from pipeline.lab.head.session import SINGLE, Call, Draft, Session, Verb
@@ -18,11 +18,11 @@ from pipeline.lab.head.wordings import EXISTS, VALUE
 def _add(session: Session, call: Call) -> None:
     kind, words = session.level.kind, list(call.words)
     if session.level.mode in ("roles", SINGLE):
-        raise Refused(f"Command not found: {call.verb}")
+        raise CommandError(f"Command not found: {call.verb}")
     type_ = kind.title
     if kind.types:
         if not words or words[0] not in kind.types:
-            raise Refused(f"add: the type should be one of {', '.join(kind.types)}")
+            raise CommandError(f"add: the type should be one of {', '.join(kind.types)}")
         type_ = kind.types[words.pop(0)]
     address = words.pop() if len(words) == 2 and kind.types and ADDRESS.fullmatch(words[1]) else ""
     name = only(call._replace(words=words))
@@ -40,7 +40,7 @@ def _add(session: Session, call: Call) -> None:
 
 def _clone(session: Session, call: Call) -> None:
     if len(call.words) != 2 or session.level.mode in ("roles", SINGLE):
-        raise Refused("clone: takes two names")
+        raise CommandError("clone: takes two names")
     copied(session, session.alias(call.words[0]), call.words[1])
 
 
@@ -63,13 +63,13 @@ def copied(session: Session, source: str, name: str) -> None:
 
 
 def insert(session: Session, name: str, one: Object, tree: str = "") -> None:
-    """Put a new object into this mode and use it. Raises ``Refused`` when there is one, or for a bad name."""
+    """Put a new object into this mode and use it. Raises ``CommandError`` if it is there, or for a bad name."""
     title = session.level.kind.title
     if not NAME.fullmatch(name):
-        raise Refused(VALUE[session.switches.wording].format(name="name", value=name))
+        raise CommandError(VALUE[session.switches.wording].format(name="name", value=name))
     level = session.level
     if session.find(name) is not None:
-        raise Refused(EXISTS[session.switches.wording].format(kind=title, name=name))
+        raise CommandError(EXISTS[session.switches.wording].format(kind=title, name=name))
     if len(session.levels) == 1:
         gone = session.drafts.get((level.mode, name))
         session.drafts[(level.mode, name)] = Draft(gone.base if gone else None, one, tree)
@@ -93,21 +93,21 @@ def _unassign(session: Session, call: Call) -> None:
 
 def _in_roles(session: Session, call: Call) -> None:
     if session.level.mode != "roles":
-        raise Refused(f"Command not found: {call.verb}")
+        raise CommandError(f"Command not found: {call.verb}")
 
 
 def _remove(session: Session, call: Call) -> None:
     found, rest = options(call, "", "d")
     if "d" in found and session.level.mode != "softwareimage":
-        raise Refused("Illegal option: d")
+        raise CommandError("Illegal option: d")
     if session.level.mode in ("roles", SINGLE):
-        raise Refused("Command not found: remove")
+        raise CommandError("Command not found: remove")
     name = session.alias(only(call._replace(words=rest))) if rest else session.level.name
     one = session.find(name) if name else None
     if one is None:
         raise session.unknown(session.level.kind.title, name)
     if one["type"] == "HeadNode":
-        raise Refused("The head node can't be removed")
+        raise CommandError("The head node can't be removed")
     if len(session.levels) > 1:
         _take_out(session, name)
         return

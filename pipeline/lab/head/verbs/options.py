@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.session import Call
 from pipeline.lab.head.wordings import illegal_option
 
 
 def options(call: Call, with_value: str, without: str = "") -> tuple[dict[str, str], list[str]]:
-    """Letters with their values, and the other words. Raises ``Refused`` for another letter."""
+    """Letters with their values, and the other words. Raises ``CommandError`` for another letter."""
     found: dict[str, str] = {}
     rest: list[str] = []
     words = iter(call.words)
@@ -20,10 +20,10 @@ def options(call: Call, with_value: str, without: str = "") -> tuple[dict[str, s
         if letter in with_value:
             value = joined or next(words, None)
             if value is None:
-                raise Refused(f"{call.verb}: option -{letter} takes a value")
+                raise CommandError(f"{call.verb}: option -{letter} takes a value")
             found[letter] = value
         elif letter in without and not joined:
             found[letter] = ""
         else:
-            raise Refused(illegal_option(letter))
+            raise CommandError(illegal_option(letter))
     return found, rest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Quit, Refused
+from pipeline.lab.head.errors import CommandError, Quit
 from pipeline.lab.head.session import Call, Session, Verb
 
 
@@ -41,16 +41,16 @@ def _quit(session: Session, call: Call) -> None:
 
 
 def only(call: Call) -> str:
-    """The one word behind the verb. Raises ``Refused``."""
+    """The one word behind the verb. Raises ``CommandError``."""
     if len(call.words) != 1:
-        raise Refused(f"{call.verb}: {'too many arguments' if call.words else 'missing argument'}")
+        raise CommandError(f"{call.verb}: {'too many arguments' if call.words else 'missing argument'}")
     return call.words[0]
 
 
 def none(call: Call) -> None:
-    """Raises ``Refused`` when there are words behind the verb."""
+    """Raises ``CommandError`` when there are words behind the verb."""
     if call.words:
-        raise Refused(f"{call.verb}: too many arguments")
+        raise CommandError(f"{call.verb}: too many arguments")
 
 
 VERBS: Mapping[str, Verb] = {

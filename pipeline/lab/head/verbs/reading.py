@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.kinds import KINDS, MODES, Property
 from pipeline.lab.head.looks import cell_of, header, runs, service_status, status, whole
 from pipeline.lab.head.objects import Object
@@ -24,10 +24,10 @@ def _list(session: Session, call: Call) -> None:
     on_devices = session.level.mode == "device"
     found, rest = options(call, f"fd{LETTERS if on_devices else ''}")
     if rest:
-        raise Refused("list: too many arguments")
+        raise CommandError("list: too many arguments")
     delimiter = found.pop("d", None)
     if delimiter is not None and session.switches.json == "illegal":
-        raise Refused(illegal_option("d"))
+        raise CommandError(illegal_option("d"))
     names = selected(session, {k: v for k, v in found.items() if k != "f"}) if on_devices else session.names()
     columns = _columns(session, found.get("f") or session.formats.get(session.level.mode, ""))
     rows = [_row(session, name, [prop for prop, _, _ in columns]) for name in names]
@@ -55,7 +55,7 @@ def _columns(session: Session, text: str) -> list[tuple[Property, str, int]]:
     for piece in text.split(","):
         name, _, width = piece.partition(":")
         if width and not width.isdigit():
-            raise Refused(f"Invalid format: {piece}")
+            raise CommandError(f"Invalid format: {piece}")
         prop = _listed(session, name)
         key = header(session, prop) != prop.label
         label = f"{name.lower()} (key)" if key else name.lower()
@@ -120,7 +120,7 @@ def subject(session: Session, words: list[str]) -> tuple[str, list[str]]:
                 return name, words[1:]
         return session.level.name, words
     if not words:
-        raise Refused("No object selected")
+        raise CommandError("No object selected")
     name = session.alias(words[0])
     if session.find(name) is None:
         raise session.unknown(session.level.kind.title, words[0])
@@ -138,10 +138,10 @@ def _get(session: Session, call: Call) -> None:
 def _show(session: Session, call: Call) -> None:
     words = call.words
     if session.level.name and len(words) == 1 and session.find(session.alias(words[0])):
-        name, rest = session.alias(words[0]), []
+        name = session.alias(words[0])
     else:
-        name, rest = subject(session, words)
-    none(call._replace(words=rest))
+        name, words = subject(session, words)
+        none(call._replace(words=words))
     one = session.find(name)
     assert one is not None
     rows = []
@@ -169,7 +169,7 @@ def _status(session: Session, call: Call) -> None:
         session.out.line(service_status(name, runs(session, device, name)))
         return
     if session.level.mode != "device":
-        raise Refused("status: not in this mode")
+        raise CommandError("status: not in this mode")
     found, rest = options(call, LETTERS)
     if rest:
         found["n"] = ",".join(rest)
@@ -181,13 +181,13 @@ def _status(session: Session, call: Call) -> None:
 def device_of(session: Session) -> str:
     """The device whose services these are."""
     if session.levels[0].mode != "device":
-        raise Refused("Only the services of a device can be asked or told")
+        raise CommandError("Only the services of a device can be asked or told")
     return session.levels[0].name
 
 
 def _usedby(session: Session, call: Call) -> None:
     if len(session.levels) != 1:
-        raise Refused("usedby: not in this mode")
+        raise CommandError("usedby: not in this mode")
     name = session.alias(only(call)) if call.words else session.level.name
     session.need(session.level.mode, name)
     rows = users(session, session.level.mode, name)

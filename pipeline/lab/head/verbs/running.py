@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.objects import Object
 from pipeline.lab.head.session import Call, Session, Verb, head_name
 from pipeline.lab.head.verbs.options import options
@@ -18,7 +18,7 @@ DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
 def _service(session: Session, call: Call) -> None:
     if session.level.mode != "services":
-        raise Refused(f"Command not found: {call.verb}")
+        raise CommandError(f"Command not found: {call.verb}")
     device = device_of(session)
     name = only(call) if call.words or not session.level.name else session.level.name
     if session.find(name) is None:
@@ -38,11 +38,11 @@ def set_running(session: Session, device: str, service: str, verb: str) -> None:
 def _reboot(session: Session, call: Call) -> None:
     found, rest = options(call, LETTERS)
     if session.level.mode != "device":
-        raise Refused("Command not found: reboot")
+        raise CommandError("Command not found: reboot")
     if rest:
         found["n"] = ",".join(rest)
     if not found and not session.level.name:
-        raise Refused("reboot: no devices given")
+        raise CommandError("reboot: no devices given")
     for name in selected(session, found) if found else [session.level.name]:
         _reboot_one(session, name)
 

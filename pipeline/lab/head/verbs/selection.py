@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.looks import status
 from pipeline.lab.head.nodes import expand
 from pipeline.lab.head.objects import Object
@@ -16,7 +16,7 @@ LETTERS = "ngcrhms"
 
 def selected(session: Session, found: Mapping[str, str]) -> list[str]:
     """The devices that the options name together, all without one. A name that is none is reported and left
-    out. Raises ``Refused`` for a list that can't be read, or when the session ends at the first error."""
+    out. Raises ``CommandError`` for a list that can't be read, or if the session ends at the first error."""
     names = session.top_names("device")
     if "n" in found:
         names = _listed(session, found["n"])
@@ -44,7 +44,7 @@ def _read(session: Session, path: str) -> str:
         with open(inside if os.path.exists(inside) else path) as file:
             return file.read()
     except OSError:
-        raise Refused(f"Cannot read {path}") from None
+        raise CommandError(f"Cannot read {path}") from None
 
 
 def _is(session: Session, name: str, letter: str, value: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.lab.head.errors import Refused
+from pipeline.lab.head.errors import CommandError
 from pipeline.lab.head.kinds import KINDS, Property
 from pipeline.lab.head.objects import Object, Value
 from pipeline.lab.head.session import Call, Session, Verb
@@ -22,7 +22,7 @@ def _set(session: Session, call: Call) -> None:
 def _clear(session: Session, call: Call) -> None:
     one, prop, words = _place(session, call)
     if words:
-        raise Refused("clear: too many arguments")
+        raise CommandError("clear: too many arguments")
     one()["values"].pop(prop.name, None)
 
 
@@ -30,24 +30,24 @@ def _append(session: Session, call: Call) -> None:
     """Text is put behind the text, exactly; a list gets members behind its own."""
     one, prop, words = _place(session, call)
     if not words:
-        raise Refused("append: missing argument")
+        raise CommandError("append: missing argument")
     old = one()["values"].get(prop.name, prop.default)
     if isinstance(old, list):
         stored(one(), prop, [*old, *words])
     elif prop.type == "text" and len(words) == 1:
         stored(one(), prop, f"{old}{words[0]}")
     else:
-        raise Refused(f"append: {prop.name} can't be appended to")
+        raise CommandError(f"append: {prop.name} can't be appended to")
 
 
 def _removefrom(session: Session, call: Call) -> None:
     one, prop, words = _place(session, call)
     old = one()["values"].get(prop.name, prop.default)
     if not isinstance(old, list):
-        raise Refused(f"removefrom: {prop.name} is no list")
+        raise CommandError(f"removefrom: {prop.name} is no list")
     absent = [word for word in words if word not in old]
     if absent or not words:
-        raise Refused(f"removefrom: not in {prop.name}: {' '.join(absent)}")
+        raise CommandError(f"removefrom: not in {prop.name}: {' '.join(absent)}")
     stored(one(), prop, [member for member in old if member not in words])
 
 
@@ -67,12 +67,12 @@ class _Editable:
 def _place(session: Session, call: Call) -> tuple[_Editable, Property, list[str]]:
     name, words = subject(session, call.words)
     if not words:
-        raise Refused(f"{call.verb}: missing argument")
+        raise CommandError(f"{call.verb}: missing argument")
     one = session.find(name)
     assert one is not None
     prop = session.property(words[0], one)
     if prop.type in ("computed", "name"):
-        raise Refused(f"{prop.name} can't be changed")
+        raise CommandError(f"{prop.name} can't be changed")
     return _Editable(session, name), prop, words[1:]
 
 

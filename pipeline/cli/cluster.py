@@ -176,9 +176,8 @@ def _import(options: argparse.Namespace, site: Site) -> int:
     elif str(file) == "-":
         print(text, end="")
     else:
-        print(
-            f"{file}: written; pipeline cluster plan {options.cluster} must say that there is nothing to do"
-        )
+        print(f"{shown(file)}: written; it has what is there, so that a plan finds nothing to do")
+        print(f"  run: pipeline cluster plan {options.cluster}")
     return 0
 
 

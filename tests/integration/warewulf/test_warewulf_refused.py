@@ -38,17 +38,16 @@ def image(server: Server, *words: str) -> tuple[Wanted, ...]:
     )
 
 
-@pytest.mark.parametrize("value", LITERAL)
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "ssh"])
-def test_a_value_arrives_as_it_is(server: Server, value: str, remote: bool) -> None:
+def test_values_arrive_as_they_are(server: Server, remote: bool) -> None:
     if remote:
         server.driver = Warewulf(over_ssh(server))
     before = registry.snapshot(server.home)["nodes"]
-    wanted = image(server, "first", value, "last")
+    wanted = image(server, *LITERAL)
     server.apply(wanted)
     assert server.plan(wanted) == ()
     after = registry.snapshot(server.home)
-    assert after["profiles"]["openstack-network-nodes"]["kernel"]["args"] == ["first", value, "last"]
+    assert after["profiles"]["openstack-network-nodes"]["kernel"]["args"] == LITERAL
     assert after["nodes"] == before
 
 

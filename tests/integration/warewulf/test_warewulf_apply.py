@@ -262,3 +262,11 @@ def test_an_image_of_warewulf_itself_takes_its_parameters_along(server: Server) 
     assert [call for call in server.calls() if call[0] == "image"] == []
     server.apply([*wanted, Wanted(Ref("category", "plain"), {"image": "openstack-image"})])
     assert registry.snapshot(server.home)["profiles"]["plain"]["kernel"] == {"args": ["iommu=pt"]}
+
+
+def test_parameters_of_an_image_that_the_file_does_not_name_are_not_spread(server: Server) -> None:
+    other = edited(server)
+    other.profiles["openstack-network-nodes"]["kernel"] = {"args": ["console=ttyS0,115200"]}
+    other.save()
+    server.apply([Wanted(Ref("category", "plain"), {"image": "openstack-image"})])
+    assert registry.snapshot(server.home)["profiles"]["plain"] == {"image name": "openstack-image"}

@@ -142,9 +142,10 @@ def test_a_clone_that_would_lack_something_is_refused(server: Server) -> None:
     other = registry.Registry(server.home)
     other.profiles["openstack-compute-hosts"]["resources"] = {"fstab": [{"file": "/home"}]}
     other.profiles["openstack-compute-hosts"]["tags"]["motto"] = '"so"'
+    other.profiles["openstack-compute-hosts"]["network devices"]["storage"]["tags"] = {"DNS1": "10.0.0.1"}
     other.save()
     wanted = Wanted(Ref("category", "hosts"), source="openstack-compute-hosts")
-    refused(server, wanted, "openstack-compute-hosts has resources, tag motto, which wwctl can't copy")
+    refused(server, wanted, "has resources, tag motto, storage: tags, which wwctl can't copy")
 
 
 def test_what_somebody_else_did_in_between_is_refused(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""The lab as a whole: base images and vendor, built once and kept."""
+"""The lab as a whole: base images, vendor and head node, built once and kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAB = Path(__file__).parent
 STAMP = ".complete"
 """The file of the lab's home that holds the digest of the sources by which all of it was last looked at."""
 
-PLACES = ("images/openstack-image", "images/virtual-node-image", "mirror")
+PLACES = ("images/openstack-image", "images/virtual-node-image", "mirror", "head")
 
 
 def ensure(home: Path, observer: Observer) -> bool:
@@ -26,6 +26,7 @@ def ensure(home: Path, observer: Observer) -> bool:
         return False
     _require_debian()
     from pipeline.lab.bases import ensure_bases
+    from pipeline.lab.head.start import ensure as ensure_head
     from pipeline.lab.vendor import ensure_vendor
 
     def note(text: str) -> None:
@@ -33,6 +34,7 @@ def ensure(home: Path, observer: Observer) -> bool:
 
     ensure_bases(home, note)
     ensure_vendor(home, note)
+    ensure_head(home / "head")
     # Stopped here or before: the next run looks again, closely, at what each part was built from.
     stamp.write_text(wanted)
     return True

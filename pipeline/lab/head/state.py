@@ -23,7 +23,7 @@ WRITE_SECONDS = 0.5
 
 class State(TypedDict):
     """``objects`` are by mode and name, ``running`` by device and service. ``status`` is by device: its state
-    and remarks, where it isn't just UP. ``copying`` are images whose tree is not complete yet, with its source.
+    and remarks, where it isn't just UP. ``copying`` are images whose tree is not complete yet.
     ``base_files`` are the daemon's own files on the head node without modifications, by path. ``at_boot`` is
     what chkconfig was told on the head node."""
 

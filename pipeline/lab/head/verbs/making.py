@@ -63,7 +63,7 @@ def copied(session: Session, source: str, name: str) -> None:
 
 
 def insert(session: Session, name: str, one: Object, tree: str = "") -> None:
-    """Put a new object into this mode and use it. Raises ``CommandError`` if it is there, or for a bad name."""
+    """Put a new object into this mode and use it. Raises ``CommandError`` for a bad name too."""
     title = session.level.kind.title
     if not NAME.fullmatch(name):
         raise CommandError(VALUE[session.switches.wording].format(name="name", value=name))

@@ -78,7 +78,9 @@ def _change(
     if action == "set" and not assignments:
         return None
     last = applied.get(str(item.ref))
-    drift = last is not None and all(last.get(name) == value for name, value in asked(item, assignments).items())
+    drift = last is not None and all(
+        last.get(name) == value for name, value in asked(item, assignments).items()
+    )
     return Change(item.ref, action, assignments, item.source, drift, item.at)
 
 

@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.cluster.objects import Assignment, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.errors import MachineError, PipelineError, Problem, UsageError
+from pipeline.errors import MachineError, PipelineError, Problem, UsageError, retold
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -89,8 +89,7 @@ class OpenStack:
             try:
                 self._write(change)
             except PipelineError as error:
-                error.problems = tuple(_after(problem, done) for problem in error.problems)
-                raise
+                raise retold(error, (_after(problem, done) for problem in error.problems)) from None
             done.append(str(change.ref))
 
     def survey(self) -> State:

@@ -85,7 +85,7 @@ def _change(
 
 
 def asked(item: Wanted, assignments: Iterable[Assignment] | None = None) -> dict[str, Value]:
-    """What the cluster file says of these properties, or of all: what is appended to one stands under ``+name``."""
+    """What the file says of these properties, or of all: what is appended to one stands under ``+name``."""
     names = None if assignments is None else {entry.name for entry in assignments}
     found = {name: value for name, value in item.exact.items() if names is None or name in names}
     for name, members in item.append.items():

@@ -103,12 +103,12 @@ def test_what_was_changed_by_hand_is_drift_and_put_back_by_apply_only(site: Clus
 
 
 def test_what_the_file_does_not_name_is_left_alone(site: Cluster) -> None:
-    site.cmsh("category\nuse openstack-compute-hosts\nset notes mine\ncommit\n")
+    site.cmsh("category\nuse openstack-compute-hosts\nset installmode NOSYNC\ncommit\n")
     site.cmsh(
         'device\nuse master\nroles\nuse openstacknode\nset configfilemodifications "+/etc/x[a]b=c"\ncommit\n'
     )
     assert site.cluster("apply").exit_code == 0
-    site.cmsh(f"category\nuse {COMPUTE}\nset notes still-mine\ncommit\n")
+    site.cmsh(f"category\nuse {COMPUTE}\nset installmode AUTO\ncommit\n")
     assert site.left() == []
     kept = site.cmsh("device\nuse master\nroles\nuse openstacknode\nget configfilemodifications\n")
     assert "+/etc/x[a]b=c" in kept

@@ -56,7 +56,7 @@ def test_a_validation_is_told_by_our_property(tmp_path: Path, switches: Switches
 def test_a_head_node_that_goes_in_the_middle(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     todo, found = lab.plan(seed())
-    lab.faults(die_after_commits=2)
+    lab.faults(die_after_commits=3)  # the image has two: its tree, then its path
     with pytest.raises(PipelineError) as caught:
         lab.driver.write(todo, found)
     assert caught.value.exit_code == MachineError.exit_code
@@ -67,6 +67,16 @@ def test_a_head_node_that_goes_in_the_middle(tmp_path: Path, switches: Switches)
     assert 0 < len(left) < len(todo)
     lab.driver.write(left, found)
     assert lab.plan(seed(), lab.anew())[0] == ()
+
+
+def test_an_image_that_may_be_half_done_is_told(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    todo, found = lab.plan(seed())
+    lab.faults(die_after_commits=1)
+    with pytest.raises(
+        PipelineError, match="nothing is known to be committed; perhaps: image/openstack-image-m"
+    ):
+        lab.driver.write(todo, found)
 
 
 def test_a_head_node_without_its_daemon_is_unreachable(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def run(session: Session, steps: Sequence[Step]) -> None:
         ran = session.run(text(parts))
     except UnreachableError as error:
         after = told(parts, error.ran.out)
-        # Before anything was committed it's as if cmsh had never been there.
-        if not any(one.ended for one in after):
+        # Before anything had begun it's as if cmsh had never been there.
+        if not any(one.begun for one in after):
             raise
         raise retold(error, [*error.problems, *_tail(after, lost=True)]) from None
     _judge(ran, told(parts, ran.out), session.head.label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 
@@ -17,6 +16,8 @@ NEED_RESTART = ("category", "softwareimage", "kernelparameters")
 
 
 def removed(session: Session, mode: str, name: str, draft: Draft) -> None:
+    import shutil  # slow
+
     if mode == "softwareimage" and draft.delete_data and draft.base:
         shutil.rmtree(f"{session.store.root}{draft.base['values']['path']}", ignore_errors=True)
 
@@ -89,6 +90,8 @@ def _in_background(directory: str, name: str, source: str, target: str, seconds:
 
 
 def _copy(store: Store, name: str, source: str, target: str, seconds: float) -> None:
+    import shutil
+
     time.sleep(seconds)
     shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True)
     with store.changing() as state:

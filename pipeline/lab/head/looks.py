@@ -72,17 +72,25 @@ def _network(session: Session, name: str, one: Object) -> str:
 
 def _nodes(session: Session, name: str, one: Object) -> str:
     """How many devices use this category or image."""
-    devices = [session.top("device", device) for device in session.top_names("device")]
-    if session.level.mode == "category":
-        return str(sum(1 for device in devices if device and device["values"].get("category") == name))
-    count = 0
-    for device in devices:
-        if device is None or device["type"] == "HeadNode":
-            continue
-        category = session.top("category", str(device["values"].get("category", "")))
-        image = device["values"].get("softwareimage") or (category or device)["values"].get("softwareimage")
-        count += image == name
-    return str(count)
+    mode = session.level.mode
+    if mode not in session.counts:
+        session.counts[mode] = _counts(session, mode)
+    return str(session.counts[mode].get(name, 0))
+
+
+def _counts(session: Session, mode: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for device in (session.need("device", name) for name in session.top_names("device")):
+        category = str(device["values"].get("category", ""))
+        name = category if mode == "category" else image_of(session, device, category)
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def image_of(session: Session, device: Object, category: str) -> str:
+    """A device's own image, or its category's."""
+    above = session.top("category", category)
+    return str(device["values"].get("softwareimage") or (above or device)["values"].get("softwareimage", ""))
 
 
 def _status(session: Session, name: str, one: Object) -> str:

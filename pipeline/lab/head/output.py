@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -67,6 +66,8 @@ class Output:
 
     def shell(self, command: str, root: str, stdin: str = "") -> None:
         """Run a shell command in the head node's root directory."""
+        import subprocess  # slow
+
         sys.stdout.flush()
         done = subprocess.run(
             ["/bin/sh", "-c", command], input=stdin, cwd=root, text=True, stdout=subprocess.PIPE, check=False

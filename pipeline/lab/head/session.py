@@ -54,8 +54,9 @@ Verb = Callable[["Session", Call], None]
 
 
 class Session:
-    """``quit_on_error`` is ``-q``. ``failed`` says whether a command was refused.
-    ``after`` is what goes on in the background when the session ends."""
+    """``quit_on_error`` is ``-q``; ``failed`` says whether a command was refused, ``lost`` whether the daemon
+    is gone. ``counts`` is how many nodes use what, during one command. ``after`` is what goes on in the
+    background when the session ends."""
 
     def __init__(
         self, store: Store, switches: Switches, faults: Faults, out: Output, verbs: Mapping[str, Verb]
@@ -69,6 +70,7 @@ class Session:
         self.levels: list[Level] = []
         self.drafts: dict[tuple[str, str], Draft] = {}
         self.formats: dict[str, str] = {}
+        self.counts: dict[str, dict[str, int]] = {}
         self.quit_on_error = False
         self.lost = False
         self.failed = False
@@ -87,6 +89,7 @@ class Session:
         """Carry out a command and say what is wrong; whether to go on."""
         if self.lost:
             return self.refuse("Not connected!")
+        self.counts.clear()
         try:
             self._piped(command)
         except DisconnectedError:

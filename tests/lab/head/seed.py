@@ -1,8 +1,8 @@
 """The hand procedure's commands on the head node, word for word, each under the heading that it has there.
 
-The procedure's text is damaged: long commands are broken over lines, a dash is lost here and there. ``printed`` is
-what it prints, ``typed`` what an administrator has to type for it. They differ by blanks and line breaks, and by
-``REPAIRS``. What it says in prose, or by its prompt only, is ``implied``.
+The procedure's text is damaged: long commands are broken over lines, a dash is lost here and there.
+``printed`` is what it prints, ``typed`` what has to be typed for it. They differ by blanks and line breaks,
+and by ``REPAIRS``. What it says in prose, or by its prompt only, is ``implied``.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ STEPS: tuple[Step, ...] = (
             Typed(
                 'set kernelparameters "biosdevname=0 nonm acpi=on nicdelay=0 nomodeset rdblacklist=nouveau '
                 'xdriver=vesa intel_iommu=on iommu=pt pci=realloc pci=nocrs";commit;',
-                'set kernelparameters  \n"biosdevname=0 nonm acpi=on nicdelay=0 nomodeset rdblacklist=nouveau '
-                'xdriver=vesa  \nintel_iommu=on iommu=pt pci=realloc pci=nocrs";commit;',
+                'set kernelparameters  \n"biosdevname=0 nonm acpi=on nicdelay=0 nomodeset '
+                'rdblacklist=nouveau xdriver=vesa  \nintel_iommu=on iommu=pt pci=realloc pci=nocrs";commit;',
             ),
         ),
     ),
@@ -95,7 +95,8 @@ STEPS: tuple[Step, ...] = (
             implied("device"),
             Typed(
                 "device foreach -n node002..node003 (set category openstack-compute-hosts-mellanox;commit;)",
-                "device foreach -n node002..node003 (set category  \nopenstack-compute-hosts-mellanox;commit;)",
+                "device foreach -n node002..node003 (set category  \n"
+                "openstack-compute-hosts-mellanox;commit;)",
             ),
         ),
     ),

@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 
 from pipeline.lab.head.errors import CommandError
-from pipeline.lab.head.looks import status
+from pipeline.lab.head.looks import image_of, status
 from pipeline.lab.head.nodes import expand
-from pipeline.lab.head.objects import Object
 from pipeline.lab.head.session import Session
 
 LETTERS = "ngcrhms"
@@ -55,14 +54,9 @@ def _is(session: Session, name: str, letter: str, value: str) -> bool:
     if letter == "c":
         return category in value.split(",")
     if letter == "m":
-        return _image(session, one, category) in value.split(",")
+        return image_of(session, one, category) in value.split(",")
     if letter == "r":
         return one["values"].get("rack") in value.split(",")
     if letter == "s":
         return value.upper() in status(session, name)
     return False
-
-
-def _image(session: Session, one: Object, category: str) -> str:
-    above = session.top("category", category)
-    return str(one["values"].get("softwareimage") or (above or one)["values"].get("softwareimage", ""))

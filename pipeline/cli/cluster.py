@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
     site = load_site(options.site)
     work_begins()
+    _make_lab(site)
     does: dict[str, Callable[[argparse.Namespace, Site], int]] = {
         "plan": _plan,
         "apply": _apply,
@@ -78,6 +79,14 @@ def run(options: argparse.Namespace) -> int:
         "run": _run,
     }
     return does[options.what](options, site)
+
+
+def _make_lab(site: Site) -> None:
+    """The lab's head node is there when it is asked for."""
+    if site.lab is not None and site.head is not None and site.head.root == str(site.lab / "head/root"):
+        from pipeline.lab.head.start import ensure
+
+        ensure(site.lab / "head")
 
 
 def _run(options: argparse.Namespace, site: Site) -> int:

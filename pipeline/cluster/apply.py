@@ -13,6 +13,7 @@ from pipeline.cluster import record
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change
+from pipeline.cluster.places import at_lines
 from pipeline.cluster.plan import Plan
 from pipeline.errors import PipelineError, Problem, retold
 
@@ -27,7 +28,8 @@ class Applied(msgspec.Struct, frozen=True):
 def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now."""
     last = record.load(store, cluster.name)
-    return planning.make(cluster, planning.read(cluster, keepers), last)
+    with at_lines(cluster):
+        return planning.make(cluster, planning.read(cluster, keepers), last)
 
 
 def apply(
@@ -45,7 +47,7 @@ def apply(
     could not be done, with what was and what is left.
     """
     began = time.monotonic()
-    with record.applying(store, cluster.name):
+    with record.applying(store, cluster.name), at_lines(cluster):
         before = record.load(store, cluster.name)
         state = planning.read(cluster, keepers)
         plan = planning.make(cluster, state, before)

@@ -72,6 +72,8 @@ def _change(
         for name, value in target.items()
         if before is None or before.get(name) != value
     )
+    if here is None and item.ref.kind == "service" and target == {"running": False}:
+        return None  # what isn't there doesn't run
     action: Action = "clone" if item.source else "add"
     if here is not None or (before is not None and not item.source):
         action = "set"

@@ -21,7 +21,6 @@ NOT_FOUND = 127
 
 ON_FILE = """
 command -v "$0" > /dev/null || exit 127
-umask 077
 file=$(mktemp) || exit 126
 trap 'rm -f -- "$file"' EXIT
 trap 'exit 129' HUP INT TERM

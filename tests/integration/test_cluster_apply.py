@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.lab.head import start, state
 from pipeline.lab.head.switches import Faults, Switches, write_faults
+from tests.lab.head import seed
 from tests.lab.project import REPOSITORY, Project, Result
 
 NAME = "openstack-mellanox"
@@ -295,3 +296,26 @@ def test_a_cloned_image_leaves_a_published_version_as_it_is(site: Cluster) -> No
     values = site.objects()["softwareimage"]["openstack-image-mellanox"]
     assert values["path"] == "/cm/images/published/openstack-image-mellanox-1"  # type: ignore[index]
     assert site.left() == []
+
+
+def test_one_apply_reaches_exactly_what_the_procedure_typed_by_hand_reaches(
+    site: Cluster, tmp_path: Path
+) -> None:
+    by_hand = tmp_path / "by-hand"
+    start.make(by_hand)
+    for sitting in seed.type_all(by_hand):
+        assert (sitting.returncode, sitting.stderr) == (0, ""), sitting
+    state.wait(str(by_hand))
+    applied = site.cluster("apply", NAME)
+    assert applied.exit_code == 0, applied.err
+    typed, reached = state.snapshot(str(by_hand)), state.snapshot(str(site.head))
+    assert typed != state.snapshot(str(_fresh(tmp_path / "fresh")))
+    # Nodes were rebooted by hand, which a rollout does: until then the daemon says what a reboot would bring.
+    assert typed.pop("at_boot", None) is not None
+    reached.pop("at_boot")
+    assert reached == typed
+
+
+def _fresh(directory: Path) -> Path:
+    start.make(directory)
+    return directory

@@ -16,9 +16,8 @@ import pytest
 from pipeline.cluster.drivers.bright.driver import Bright
 from pipeline.cluster.head import Head
 from pipeline.errors import MachineError, PipelineError
+from tests.integration import aside
 from tests.integration.bright_head import LabHead, seed
-
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 CONFIG = """\
 Port {port}
@@ -31,9 +30,26 @@ PidFile none
 SetEnv TMPDIR={folder}/tmp
 """
 
-pytestmark = pytest.mark.skipif(
-    SSHD is None or os.getuid() != 0, reason="no sshd here (openssh-server), or no root"
-)
+RUN = """
+set -e
+mount --make-rprivate /
+{ cat /etc/passwd; echo "sshd:x:65533:65534::/run/sshd:/bin/false"; } > "$1/passwd"
+mount --bind "$1/passwd" /etc/passwd
+mount -t tmpfs none /run
+mkdir -m 755 /run/sshd
+exec "$2" -D -e -f "$1/config"
+"""
+"""For a shell in a mount namespace of its own: the account that sshd asks for is not on every machine."""
+
+
+def sshd() -> tuple[str, dict[str, str]]:
+    """This machine's sshd, or an unpacked one; and the environment for it."""
+    there = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if there:
+        return there, dict(os.environ)
+    root = aside.unpacked("sshd", ("openssh-server",))
+    libraries = ":".join(str(folder) for folder in root.glob("usr/lib/*-linux-gnu*"))
+    return str(root / "usr/sbin/sshd"), {**os.environ, "LD_LIBRARY_PATH": libraries}
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +63,21 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Head, Path
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    daemon = subprocess.Popen(
-        [str(SSHD), "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL
-    )
+    program, environment = sshd()
+    apart = [
+        "unshare",
+        "--mount",
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "sh",
+        "-c",
+        RUN,
+        "sh",
+        str(folder),
+        program,
+    ]
+    daemon = subprocess.Popen(apart, stderr=subprocess.DEVNULL, env=environment)
     options = ("-F", "none", "-p", str(port), "-i", str(folder / "id"), "-o", "StrictHostKeyChecking=no")
     quiet = ("-o", f"UserKnownHostsFile={folder}/known", "-o", "LogLevel=ERROR")
     try:

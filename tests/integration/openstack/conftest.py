@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from generated import ML2, cluster, ini
-from neutron_server import Neutron, neutron_server
+
+from tests.integration.openstack.generated import ML2, cluster, ini
+from tests.integration.openstack.neutron_server import Neutron, neutron_server
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import time
 import uuid
@@ -16,11 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import aside
 import msgspec
-import pytest
 
-from pipeline.lab.debs import APT_CONF
+from tests.integration import aside
 
 PACKAGES = ("opensm", "infiniband-diags", "ibsim-utils")
 
@@ -52,23 +49,7 @@ class Run(msgspec.Struct, frozen=True):
 
 def installed() -> Path:
     """The root of the unpacked packages; those that this machine has are not among them."""
-    if not shutil.which("apt-get"):
-        pytest.skip("opensm and ibsim are taken from Debian's or Ubuntu's packages: apt-get is not here")
-
-    def install(folder: Path) -> None:
-        apt = folder / "apt"
-        for needed in ("cache/archives/partial", "state/lists/partial"):
-            (apt / needed).mkdir(parents=True)
-        shutil.copyfile("/var/lib/dpkg/status", apt / "state/status")
-        (apt / "apt.conf").write_text(APT_CONF.format(apt=apt))
-        get = ["apt-get", "-qq", "-c", apt / "apt.conf"]
-        aside.call([*get, "update"])
-        aside.call([*get, "install", "--download-only", "--yes", *PACKAGES])
-        for deb in (apt / "cache/archives").glob("*.deb"):
-            aside.call(["dpkg-deb", "-x", deb, folder / "root"])
-        shutil.rmtree(apt)
-
-    return aside.kept("opensm", " ".join(PACKAGES), install) / "root"
+    return aside.unpacked("opensm", PACKAGES)
 
 
 def environment(root: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from aside import REPOSITORY
 from msgspec.structs import replace
 
 from pipeline.cluster.load import load_cluster
@@ -19,6 +18,7 @@ from pipeline.fileops.settings import change
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.site import load_site
 from pipeline.stages.settings import Settings
+from tests.integration.aside import REPOSITORY
 
 CLUSTER = "openstack-mellanox"
 IMAGE = "openstack-image-mellanox"

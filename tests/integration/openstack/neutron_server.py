@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import aside
 import msgspec
 import requests
+
+from tests.integration import aside
 
 HERE = Path(__file__).parent
 STARTS_WITHIN = 60.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fabric import NODES, Run, swept, understood
-from generated import OPENSM, PARTITIONS, cluster, cluster_with, whole_file
 
 from pipeline.cluster.words import with_words
+from tests.integration.openstack.fabric import NODES, Run, swept, understood
+from tests.integration.openstack.generated import OPENSM, PARTITIONS, cluster, cluster_with, whole_file
 
 FULL = 0x8000
 """The bit of a PKey that says full membership."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from generated import ML2, cluster, ini, openstack, with_vxlan
-from neutron_server import Neutron, neutron_server
 
 from pipeline.cluster.compare import changes
 from pipeline.cluster.objects import Assignment, Change, Ref, Wanted
 from pipeline.cluster.openstack import OpenStack
 from pipeline.errors import PipelineError
+from tests.integration.openstack.generated import ML2, cluster, ini, openstack, with_vxlan
+from tests.integration.openstack.neutron_server import Neutron, neutron_server
 
 pytest.importorskip("openstack.connection", reason="openstacksdk is not installed: the extra 'openstack'")
 pytestmark = pytest.mark.xdist_group("neutron")

@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generated import DHCP, ESWITCHD, LINUXBRIDGE, ML2, MLNX, Setting, cluster, settings, with_vxlan
-from neutron_server import installed, python
+
+from tests.integration.openstack.generated import (
+    DHCP,
+    ESWITCHD,
+    LINUXBRIDGE,
+    ML2,
+    MLNX,
+    Setting,
+    cluster,
+    settings,
+    with_vxlan,
+)
+from tests.integration.openstack.neutron_server import installed, python
 
 pytestmark = pytest.mark.xdist_group("neutron")
 

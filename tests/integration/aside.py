@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[3]
+from pipeline.lab.debs import APT_CONF
+
+REPOSITORY = Path(__file__).parents[2]
 ASIDE = REPOSITORY / ".pipeline"
 
 
@@ -39,3 +41,24 @@ def kept(name: str, says: str, install: Callable[[Path], None]) -> Path:
 def call(argv: Sequence[str | Path]) -> None:
     """Run one step of an installation; what it prints comes with the error."""
     subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def unpacked(name: str, packages: Sequence[str]) -> Path:
+    """The root of unpacked packages of Debian and of what they need, but for what this machine has."""
+    if not shutil.which("apt-get"):
+        pytest.skip(f"{name} is taken from Debian's or Ubuntu's packages: apt-get is not here")
+
+    def install(folder: Path) -> None:
+        apt = folder / "apt"
+        for needed in ("cache/archives/partial", "state/lists/partial"):
+            (apt / needed).mkdir(parents=True)
+        shutil.copyfile("/var/lib/dpkg/status", apt / "state/status")
+        (apt / "apt.conf").write_text(APT_CONF.format(apt=apt))
+        get = ["apt-get", "-qq", "-c", apt / "apt.conf"]
+        call([*get, "update"])
+        call([*get, "install", "--download-only", "--yes", *packages])
+        for deb in (apt / "cache/archives").glob("*.deb"):
+            call(["dpkg-deb", "-x", deb, folder / "root"])
+        shutil.rmtree(apt)
+
+    return kept(name, " ".join(packages), install) / "root"

@@ -88,9 +88,9 @@ def _run(options: argparse.Namespace, site: Site) -> int:
 
 def _opened(options: argparse.Namespace, site: Site) -> tuple[Cluster, Keepers]:
     from pipeline.cluster.load import load_cluster, only_cluster
-    from pipeline.cluster.opening import keepers
+    from pipeline.cluster.opening import keepers, without_cloud
 
-    cluster = load_cluster(options.cluster or only_cluster(site), site)
+    cluster = without_cloud(site, load_cluster(options.cluster or only_cluster(site), site))
     opened = keepers(site, cluster)
     opened.refuse_unknown(cluster)
     return cluster, opened
@@ -167,6 +167,7 @@ def _import(options: argparse.Namespace, site: Site) -> int:
     import json
 
     from pipeline.cluster.importing import import_cluster
+    from pipeline.recipe.findings import shown
 
     file = options.out or site.recipes / "clusters" / f"{options.cluster}.toml"
     text = import_cluster(options.cluster, site, None if str(file) == "-" else file)
@@ -175,9 +176,8 @@ def _import(options: argparse.Namespace, site: Site) -> int:
     elif str(file) == "-":
         print(text, end="")
     else:
-        print(
-            f"{file}: written; pipeline cluster plan {options.cluster} must say that there is nothing to do"
-        )
+        print(f"{shown(file)}: written; it has what is there, so that a plan finds nothing to do")
+        print(f"  run: pipeline cluster plan {options.cluster}")
     return 0
 
 

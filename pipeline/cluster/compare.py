@@ -8,7 +8,7 @@ from pipeline.cluster.objects import Action, Assignment, Change, Properties, Ref
 from pipeline.cluster.words import with_words
 
 Applied = Mapping[str, Properties]
-"""What the last apply had set, by the ``str()`` of each object."""
+"""What the last apply had ``asked`` for, by the ``str()`` of each object."""
 
 ABSENT: Properties = {}
 
@@ -78,16 +78,32 @@ def _change(
     if action == "set" and not assignments:
         return None
     last = applied.get(str(item.ref))
-    drift = last is not None and all(last.get(entry.name) == entry.new for entry in assignments)
+    drift = last is not None and all(
+        last.get(name) == value for name, value in asked(item, assignments).items()
+    )
     return Change(item.ref, action, assignments, item.source, drift, item.at)
+
+
+def asked(item: Wanted, assignments: Iterable[Assignment] | None = None) -> dict[str, Value]:
+    """What the file says of these properties, or of all: what is appended to one stands under ``+name``."""
+    names = None if assignments is None else {entry.name for entry in assignments}
+    found = {name: value for name, value in item.exact.items() if names is None or name in names}
+    for name, members in item.append.items():
+        if names is None or PROPERTY.get(name, name) in names:
+            found[f"+{name}"] = members
+    return found
+
+
+PROPERTY = {"words": "content"}
+"""The property that members of this one are put into, where that has another name."""
 
 
 def values(item: Wanted, before: Properties) -> dict[str, Value]:
     """What each property is to be, given what is there."""
     target: dict[str, Value] = dict(item.exact)
     for name, members in item.append.items():
-        if name == "words":
-            target["content"] = with_words(str(before.get("content", "")), members)
+        if name in PROPERTY:
+            target[PROPERTY[name]] = with_words(str(before.get(PROPERTY[name], "")), members)
         else:
             old = before.get(name, ())
             assert isinstance(old, tuple)  # only such properties are appended to

@@ -81,8 +81,10 @@ def run(command: str, targets: Sequence[Target], way: Way, folder: Path, listene
         ) from None
     task = task_self()
     try:
-        _prepare(task, way, _configure(over_ssh, way, folder))
-        for handler, arguments in _workers(targets, over_ssh, listener):
+        configuration = _configure(over_ssh, way, folder)
+        tree = _is_tree(task, way, configuration)
+        _prepare(task, way, configuration, tree)
+        for handler, arguments in _workers(targets, over_ssh, listener, tree):
             task.shell(command, handler=handler, timeout=way.seconds or None, stdin=False, **arguments)
         task.run()
     finally:
@@ -90,24 +92,38 @@ def run(command: str, targets: Sequence[Target], way: Way, folder: Path, listene
         task_cleanup()
 
 
-def _prepare(task: Task, way: Way, configuration: Path | None) -> None:
+def _is_tree(task: Task, way: Way, configuration: Path | None) -> bool:
+    """Whether nodes are reached through gateways, which have none of the files of this machine."""
+    if way.topology is None:
+        return configuration is None and any(Path(file).exists() for file in task.TOPOLOGY_CONFIGS)
+    if configuration is not None:
+        raise UsageError(
+            "a topology can't be used here: some nodes have an address, port or option of their own, which "
+            "gateways don't know",
+            where=str(way.topology),
+            hint="run this on the head node, where nodes are known by their names",
+        )
+    from ClusterShell.Topology import TopologyError
+
+    try:
+        task.load_topology(str(way.topology))
+    except (TopologyError, OSError) as error:
+        raise UsageError(f"no topology of ClusterShell: {error}", where=str(way.topology)) from None
+    return True
+
+
+def _prepare(task: Task, way: Way, configuration: Path | None, tree: bool) -> None:
     words = [word for option in (*way.options, *ALIVE) for word in ("-o", option)]
     if configuration:
         words = ["-F", str(configuration), *words]
+    ssh = _dying_with_us(way.ssh)
     task.set_info("fanout", way.fanout)
     task.set_info("connect_timeout", way.connect_seconds)
     task.set_info("ssh_options", shlex.join(words))
-    task.set_info("ssh_path", _dying_with_us(way.ssh))
+    task.set_info("ssh_path", way.ssh if tree else ssh)
     task.set_default("stdout_msgtree", False)
     task.set_default("stderr_msgtree", False)
     task.set_default("stderr", False)
-    if way.topology is not None:
-        from ClusterShell.Topology import TopologyError
-
-        try:
-            task.load_topology(str(way.topology))
-        except (TopologyError, OSError) as error:
-            raise UsageError(f"no topology of ClusterShell: {error}", where=str(way.topology)) from None
 
 
 def _dying_with_us(ssh: str) -> str:
@@ -123,14 +139,14 @@ def _dying_with_us(ssh: str) -> str:
 
 
 def _workers(
-    targets: Sequence[Target], over_ssh: Sequence[Target], listener: Listener
+    targets: Sequence[Target], over_ssh: Sequence[Target], listener: Listener, tree: bool
 ) -> list[tuple[Any, dict[str, Any]]]:
     from ClusterShell.NodeSet import NodeSet
 
     found: list[tuple[Any, dict[str, Any]]] = []
     if over_ssh:
         names = [target.name for target in over_ssh]
-        found.append((_handler(listener, names), {"nodes": NodeSet.fromlist(names)}))
+        found.append((_handler(listener, names), {"nodes": NodeSet.fromlist(names), "tree": tree}))
     local = [target.name for target in targets if target.local]
     return [*found, *((_handler(listener, [name], name), {}) for name in local)]
 

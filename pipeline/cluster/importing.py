@@ -163,7 +163,7 @@ def _interfaces(state: State) -> list[str]:
 
 def _table(header: str, keys: Mapping[str, Value | Sequence[str] | None]) -> str:
     lines = [f"{_key(key)} = {_value(value)}\n" for key, value in keys.items() if value not in (None, "", ())]
-    return f"\n[[{header}]]\n" + "".join(lines)
+    return f"[[{header}]]\n" + "".join(lines)
 
 
 def _key(key: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline.cluster.drivers.base import Driver
 from pipeline.cluster.head import Head
 from pipeline.cluster.headfiles import HeadFiles
 from pipeline.cluster.keepers import Keeper, Keepers
 from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import Kind
 from pipeline.errors import UsageError
 from pipeline.recipe.model import HeadSite, Site
 
@@ -39,10 +42,22 @@ def driver(site: Site) -> Driver:
     return Bright(head(site), role=at.role)
 
 
+CLOUDS: frozenset[Kind] = frozenset({"os-network", "os-subnet"})
+
+
+def without_cloud(site: Site, cluster: Cluster) -> Cluster:
+    """``cluster`` without what OpenStack would keep, and with a note, when the site names no cloud."""
+    kept = tuple(item for item in cluster.wanted if item.ref.kind not in CLOUDS)
+    if head_site(site).cloud or len(kept) == len(cluster.wanted):
+        return cluster
+    note = "networks of the cloud are left out: the site's [head] names no cloud of clouds.yaml"
+    return msgspec.structs.replace(cluster, wanted=kept, notes=(*cluster.notes, note))
+
+
 def keepers(site: Site, cluster: Cluster) -> Keepers:
     """All that keep something of ``cluster``; OpenStack is asked only when the file has something for it."""
     found: list[Keeper] = [driver(site), HeadFiles(head(site))]
-    if any(item.ref.kind in ("os-network", "os-subnet") for item in cluster.wanted):
+    if any(item.ref.kind in CLOUDS for item in cluster.wanted):
         from pipeline.cluster.openstack import OpenStack
 
         found.append(OpenStack(head_site(site).cloud))

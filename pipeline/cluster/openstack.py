@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.cluster.objects import Assignment, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.errors import MachineError, PipelineError, Problem, UsageError
+from pipeline.errors import MachineError, PipelineError, Problem, UsageError, retold
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -89,8 +89,7 @@ class OpenStack:
             try:
                 self._write(change)
             except PipelineError as error:
-                error.problems = tuple(_after(problem, done) for problem in error.problems)
-                raise
+                raise retold(error, (_after(problem, done) for problem in error.problems)) from None
             done.append(str(change.ref))
 
     def survey(self) -> State:
@@ -176,21 +175,22 @@ class OpenStack:
         try:
             self._connected = self._connected or self._connect()
             yield self._connected.network
-        except told.ConfigException as error:
+        except (told.ConfigException, auth.MissingRequiredOptions) as error:
             raise UsageError(
                 f"{self._label} is not known: {error}",
                 hint="the site file's [head] cloud is a name in clouds.yaml; without it OS_CLOUD says which",
             ) from None
         except told.HttpException as error:
             self._refused(ref, error)
-        except (auth.Unauthorized, auth.MissingRequiredOptions, auth.AuthPluginException) as error:
+        except (auth.Unauthorized, auth.AuthPluginException) as error:
             raise UsageError(f"{self._label} does not let this user in: {error}", where=str(ref)) from None
-        except (auth.ClientException, told.SDKException, OSError) as error:
-            raise MachineError(f"{self._label} could not be reached: {error}", where=str(ref)) from None
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            # openstacksdk takes answers apart as they come; only its calls stand in these blocks.
             raise PipelineError(
                 f"{self._label} gave an answer that no network service gives: {error}", where=str(ref)
             ) from None
+        except (auth.ClientException, told.SDKException, OSError) as error:
+            raise MachineError(f"{self._label} could not be reached: {error}", where=str(ref)) from None
 
     def _refused(self, ref: Ref, error: Any) -> NoReturn:
         status = error.status_code or 0

@@ -21,7 +21,7 @@ from pipeline.recipe.lines import KeyPath
 
 Owner: TypeAlias = Literal["head", "category", "node"]
 
-SOURCES = ("generate", "content", "words", "set")
+SOURCES = ("generate", "content", "words", "set", "add")
 
 SECTION = re.compile(r"[^\[\]\s]([^\[\]]*[^\[\]\s])?")
 KEY = re.compile(r"[^#;\[\]=:\s\"]([^\[\]=:\"]*[^\[\]=:\s\"])?")
@@ -54,8 +54,10 @@ def check_files(
             reading.say(place, f"{label}what is in it is said already at {where}")
         _check_path(reading, place, file, label)
         _check_form(reading, place, file, label, owner, neutron)
-        if file.set is not None:
-            _check_set(reading, (*place, "set"), file.set, label)
+        for how in ("set", "add"):
+            sections = getattr(file, how)
+            if sections is not None:
+                _check_set(reading, (*place, how), sections, label)
         for key, value in (file.words or {}).items():
             if not WORD.fullmatch(key) or not value or value != value.strip():
                 reading.say((*place, "words", key), f'{label}"{key} {value}" is no line of KEY VALUE')
@@ -87,11 +89,16 @@ def settings_of(at: KeyPath, files: Iterable[FileTable], neutron: Neutron | None
                 Setting(f"{file.path}[{key.section}]{key.name}", file.path, key.value, key.replaces, place)
                 for key in make(neutron)
             ]
-        for section, keys in (file.set or {}).items():
+        for how, sections in (("set", file.set), ("add", file.add)):
             found += [
                 Setting(
-                    f"{file.path}[{section}]{key}", file.path, str(value), True, (*place, "set", section, key)
+                    f"{file.path}[{section}]{key}",
+                    file.path,
+                    str(value),
+                    how == "set",
+                    (*place, how, section, key),
                 )
+                for section, keys in (sections or {}).items()
                 for key, value in keys.items()
             ]
     return tuple(found)
@@ -175,7 +182,7 @@ def _check_form(
     reading: Reading, at: KeyPath, file: FileTable, label: str, owner: Owner, neutron: Neutron | None
 ) -> None:
     given = [name for name in SOURCES if getattr(file, name) is not None]
-    if len(given) != 1:
+    if given != ["set", "add"] and len(given) != 1:
         told = "given: " + ", ".join(given) if given else "none is given"
         reading.say(at, f"{label}one of {', '.join(SOURCES)} says what is in it; {told}")
     whole = _is_whole(file)
@@ -213,7 +220,7 @@ def _check_set(
     reading: Reading, at: KeyPath, sections: Mapping[str, Mapping[str, object]], label: str
 ) -> None:
     if not any(sections.values()):
-        reading.say(at, f"{label}set names no key")
+        reading.say(at, f"{label}{at[-1]} names no key")
     for section, keys in sections.items():
         if not SECTION.fullmatch(section):
             reading.say((*at, section), f"{label}{section!r} cannot be the name of a section")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster.compare import Applied, values
+from pipeline.cluster.compare import PROPERTY, Applied, asked, values
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import State, Value
 from pipeline.errors import PipelineError
@@ -20,7 +20,7 @@ FOLDER = "clusters"
 
 
 class Record(msgspec.Struct, frozen=True):
-    """``applied``: for each object what its properties were set to; ``when`` (seconds since 1970).
+    """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
     """
@@ -59,9 +59,11 @@ def now_applied(cluster: Cluster, state: State, before: Applied) -> dict[str, di
     for item in cluster.wanted:
         here = state.objects.get(item.ref, {})
         old = before.get(str(item.ref), {})
+        right = {name for name, value in values(item, here).items() if here.get(name) == value}
         found: dict[str, Value] = {}
-        for name, value in values(item, here).items():
-            if here.get(name) == value:
+        for name, value in asked(item).items():
+            plain = name.removeprefix("+")
+            if PROPERTY.get(plain, plain) in right:
                 found[name] = value
             elif name in old:
                 found[name] = old[name]

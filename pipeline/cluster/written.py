@@ -47,7 +47,8 @@ class ServiceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file on the head node or the nodes; one of ``generate``, ``content``, ``words`` and ``set``."""
+    """A file on the head node or the nodes; one of ``generate``, ``content``, ``words``,
+    or ``set`` and ``add``."""
 
     path: str
     generate: Annotated[
@@ -60,6 +61,10 @@ class FileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     set: Annotated[
         dict[str, dict[str, Scalar]] | None, Meta(description="{SECTION = {KEY = VALUE}} of an INI file.")
+    ] = None
+    add: Annotated[
+        dict[str, dict[str, Scalar]] | None,
+        Meta(description="As set, but what the cluster manager writes for a key stays before it."),
     ] = None
     mode: Annotated[str | None, Meta(description='Octal, as text: "0640"; of a whole file.')] = None
     owner: Annotated[str | None, Meta(description='"user:group"; of a whole file.')] = None

@@ -29,7 +29,7 @@ from pipeline.store.versions import Versions
 from pipeline.store.work import Work, begin, put_aside, sweep
 
 FORMAT = 1
-_PLACES = ("layers", "bases", "images", "work", "failed", "downloads", "locks")
+_PLACES = ("layers", "bases", "images", "work", "failed", "downloads", "locks", "clusters")
 NAME_DIGITS = 20
 
 

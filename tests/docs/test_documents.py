@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline import cli
+from pipeline.cluster.schema import schema as cluster_schema
 from pipeline.recipe.schema import Kind, schema
 from tests.docs.following import follow, fresh_clone
 from tests.docs.pages import LINK, REPOSITORY, SPAN, blocks, pages, prose, steps
@@ -92,7 +93,8 @@ def test_every_toml_block_is_what_its_schema_asks_for(page: Path) -> None:
     for block in blocks(page):
         if block.language == "toml" and block.where not in written:
             kind, document = _completed(tomllib.loads(block.text))
-            faults = [error.message for error in Draft202012Validator(schema(kind)).iter_errors(document)]
+            asked = cluster_schema() if kind == "cluster" else schema(kind)
+            faults = [error.message for error in Draft202012Validator(asked).iter_errors(document)]
             assert faults == [], f"{block.where}: {faults}"
 
 
@@ -168,10 +170,12 @@ def _parse(command: str) -> None:
     parser.parse_args(words)
 
 
-def _completed(document: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
+def _completed(document: dict[str, Any]) -> tuple[Kind | Literal["cluster"], dict[str, Any]]:
     """What a block shows a part of, with what it leaves out."""
     if {"site", "bases", "mirrors", "downloads", "lab"} & document.keys():
         return "site", {"site": {"store": "/s", "images": "/i"}, **document}
+    if {"cluster", "firmware"} & document.keys():
+        return "cluster", {"cluster": {"name": "x"}, **document}
     if "fragment" in document:
         return "fragment", document
     return "recipe", {**document, "image": {"name": "x", "base": "y"} | document.get("image", {})}

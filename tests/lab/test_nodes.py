@@ -1,4 +1,4 @@
-"""The lab's nodes: apart from this machine, alike a real node where it matters, and gone when they are to be."""
+"""The lab's nodes: apart from this machine, like real ones where it matters, and gone when they end."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_node_that_does_not_come_up_is_told_with_what_it_printed(
     lab_home: Path, lab_mirror: Path, lab_images: Mapping[str, Path], tmp_path: Path
 ) -> None:
     with (
-        pytest.raises(PipelineError, match="no such program|No such file"),
+        pytest.raises(PipelineError, match=r"no such program|No such file"),
         running(lab_home, ["node001"], folder=tmp_path, init=["/no/such/program"]),
     ):
         raise AssertionError

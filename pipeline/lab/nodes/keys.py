@@ -63,9 +63,9 @@ def options(keys: Path) -> tuple[str, ...]:
     """ssh's options for all nodes, as ``Key=Value``."""
     return (
         "User=root",
-        f"IdentityFile={keys / 'id'}",
+        f'IdentityFile="{keys / "id"}"',
         "IdentitiesOnly=yes",
-        f"UserKnownHostsFile={keys / 'known_hosts'}",
+        f'UserKnownHostsFile="{keys / "known_hosts"}"',
         "GlobalKnownHostsFile=/dev/null",
         f"HostKeyAlias={ALIAS}",
         "StrictHostKeyChecking=yes",

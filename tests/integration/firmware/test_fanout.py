@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from pipeline.cluster.fanout import Target, Way
+from pipeline.cluster.firmware import choose, run_firmware
+from pipeline.cluster.model import Firmware
+from pipeline.errors import UsageError
 
 NODES = 1_000
 LINES = 100
@@ -35,6 +43,7 @@ from pathlib import Path
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.firmware import choose, run_firmware
 from pipeline.cluster.model import Firmware
+from pipeline.errors import UsageError
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 targets = tuple(Target(f"node{number:04}") for number in range(1, count + 1))
@@ -69,3 +78,47 @@ def test_a_thousand_nodes_cost_little_and_all_have_a_result(tmp_path: Path) -> N
     assert len(list((tmp_path / "runs/firmware-1").glob("*.log"))) == NODES
     assert figures["own"] < OWN_SECONDS, figures
     assert figures["megabytes"] < MEGABYTES, figures
+
+
+GATEWAY = """\
+#!/bin/sh
+# In place of ssh: a gateway is this machine, a node says through which gateway it was reached.
+for word; do host=$command command=$word; done
+case $host in
+    gateway*) export GATEWAY=$host PATH={python}:$PATH; exec sh -c "$command" ;;
+esac
+echo "@pipeline:firmware-1 begin somebody"
+echo "through $GATEWAY"
+echo "Device #1: Updating FW ... Done"
+echo "@pipeline:firmware-1 end installer 0"
+"""
+
+
+def test_with_a_topology_nodes_are_reached_through_gateways(tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(GATEWAY.format(python=Path(sys.executable).parent))
+    ssh.chmod(0o755)
+    topology = tmp_path / "topology.conf"
+    here = socket.gethostname().split(".")[0]
+    topology.write_text(f"[routes]\n{here}: gateway[1-2]\ngateway[1-2]: node[01-40]\n")
+    targets = tuple(Target(f"node{number:02}") for number in range(1, 41))
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    way = Way(fanout=8, ssh=str(ssh), topology=topology)
+    record = run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=way)
+    assert {result.status for result in record.results.values()} == {"updated"}
+    assert len(record.results) == 40
+    logs = [(tmp_path / f"runs/firmware-1/{target.name}.log").read_text() for target in targets]
+    through = {line for log in logs for line in log.splitlines() if line.startswith("through")}
+    assert through == {"through gateway1", "through gateway2"}
+
+
+def test_a_topology_and_addresses_that_gateways_do_not_know_are_refused(tmp_path: Path) -> None:
+    topology = tmp_path / "topology.conf"
+    topology.write_text("[routes]\nhere: gateway1\ngateway1: node01\n")
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    for targets, way, message in (
+        ([Target("node01", "127.0.0.1")], Way(topology=topology), "a topology can't be used here"),
+        ([Target("node01")], Way(topology=tmp_path / "none"), "no topology of ClusterShell"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=way)

@@ -124,9 +124,11 @@ def test_a_parameter_that_one_profile_lost_comes_back_there(server: Server) -> N
     other.profiles["hosts-web"]["kernel"]["args"].remove("iommu=pt")
     other.save()
     assert [change.ref for change in server.plan(server.wanted())] == [Ref("image", "web")]
+    before = len(server.calls())
     server.apply(server.wanted())
     assert server.plan(server.wanted()) == ()
-    assert server.calls()[-1][-1] == "hosts-web"
+    (call,) = server.calls()[before:]
+    assert (call[:2], call[-1]) == (["profile", "set"], "hosts-web")
 
 
 def test_other_profiles_of_a_node_stay(server: Server) -> None:
@@ -232,3 +234,39 @@ def test_survey_has_everything_but_what_nodes_boot_from(server: Server) -> None:
         "node/node003/interface/eth1",
         "node/node003/interface/ib0",
     }
+
+
+def test_what_survey_says_asks_for_nothing_when_it_is_wanted(server: Server) -> None:
+    server.apply(server.wanted())
+    other = edited(server)
+    other.nodes["node001"]["network devices"]["bonded"] = {"device": "bond0", "type": "Bond"}
+    other.save()
+    found = server.driver.survey()
+    assert found.notes == ("node/node001/interface/bond0: a bond is left as it is in Warewulf",)
+    wanted = [Wanted(ref, properties) for ref, properties in found.objects.items() if ref.kind != "network"]
+    assert server.plan(wanted) == ()
+
+
+def test_an_image_of_warewulf_itself_takes_its_parameters_along(server: Server) -> None:
+    there = server.driver.survey().objects[Ref("image", "openstack-image")]
+    assert there["kernel_parameters"] == ()  # what both profiles have
+    more = {"kernel_parameters": ("iommu=pt",)}
+    wanted = [
+        Wanted(Ref("image", "openstack-image"), {"path": there["path"]}, more),
+        Wanted(Ref("category", "default"), {"image": "openstack-image"}, make=False),
+    ]
+    server.apply(wanted)
+    assert server.plan(wanted) == ()
+    profiles = registry.snapshot(server.home)["profiles"]
+    assert profiles["default"]["kernel"]["args"] == ["quiet", "crashkernel=no", "iommu=pt"]
+    assert [call for call in server.calls() if call[0] == "image"] == []
+    server.apply([*wanted, Wanted(Ref("category", "plain"), {"image": "openstack-image"})])
+    assert registry.snapshot(server.home)["profiles"]["plain"]["kernel"] == {"args": ["iommu=pt"]}
+
+
+def test_parameters_of_an_image_that_the_file_does_not_name_are_not_spread(server: Server) -> None:
+    other = edited(server)
+    other.profiles["openstack-network-nodes"]["kernel"] = {"args": ["console=ttyS0,115200"]}
+    other.save()
+    server.apply([Wanted(Ref("category", "plain"), {"image": "openstack-image"})])
+    assert registry.snapshot(server.home)["profiles"]["plain"] == {"image name": "openstack-image"}

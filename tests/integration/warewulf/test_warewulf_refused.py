@@ -38,17 +38,16 @@ def image(server: Server, *words: str) -> tuple[Wanted, ...]:
     )
 
 
-@pytest.mark.parametrize("value", LITERAL)
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "ssh"])
-def test_a_value_arrives_as_it_is(server: Server, value: str, remote: bool) -> None:
+def test_values_arrive_as_they_are(server: Server, remote: bool) -> None:
     if remote:
         server.driver = Warewulf(over_ssh(server))
     before = registry.snapshot(server.home)["nodes"]
-    wanted = image(server, "first", value, "last")
+    wanted = image(server, *LITERAL)
     server.apply(wanted)
     assert server.plan(wanted) == ()
     after = registry.snapshot(server.home)
-    assert after["profiles"]["openstack-network-nodes"]["kernel"]["args"] == ["first", value, "last"]
+    assert after["profiles"]["openstack-network-nodes"]["kernel"]["args"] == LITERAL
     assert after["nodes"] == before
 
 
@@ -143,9 +142,10 @@ def test_a_clone_that_would_lack_something_is_refused(server: Server) -> None:
     other = registry.Registry(server.home)
     other.profiles["openstack-compute-hosts"]["resources"] = {"fstab": [{"file": "/home"}]}
     other.profiles["openstack-compute-hosts"]["tags"]["motto"] = '"so"'
+    other.profiles["openstack-compute-hosts"]["network devices"]["storage"]["tags"] = {"DNS1": "10.0.0.1"}
     other.save()
     wanted = Wanted(Ref("category", "hosts"), source="openstack-compute-hosts")
-    refused(server, wanted, "openstack-compute-hosts has resources, tag motto, which wwctl can't copy")
+    refused(server, wanted, "has resources, tag motto, storage: tags, which wwctl can't copy")
 
 
 def test_what_somebody_else_did_in_between_is_refused(server: Server) -> None:

@@ -14,7 +14,7 @@ from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
 from pipeline.cluster.drivers.bright.state import Owner, Owners
 from pipeline.cluster.drivers.bright.steps import Problems, steps
-from pipeline.cluster.drivers.bright.words import Names
+from pipeline.cluster.drivers.bright.words import ROLE, Names
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem
@@ -33,7 +33,7 @@ class Bright:
     name = "Bright Cluster Manager"
     kinds = KINDS
 
-    def __init__(self, head: Head, role: str = Names.role) -> None:
+    def __init__(self, head: Head, role: str = ROLE) -> None:
         self._session = Session(head)
         self._names = Names(role)
 

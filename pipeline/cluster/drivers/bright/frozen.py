@@ -132,8 +132,7 @@ def forget(session: Session, made: Iterable[Step]) -> None:
 def _by_owner(changes: Iterable[Change]) -> dict[Owner, list[Change]]:
     owners: dict[Owner, list[Change]] = {}
     for change in changes:
-        owner = Owner.of(change.ref.of)
-        if change.ref.kind == "setting" and owner != HEAD_OWNER:
+        if change.ref.kind == "setting" and (owner := Owner.of(change.ref.of)) != HEAD_OWNER:
             owners.setdefault(owner, []).append(change)
     return owners
 

@@ -87,6 +87,14 @@ class Answer:
         self._at += len(line)
         return line
 
+    def take_line(self) -> str:
+        """Take a line, whatever it is."""
+        line = self.line()
+        if line is None:
+            raise UnexpectedError("nothing")
+        self._at += len(line)
+        return line
+
     def between(self, name: str) -> str:
         """Take a text of several lines up to a line that is ``name``, the last one before another answer."""
         end = re.compile(rf"^{re.escape(name)}\s*$", re.MULTILINE).search(self._text, self._at)

@@ -32,6 +32,8 @@ def unsafe(value: str) -> str:
         return f"has the control character {control!r}; a command of cmsh is one line"
     if any(0xD800 <= ord(character) < 0xE000 for character in value):
         return "is not valid Unicode"
+    if value != value.strip():
+        return "begins or ends with a blank; tables of cmsh don't show it, so it could not be read back"
     if ESCAPED.intersection(value):
         broken = sorted(BREAKS.intersection(value))
         if broken:

@@ -70,8 +70,10 @@ def tables(session: Session, lists: Sequence[List]) -> list[Tables]:
 
 
 def _tables(session: Session, lists: Sequence[List], *, as_json: bool) -> list[Tables]:
+    everyone = frozenset(name for one in lists for name in one.owners)
+
     def taken(answer: Answer) -> list[Tables]:
-        return [_take(answer, one) for one in lists]
+        return [_take(answer, one, everyone) for one in lists]
 
     commands = [line for one in lists for line in _asked(one, as_json=as_json)]
     return ask(session, commands, taken, as_json=as_json)
@@ -88,28 +90,32 @@ def _asked(one: List, *, as_json: bool) -> list[str]:
     return inside(one.mode, one.owners, (one.submode, listing))
 
 
-def _take(answer: Answer, one: List) -> Tables:
+def _take(answer: Answer, one: List, everyone: frozenset[str]) -> Tables:
     if not one.submode:
         return {"": answer.table(one.columns)}
     if one.owners == (HEAD_NAME,):
-        return {HEAD_NAME: answer.table(one.columns)}
+        return {HEAD_NAME: answer.table(one.columns, everyone)}
     waiting = set(one.owners)
     found: dict[str, list[Row]] = {}
     while waiting:
         name = answer.name(waiting)
         waiting.discard(name)
-        found[name] = answer.table(one.columns, waiting)
+        found[name] = answer.table(one.columns, everyone)
     return found
+
+
+LAST = List("softwareimage", ("name",))
+"""What every file of commands asks at its end: there are images, so an answer without them was cut short."""
 
 
 def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T], *, as_json: bool) -> T:
     """Run ``commands`` and take their output; anything that isn't in it, or is over, is an error."""
-    ran = session.run("\n".join([*commands, ""]))
+    ran = session.run("\n".join([*commands, *_asked(LAST, as_json=as_json), ""]))
     answer = Answer(ran.out, as_json=as_json)
     try:
         found = taken(answer)
-        if answer.rest():
-            raise UnexpectedError(answer.rest())
+        if not answer.table(LAST.columns) or answer.rest():
+            raise UnexpectedError(answer.rest() or "the end of the answer is missing")
     except UnexpectedError as error:
         said = ran.err.strip() or str(error)
         raise PipelineError(
@@ -129,6 +135,7 @@ def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T],
 def lines_of(answer: Answer, owners: Sequence[str], like: re.Pattern[str]) -> dict[str, list[str]]:
     """What ``inside`` printed for each owner: lines ``like`` that, as many as there are."""
     if tuple(owners) == (HEAD_NAME,):
+        answer.take_line()  # the head node's own name
         return {HEAD_NAME: answer.lines(like)}
     waiting = set(owners)
     found: dict[str, list[str]] = {}

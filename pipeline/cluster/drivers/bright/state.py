@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.cluster.drivers.bright.modifications import settings
 from pipeline.cluster.drivers.bright.parse import STATUS, Answer, Row
-from pipeline.cluster.drivers.bright.quote import argument
+from pipeline.cluster.drivers.bright.quote import argument, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME, List, Tables, ask, inside, lines_of, tables
 from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.words import MODES, PROPERTIES, Names, key, label, understood
@@ -115,17 +115,13 @@ def details(
         sections += [(mode, group, service) for mode, group in _parted(who)]
     if not sections:
         return {}, {}
-    commands = [
-        line
-        for mode, group, service in sections
-        for line in inside(
-            mode,
-            group,
-            ("services", f"status {argument(service)}")
-            if service
-            else ("roles", f"use {names.role}", f"get {names.modifications}"),
-        )
-    ]
+    commands: list[str] = []
+    for mode, group, service in sections:
+        block = ["roles", f"use {names.role}", f"get {names.modifications}"]
+        if service:
+            block = ["services", f"status {argument(service)}"]
+        named = [f"get {key(mode)}"] if group == (HEAD_NAME,) else []
+        commands += inside(mode, group, [*named, *block])
 
     def taken(answer: Answer) -> list[dict[str, list[str]]]:
         return [lines_of(answer, group, STATUS if service else ENTRY) for _, group, service in sections]
@@ -166,26 +162,23 @@ def _holders(names: Names, lists: Sequence[List], found: Sequence[Tables]) -> li
         Owner(one.mode, owner)
         for one, table in zip(lists, found, strict=False)
         for owner, rows in table.items()
-        if any(_name(row["name"]) == names.role for row in rows)
+        if any(_text(row["name"]) == names.role for row in rows)
     ]
 
 
 def _owned(kind: Kind, lists: Sequence[List], found: Sequence[Tables]) -> dict[Ref, Properties]:
     return {
-        Ref(kind, _name(row[one.columns[0]]), str(Owner(one.mode, owner))): _properties(kind, row)
+        Ref(kind, name, str(Owner(one.mode, owner))): _properties(kind, row)
         for one, table in zip(lists, found, strict=False)
         for owner, rows in table.items()
         for row in rows
+        # A name with more to it (``[category:default] boot``) is that of something inherited.
+        if not unsafe_name(name := _text(row[one.columns[0]]))
     }
 
 
 def _properties(kind: Kind, row: Row) -> dict[str, Value]:
     return {word: understood(word, _text(row[theirs])) for word, theirs in PROPERTIES[kind].items()}
-
-
-def _name(value: object) -> str:
-    """A name without the remark that it's inherited, ``opensm (Category)``."""
-    return _text(value).split(" (")[0]
 
 
 def _text(value: object) -> str:

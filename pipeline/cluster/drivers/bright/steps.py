@@ -107,7 +107,11 @@ def _sets(change: Change, problems: Problems, skip: Iterable[str] = ()) -> list[
 
 
 def _object(change: Change, problems: Problems) -> Step:
-    """An image, category, network or node. Cloning an image copies its tree; only ``-w`` waits for that."""
+    """An image, category, network or node.
+
+    Cloning an image copies its tree to the path that it has when it is committed; only ``-w`` waits for that.
+    So another path comes afterwards: it may be a published version's, which nothing may be copied into.
+    """
     ref, mode = change.ref, MODES[change.ref.kind]
     name = problems.name(ref, ref.name)
     if ref.kind == "node" and change.action != "set":
@@ -117,9 +121,18 @@ def _object(change: Change, problems: Problems) -> Step:
         opened = f"add {name}"
     elif change.action == "clone":
         opened = f"clone {problems.name(ref, change.source)} {name}"
-    commit = "commit -w" if ref.kind == "image" and change.action == "clone" else "commit"
-    commands = (*_sets(change, problems), commit)
+    commands = (*_sets(change, problems), "commit")
+    if ref.kind == "image" and change.action == "clone":
+        others = msgspec.structs.replace(
+            change, assignments=tuple(entry for entry in change.assignments if entry.name == "path")
+        )
+        commands = (*_sets(change, problems, ("path",)), "commit -w", *_then(_sets(others, problems)))
     return Step(mode, name, opened, commands, f"get {key(mode)}", re.escape(ref.name), (ref,))
+
+
+def _then(commands: list[str]) -> list[str]:
+    """These commands and a commit of their own, if there are any."""
+    return [*commands, "commit"] if commands else []
 
 
 def _interface(change: Change, problems: Problems) -> Step:

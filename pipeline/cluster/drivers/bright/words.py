@@ -55,10 +55,14 @@ WIDTHS: Mapping[str, int] = {"kernelparameters": 2048, "path": 512, "domainname"
 """How wide a column is asked for, where 64 characters may be too few."""
 
 
+ROLE = "openstacknode"
+"""The role that holds file modifications, unless the site says otherwise."""
+
+
 class Names(msgspec.Struct, frozen=True):
     """What a site may call otherwise: the role that holds file modifications, and the property in it."""
 
-    role: str = "openstacknode"
+    role: str = ROLE
     modifications: str = "configfilemodifications"
 
 

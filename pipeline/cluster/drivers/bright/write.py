@@ -26,10 +26,10 @@ def run(session: Session, steps: Sequence[Step]) -> None:
         ran = session.run(text(parts))
     except UnreachableError as error:
         after = told(parts, error.ran.out)
-        # Before anything was committed it's as if cmsh had never been there.
-        if not any(one.ended for one in after):
+        # Before anything had begun it's as if cmsh had never been there.
+        if not any(one.begun for one in after):
             raise
-        raise retold(error, [*error.problems, *_tail(after)]) from None
+        raise retold(error, [*error.problems, *_tail(after, lost=True)]) from None
     _judge(ran, told(parts, ran.out), session.head.label)
 
 
@@ -71,12 +71,22 @@ def _about(step: Step, message: str) -> Ref:
     return named[0] if named else step.refs[0]
 
 
-def _tail(after: Sequence[Told]) -> list[Problem]:
-    """Which objects had been committed when it stopped, and which had not."""
+def _tail(after: Sequence[Told], *, lost: bool = False) -> list[Problem]:
+    """Which objects had been committed when it stopped, and which had not.
+
+    When the connection is ``lost``, the one that had begun may have been committed just before.
+    """
     done = [ref for one in after if one.ended and not _problems(one) for ref in one.step.refs]
-    left = [ref for one in after if not one.ended or _problems(one) for ref in one.step.refs]
-    told_done = f"already committed: {_listed(done)}" if done else "nothing had been committed"
-    return [Problem(f"{told_done}; not: {_listed(left)}")] if left else []
+    maybe = [ref for one in after if lost and one.begun and not one.ended for ref in one.step.refs]
+    left = [
+        ref for one in after if not one.ended or _problems(one) for ref in one.step.refs if ref not in maybe
+    ]
+    parts = [f"already committed: {_listed(done)}" if done else "nothing is known to be committed"]
+    if maybe:
+        parts.append(f"perhaps: {_listed(maybe)}")
+    if left:
+        parts.append(f"not: {_listed(left)}")
+    return [Problem("; ".join(parts))] if left or maybe else []
 
 
 def _listed(refs: Sequence[Ref]) -> str:

@@ -43,14 +43,20 @@ class Warewulf:
     def survey(self) -> State:
         """See `Driver`. The device that a node boots from is none of the interfaces."""
         found = reading.registry(self._wwctl, {})
-        state = reading.state(found, ())
-        interfaces = {
+        state = reading.state(found, [Wanted(Ref("image", name)) for name in found.images])
+        devices = {
             Ref("interface", dev.device, f"node/{name}"): reading.interface(network, dev)
             for name, node in found.nodes.items()
             for network, dev in node.netdevs.items()
             if network != (node.primary or reading.DEFAULT) and dev.device
         }
-        return State({**state.objects, **interfaces}, state.notes)
+        kept = {ref: dev for ref, dev in devices.items() if dev["type"] == "physical"}
+        notes = [
+            f"{ref}: a {dev['type']} is left as it is in Warewulf"
+            for ref, dev in devices.items()
+            if ref not in kept
+        ]
+        return State({**state.objects, **kept}, (*state.notes, *notes))
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """See `Driver`. What is there is read again first, so that lists are changed as they are now."""

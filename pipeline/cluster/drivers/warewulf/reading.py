@@ -77,13 +77,15 @@ def parameters(found: Registry, image: str) -> tuple[str, ...] | None:
 
 
 def state(found: Registry, wanted: Iterable[Wanted]) -> State:
-    """All images, categories and nodes, and the interfaces and images that are wanted."""
+    """All images, categories and nodes, and the interfaces and images that are wanted.
+
+    Only images that the cluster file names have kernel parameters: a profile that gets one of them later gets
+    these, and what just happens to be the same in all profiles with any other image is nobody's wish.
+    """
     wanted = tuple(wanted)
+    named = {item.ref.name for item in wanted if item.ref.kind == "image"}
     objects: dict[Ref, Properties] = {
-        Ref("image", name): {
-            "path": TREE.format(name),
-            "kernel_parameters": parameters(found, name) or (),
-        }
+        Ref("image", name): _unwanted(found, name, name in named)
         for name, image in found.images.items()
         if image.built
     }
@@ -99,6 +101,11 @@ def state(found: Registry, wanted: Iterable[Wanted]) -> State:
         objects[Ref("node", name)] = {"category": category(node.profiles)}
     objects.update(_networks(found, wanted))
     return State(objects, tuple(_notes(found, wanted)))
+
+
+def _unwanted(found: Registry, name: str, named: bool) -> Properties:
+    path = TREE.format(name)
+    return {"path": path, "kernel_parameters": parameters(found, name) or ()} if named else {"path": path}
 
 
 def _image(found: Registry, item: Wanted) -> dict[Ref, Properties]:

@@ -153,10 +153,10 @@ def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str,
 def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dict[str, tuple[str, ...]]:
     """The kernel parameters of images by their names in Warewulf, where a profile may lack some."""
     known: dict[str, tuple[str, ...]] = {}
-    for name, target in found.targets.items():
-        words = state.objects.get(Ref("image", name), {}).get("kernel_parameters", ())
-        if isinstance(words, tuple):
-            known[target] = words
+    for ref, properties in state.objects.items():
+        words = properties.get("kernel_parameters", ())
+        if ref.kind == "image" and isinstance(words, tuple) and words:
+            known[found.targets.get(ref.name, ref.name)] = words
     for change in changes:
         words = values(change).get("kernel_parameters", ())
         if change.ref.kind == "image" and isinstance(words, tuple) and words:

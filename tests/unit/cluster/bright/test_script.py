@@ -23,16 +23,17 @@ def typed(*changes: Change, entries: dict[Owner, list[str]] | None = None) -> li
     return text(groups(steps(changes, entries or {}, Names()))).splitlines()
 
 
-def test_a_cloned_image_waits_for_its_tree() -> None:
+def test_a_cloned_image_waits_for_its_tree_and_only_then_has_a_path_of_its_own() -> None:
     ref = Ref("image", "b")
-    assert typed(change(ref, "clone", "a", path="/cm/images/b", kernel_parameters=("x=1", "y"))) == [
+    assert typed(change(ref, "clone", "a", path="/srv/published/b-1", kernel_parameters=("x=1", "y"))) == [
         "home",
         "softwareimage",
         "clone a b",
         "get name",
-        "set path /cm/images/b",
         'set kernelparameters "x=1 y"',
         "commit -w",
+        "set path /srv/published/b-1",
+        "commit",
         "get name",
     ]
 

@@ -1,0 +1,144 @@
+"""What can't be done is told with the object and the property, and what was done before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster.drivers.bright.driver import Bright
+from pipeline.cluster.head import Head
+from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Value, Wanted
+from pipeline.errors import MachineError, PipelineError
+from pipeline.lab.head.switches import Switches, combinations
+from tests.integration.bright_head import MELLANOX, ML2, LabHead, seed
+
+EVERY = list(combinations())
+IDS = ["-".join(str(value).replace(" ", "") for value in switches[:9]) for switches in EVERY]
+
+
+def change(ref: Ref, action: str = "set", source: str = "", **new: Value) -> Change:
+    assignments = tuple(Assignment(name, None, value) for name, value in new.items())
+    return Change(ref, action, assignments, source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+def test_a_refused_change_is_named_with_what_was_committed(tmp_path: Path, switches: Switches) -> None:
+    lab = LabHead(tmp_path, switches)
+    todo = [
+        change(Ref("category", "default"), image="openstack-image"),
+        change(Ref("node", "node001"), category="no-such-category"),
+        change(Ref("category", "virtual-nodes"), image="openstack-image"),
+    ]
+    with pytest.raises(PipelineError) as caught:
+        lab.driver.write(todo, State({}))
+    assert not isinstance(caught.value, MachineError)
+    assert caught.value.problems[0].where == "node/node001"
+    assert "category" in caught.value.problems[0].message
+    assert "no-such-category" in str(caught.value)
+    assert "already committed: category/default; not: node/node001" in str(caught.value)
+    objects = lab.snapshot()["objects"]
+    assert objects["category"]["default"]["softwareimage"] == "openstack-image"
+    assert objects["device"]["node001"]["category"] == "openstack-network-nodes"
+
+
+@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+def test_a_validation_is_told_by_our_property(tmp_path: Path, switches: Switches) -> None:
+    lab = LabHead(tmp_path, switches)
+    with pytest.raises(PipelineError) as caught:
+        lab.driver.write([change(Ref("network", "n"), "add", base_address="10.0.0.1", domain="x")], State({}))
+    assert caught.value.problems[0].where == "network/n"
+    assert caught.value.problems[0].message.startswith("base_address: ")
+    assert "n" not in lab.snapshot()["objects"]["network"]
+
+
+@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+def test_a_head_node_that_goes_in_the_middle(tmp_path: Path, switches: Switches) -> None:
+    lab = LabHead(tmp_path, switches)
+    todo, found = lab.plan(seed())
+    lab.faults(die_after_commits=3)  # the image has two: its tree, then its path
+    with pytest.raises(PipelineError) as caught:
+        lab.driver.write(todo, found)
+    assert caught.value.exit_code == MachineError.exit_code
+    assert f"perhaps: category/{MELLANOX}; not: node/node002" in str(caught.value)
+    assert "already committed: image/openstack-image-mellanox" in str(caught.value)
+    lab.faults()
+    left, found = lab.plan(seed(), lab.anew())
+    assert 0 < len(left) < len(todo)
+    lab.driver.write(left, found)
+    assert lab.plan(seed(), lab.anew())[0] == ()
+
+
+def test_an_image_that_may_be_half_done_is_told(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    todo, found = lab.plan(seed())
+    lab.faults(die_after_commits=1)
+    with pytest.raises(
+        PipelineError, match="nothing is known to be committed; perhaps: image/openstack-image-m"
+    ):
+        lab.driver.write(todo, found)
+
+
+def test_a_head_node_without_its_daemon_is_unreachable(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    lab.faults(unreachable=True)
+    with pytest.raises(MachineError, match="no connection to CMDaemon"):
+        lab.driver.read([])
+
+
+def test_a_head_node_without_cmsh_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="'cmsh' is missing"):
+        Bright(Head(root=str(tmp_path))).read([])
+
+
+ODD = [
+    'x"; device; remove node001; commit; home; "',
+    "x; device; remove node001; commit",
+    "x' ; remove ; '",
+    "$(touch /tmp/x) `reboot` $HOME",
+    "a\ncommit\ndevice; remove node001; commit",
+    "a\\",
+    'a\\" ; device; remove node001; commit; "',
+    'say "hi"',
+    "[x](y){z}<a>b|c&d!e",
+    "| cat > /root/x",
+    "!reboot",
+    "-d",
+    "..",
+    "/",
+    "",
+    " a  b ",
+    "a\0b",
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=ascii)
+def test_no_value_becomes_a_command(tmp_path: Path, value: str) -> None:
+    """It arrives literally, or is refused with the object; nothing else is different then."""
+    lab = LabHead(tmp_path)
+    before = lab.snapshot()
+    ref = Ref("network", "internalnet")
+    entry = Ref("setting", "/etc/x.ini[s]k", str(HEAD))
+    todo = [change(ref, domain=value or "x"), change(entry, "add", value=value, replaces=False)]
+    try:
+        lab.driver.write(todo, State({}))
+    except PipelineError as error:
+        assert {problem.where for problem in error.problems[:2]} <= {str(ref), str(entry)}
+        assert lab.snapshot() == before
+        return
+    found = lab.driver.read([Wanted(entry, {})]).objects
+    assert found[ref]["domain"] == (value or "x")
+    assert found[entry]["value"] == value
+    after = lab.snapshot()
+    # The daemon writes its file anew at every commit of the head node.
+    after["files"].pop(ML2, None), before["files"].pop(ML2, None)
+    after["objects"]["network"]["internalnet"]["domainname"] = "eth.cluster"
+    role = after["objects"]["device"]["masterdoop"]["roles"]["openstacknode"]
+    assert role.pop("configfilemodifications") == [f"+/etc/x.ini[s]k={value}"]
+    assert after == before
+
+
+def test_running_of_a_category_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    wanted = Wanted(Ref("service", "opensm", "category/default"), {"running": True})
+    with pytest.raises(PipelineError, match="running: a category's service"):
+        LabHead(tmp_path).driver.read([wanted])

@@ -1,0 +1,117 @@
+"""A head node of the lab in a directory of its own, with the driver for it, and what is wanted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.cluster.compare import changes, sources
+from pipeline.cluster.drivers.bright.driver import Bright
+from pipeline.cluster.head import Head
+from pipeline.cluster.objects import HEAD, Change, Ref, State, Wanted
+from pipeline.lab.head import start, state
+from pipeline.lab.head.switches import Faults, Switches, write_faults
+
+ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
+BRIDGE = "/etc/neutron/plugins/linuxbridge/linuxbridge_conf.ini"
+COMPUTE, MELLANOX = "openstack-compute-hosts", "openstack-compute-hosts-mellanox"
+IMAGE = "openstack-image-mellanox"
+ADDED = ("intel_iommu=on", "iommu=pt", "pci=realloc", "pci=nocrs")
+
+
+class LabHead:
+    """The stand-in's directory, and a driver that speaks to it."""
+
+    def __init__(
+        self, directory: Path, switches: Switches | None = None, nodes: int = 3, categories: int = 0
+    ) -> None:
+        self.directory = directory
+        start.make(directory, nodes, categories, switches=switches)
+        self.head = Head(root=str(directory / "root"), programs=(str(directory / "bin"),))
+        self.driver = Bright(self.head)
+
+    def anew(self) -> Bright:
+        """A driver that has seen nothing yet."""
+        return Bright(self.head)
+
+    def faults(self, **what: Any) -> None:
+        write_faults(str(self.directory), Faults(**what))
+
+    def snapshot(self) -> dict[str, Any]:
+        return state.snapshot(str(self.directory))
+
+    def calls(self) -> list[dict[str, Any]]:
+        return state.calls(str(self.directory))
+
+    def plan(
+        self, wanted: Sequence[Wanted], driver: Bright | None = None
+    ) -> tuple[tuple[Change, ...], State]:
+        """What would have to change, and what was read."""
+        found = (driver or self.driver).read([*wanted, *sources(wanted)])
+        return changes(wanted, found, {}, {}), found
+
+
+def setting(of: str, file: str, name: str, value: str, replaces: bool = True) -> Wanted:
+    return Wanted(Ref("setting", f"{file}{name}", of), {"value": value, "replaces": replaces})
+
+
+def ml2_settings() -> list[Wanted]:
+    of = str(HEAD)
+    return [
+        setting(of, ML2, "[ml2]type_drivers", "flat,vlan"),
+        setting(of, ML2, "[ml2]mechanism_drivers", "mlnx,linuxbridge,l2population"),
+        setting(of, ML2, "[ml2_type_vlan]network_vlan_ranges", "ibhostnet:1:10,phyvlanhostnet:11:20"),
+        setting(of, ML2, "[eswitch]vnic_type", "hostdev", replaces=False),
+    ]
+
+
+def bridge_settings(of: str, interface: str) -> list[Wanted]:
+    return [
+        setting(of, BRIDGE, "[vlans]tenant_network_type", "flat,vlan"),
+        setting(of, BRIDGE, "[linux_bridge]physical_interface_mappings", f"ibhostnet:{interface},x:eth0"),
+    ]
+
+
+def seed() -> list[Wanted]:
+    """What the seed's procedure does, in its order, as far as Bright keeps it."""
+    return [
+        Wanted(
+            Ref("image", IMAGE),
+            {"path": f"/cm/images/{IMAGE}"},
+            {"kernel_parameters": ADDED},
+            source="openstack-image",
+        ),
+        Wanted(Ref("category", MELLANOX), {"image": IMAGE}, source=COMPUTE),
+        *(Wanted(Ref("node", name), {"category": MELLANOX}, make=False) for name in ("node002", "node003")),
+        Wanted(Ref("category", "openstack-network-nodes"), {"image": IMAGE}),
+        Wanted(Ref("service", "opensm", "node/node001"), {"running": False}),
+        Wanted(Ref("service", "opensm", str(HEAD)), {"running": True}),
+        *ml2_settings(),
+        *bridge_settings(f"category/{MELLANOX}", "eth6"),
+        *bridge_settings("node/node003", "eth4"),
+        *(
+            Wanted(Ref("service", name, f"category/{MELLANOX}"), {"autostart": True, "monitored": True})
+            for name in ("eswitchd", "neutron-mlnx-agent")
+        ),
+        Wanted(
+            Ref("network", "ibnetwork"),
+            {
+                "openstack_type": "other",
+                "openstack_vlan_range": "1:10",
+                "openstack_shared": True,
+                "openstack_physical_network": "ibnetwork",
+                "domain": "ibhostnet.cluster",
+                "base_address": "192.168.80.0",
+                "netmask_bits": 24,
+                "broadcast_address": "192.168.80.255",
+            },
+        ),
+        *(
+            Wanted(
+                Ref("interface", "ib0", f"node/vnode{number:03d}"),
+                {"type": "physical", "dhcp": True, "network": "ibnetwork"},
+            )
+            for number in range(1, 13)
+        ),
+    ]

@@ -1,0 +1,161 @@
+"""Which nodes a task is for, and how ssh gets there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.cluster_run import counts, table
+from pipeline.cluster import runs
+from pipeline.cluster.fanout import Target, Way
+from pipeline.cluster.firmware import choose
+from pipeline.cluster.livenodes import as_configuration, is_through_head, members, needs_manager, targets
+from pipeline.cluster.model import Cluster, Firmware
+from pipeline.cluster.objects import Ref, Wanted
+from pipeline.cluster.outcome import Result
+from pipeline.errors import PipelineError, UsageError
+from pipeline.recipe.model import HeadSite
+from pipeline.store.store import Store
+
+ORDER = Firmware(("compute",), "node001", True, "/cm/shared/ofed")
+CLUSTER = Cluster(
+    "c",
+    "",
+    Path("c.toml"),
+    {},
+    (
+        Wanted(Ref("node", "node003"), {"category": "compute"}),
+        Wanted(Ref("node", "node002"), {"category": "compute"}),
+    ),
+    firmware=ORDER,
+)
+
+
+def test_members_are_those_of_the_file_and_else_those_that_are_there() -> None:
+    there = {
+        Ref("node", "node002"): {"category": "old"},
+        Ref("node", "node004"): {"category": "compute"},
+        Ref("node", "node005"): {},
+    }
+    assert members(CLUSTER, there) == {"compute": ("node002", "node003", "node004")}
+    assert not needs_manager(ORDER, CLUSTER)
+    assert needs_manager(Firmware(("network",), "", False, "/x"), CLUSTER)
+
+
+def test_nodes_of_categories_come_first_and_the_head_node_last_each_once() -> None:
+    found = targets(ORDER, members(CLUSTER, {}), ["node001", "node002"], HeadSite(), lab=False)
+    assert [target.name for target in found] == ["node002", "node003", "node001", "master"]
+    assert [target.local for target in found] == [False, False, False, True]
+
+
+def test_in_the_lab_the_head_node_is_never_this_machine() -> None:
+    assert not targets(ORDER, members(CLUSTER, {}), [], HeadSite(), lab=True)[-1].local
+
+
+def test_nodes_are_reached_through_a_head_node_elsewhere() -> None:
+    head = HeadSite(address="ssh://root@head:2222", ssh_options=("-i", "/root/.ssh/my key"))
+    *nodes, last = targets(ORDER, members(CLUSTER, {}), [], head, lab=False)
+    command = "ssh -o BatchMode=yes -i '/root/.ssh/my key' -p 2222 -l root -W [%h]:%p head"
+    assert nodes[0].options == (f"ProxyCommand={command}",)
+    assert is_through_head(nodes)
+    assert last == Target("master", "head", 2222, ("User=root", "IdentityFile=/root/.ssh/my key"))
+
+
+def test_a_category_without_nodes_is_refused() -> None:
+    with pytest.raises(UsageError, match="no nodes are in compute"):
+        targets(ORDER, {}, [], HeadSite(), lab=False)
+
+
+def test_ssh_options_become_configuration_and_others_are_refused() -> None:
+    words = ("-oPort=1", "-o", "User = me", "-p22", "-J", "jump")
+    assert as_configuration(words) == ("Port=1", "User=me", "Port=22", "ProxyJump=jump")
+    with pytest.raises(UsageError, match="'-X'"):
+        as_configuration(("-X",))
+
+
+@pytest.mark.parametrize(
+    ("order", "names", "message"),
+    [
+        (Firmware((), "", False, "relative"), ("n",), "is not absolute"),
+        (Firmware((), "", False, "/x", ("--all",)), ("n",), "can't be the name of a package"),
+        (Firmware((), "", False, "/x", ("qlgc*",)), ("n",), "can't be the name of a package"),
+        (Firmware((), "", False, "/x\ny"), ("n",), "can't be a word of a command"),
+        (Firmware((), "", False, "/x", (), ("",)), ("n",), "can't be a word of a command"),
+        (Firmware((), "", False, "/x"), ("n", "n"), "n is there twice"),
+        (Firmware((), "", False, "/x"), ("-oProxyCommand=x",), "is no name of a node"),
+        (Firmware((), "", False, "/x"), ("a/../b",), "is no name of a node"),
+    ],
+)
+def test_what_no_node_could_be_told_is_refused(
+    order: Firmware, names: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose(order, [Target(name) for name in names], tmp_path)
+
+
+def _record(**results: Result) -> runs.Record:
+    return runs.Record(1, "c", "me", ORDER, tuple(results), 0.0, dict(results))
+
+
+def test_the_table_begins_with_those_that_need_somebody() -> None:
+    record = _record(
+        a=Result("updated", "2.32.5100 (SR-IOV, 16 VFs)", seconds=2.5),
+        b=Result("failed", "exit code 0, but no adapter is there", seconds=3),
+        c=Result("unreachable", "no route"),
+    )
+    assert table(record).splitlines() == [
+        "NODE  RESULT         TIME",
+        "b     failed       3.00 s  exit code 0, but no adapter is there",
+        "c     unreachable          no route",
+        "a     updated      2.50 s  2.32.5100 (SR-IOV, 16 VFs)",
+        "1 updated, 1 unreachable, 1 failed",
+    ]
+    assert counts(_record()) == "no nodes"
+
+
+def test_a_record_that_lacks_results_is_completed_by_the_logs(tmp_path: Path) -> None:
+    with runs.new_folder(tmp_path) as (number, folder):
+        assert (number, runs.is_running(folder)) == (1, True)
+        record = runs.Record(1, "c", "me", ORDER, ("a", "b", "c", "d"), 0.0, {"a": Result("updated")})
+        runs.write(folder, record)
+        end = "@pipeline:firmware-1 begin me\nUpdating FW ... Done\n@pipeline:firmware-1 end installer 0\n"
+        runs.log_of(folder, "b").write_text(end)
+        runs.log_of(folder, "c").write_text("@pipeline:firmware-1 begin me\nInstall")
+    assert not runs.is_running(folder)
+    last = runs.last(tmp_path)
+    assert last is not None
+    assert {name: result.status for name, result in last.results.items()} == {
+        "a": "updated",
+        "b": "updated",
+        "c": "interrupted",
+        "d": "not run",
+    }
+
+
+def test_a_run_without_a_record_is_passed_over_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    with runs.new_folder(tmp_path) as (_, first):
+        runs.write(first, _record(a=Result("updated")))
+    with runs.new_folder(tmp_path) as (number, second):
+        assert number == 2
+    last = runs.last(tmp_path)
+    assert last is not None and last.number == 1
+    (second / runs.RECORD).write_text("{")
+    with pytest.raises(PipelineError, match="damaged"):
+        runs.last(tmp_path)
+
+
+def test_few_logs_are_open_however_many_nodes_write(tmp_path: Path) -> None:
+    logs = runs.Logs(tmp_path)
+    names = [f"node{number}" for number in range(3 * runs.Logs.MOST)]
+    for line in (b"one", b"two"):
+        for name in names:
+            logs.write(name, line)
+    assert {logs.end(name) for name in names} == {"one\ntwo\n"}
+    assert Way().fanout == 64
+
+
+def test_a_run_before_the_first_build_does_not_stand_in_a_new_stores_way(tmp_path: Path) -> None:
+    with runs.new_folder(tmp_path / "store/clusters/c/runs"):
+        pass
+    Store.open(tmp_path / "store")

@@ -47,6 +47,8 @@ def test_a_pipe_a_redirection_and_a_shell_command_are_for_the_shell() -> None:
         Command(("list",), tail="| grep 'a;b'"),
         Command(("list",), tail="> /x"),
     )
+    (inside,) = parse("foreach * (path; get ip | cat)")
+    assert inside.block == (Command(("path",)), Command(("get", "ip"), tail="| cat"))
     assert parse("list; !echo a; b") == (Command(("list",)), Command((), shell="echo a; b"))
 
 

@@ -19,7 +19,7 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
 """``$basearch``, as yum replaces it in URLs."""
 
-OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", "gpgcheck", "gpgkey", "enabled"})
+OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", *repofile.CHECKS, "gpgkey", "enabled"})
 
 
 class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
@@ -56,7 +56,8 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
 
     and for both:
     gpgcheck    true by default: packages must be signed by a key that the image knows. A fetched file that
-                switches this off is refused, unless the recipe says `gpgcheck = false`; that is then noted.
+                says anything else than 1, yes, true or on is refused, unless the recipe says
+                `gpgcheck = false`; that is then noted. One that says nothing gets `gpgcheck=1`.
     import_key  URLs or project paths of keys that are imported into the image's rpm database
 
     The file in the image keeps its own URLs, whatever mirrors the site has for building.
@@ -144,7 +145,7 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
         file = f"{self.id or _stem(self.source or '')}.repo"
         text = self._written() if self.source is None else self._fetched(root, inputs)
         root.call(repofile.put, file, text)
-        unchecked = repofile.unchecked(text) if not self.gpgcheck else ()
+        unchecked = repofile.unchecked(text) if not self.gpgcheck else {}
         for name in unchecked:
             root.note(f"{repofile.FOLDER}/{file}: signatures of the packages of {name} are not checked")
         if not self.gpgcheck and not unchecked:
@@ -180,11 +181,12 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
         if unchecked:
             raise PipelineError(
                 Problem(
-                    f"{self.source} switches off the check of signatures for the repository {name!r}",
+                    f"{self.source} switches off the check of signatures for the repository {name!r}: "
+                    f"it says {said!r}, and only 1, yes, true or on are plainly on",
                     hint="if you trust its packages without a signature, say gpgcheck = false in the stage; "
                     "that is then noted",
                 )
-                for name in unchecked
+                for name, said in unchecked.items()
             )
         return repofile.checked(text)
 

@@ -100,6 +100,7 @@ def run_tests(
     one passed. Nothing of them outlives the thread that called. Raises what ``root`` raises when it breaks.
     """
     begun = time.time()
+    of_tests = tests_digest(tests)  # before they run: what is changed meanwhile was not tested
     with telling(f"the tests of {facts.name}@{facts.number} cannot be run", out):
         out.mkdir(parents=True, exist_ok=True)
         (out / LOG).touch()
@@ -112,7 +113,7 @@ def run_tests(
             _take(told, problem, on_line)
     verification = Verification(
         passed=_all_is_well(told),
-        tests_digest=tests_digest(tests),
+        tests_digest=of_tests,
         when=begun,
         seconds=round(time.time() - begun, 3),
         results=tuple((r.test, r.outcome, round(r.seconds, 4), r.message) for r in told.results),

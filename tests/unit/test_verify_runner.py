@@ -205,3 +205,52 @@ def test_the_digest_changes_with_the_tests(tmp_path: Path) -> None:
     assert before == digest.tests_digest([file]) and len(before) == 64
     file.write_text(GOOD + "\n")
     assert digest.tests_digest([file]) != before
+
+
+@pytest.mark.parametrize("name", ["expected.json", "conftest.py", "data/deep/users.txt", ".hidden"])
+def test_the_digest_changes_with_each_file_that_tests_may_read(tmp_path: Path, name: str) -> None:
+    test = tmp_path / "test_a.py"
+    test.write_text(GOOD)
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seen = {digest.tests_digest([test])}
+    for text in ("one", "two"):
+        file.write_text(text)
+        seen.add(digest.tests_digest([test]))
+    file.chmod(0o755)
+    seen.add(digest.tests_digest([test]))
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    seen.add(digest.tests_digest([test]))
+    assert len(seen) == 5
+
+
+def test_the_digest_stays_with_what_is_no_matter_of_the_tests(tmp_path: Path) -> None:
+    test = tmp_path / "test_a.py"
+    test.write_text(GOOD)
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    outside.mkdir()
+    (tmp_path / "link").symlink_to(outside)
+    before = digest.tests_digest([test])
+    (outside / "x").write_text("")
+    for name in ("recipe.toml", "recipe.lock", "__pycache__/a", ".pytest_cache/v", "test_a.py~", "a.pyc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / ".test_a.py.swp").write_text("")
+    assert digest.tests_digest([test]) == before
+
+
+def test_big_files_count_by_their_times_and_too_many_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, big = tmp_path / "test_a.py", tmp_path / "big"
+    test.write_text(GOOD)
+    with big.open("wb") as file:
+        file.truncate(1 << 40)
+    os.mkfifo(tmp_path / "pipe")
+    before = digest.tests_digest([test])
+    os.utime(big, (1, 1))
+    assert digest.tests_digest([test]) != before
+    monkeypatch.setattr(digest, "MOST_FILES", 2)
+    with pytest.raises(PipelineError, match="more than 2 files"):
+        digest.tests_digest([test])

@@ -78,7 +78,7 @@ OPTIONS = (
     "-Werror::pytest.PytestCollectionWarning",
     "-Werror::pytest.PytestReturnNotNoneWarning",
 )
-WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler", "debugging")
+WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler")
 
 
 class Told(msgspec.Struct):

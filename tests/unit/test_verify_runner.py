@@ -254,3 +254,38 @@ def test_big_files_count_by_their_times_and_too_many_are_refused(
     monkeypatch.setattr(digest, "MOST_FILES", 2)
     with pytest.raises(PipelineError, match="more than 2 files"):
         digest.tests_digest([test])
+
+
+UNITTEST = """
+import unittest
+import pytest
+
+class TestUsers(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def of_the_image(self, host):
+        self.host = host
+
+    def test_good(self):
+        self.assertTrue(self.host.file("/etc/passwd").exists)
+
+    def test_bad(self):
+        self.assertEqual(self.host.file("/etc/passwd").user, "neutron")
+
+    @unittest.skip("later")
+    def test_later(self):
+        self.fail()
+"""
+
+
+def test_classes_of_unittest_are_tests(tmp_path: Path) -> None:
+    verification = verify(tmp_path, UNITTEST)
+    assert outcomes(verification) == {
+        "test_image.py::TestUsers::test_good": "passed",
+        "test_image.py::TestUsers::test_bad": "failed",
+        "test_image.py::TestUsers::test_later": "skipped",
+    }
+    assert "'root' != 'neutron'" in messages(verification)
+
+
+def test_a_test_that_stops_for_a_debugger_is_no_pass(tmp_path: Path) -> None:
+    assert not verify(tmp_path, GOOD + "def test_x(): breakpoint()\n").passed

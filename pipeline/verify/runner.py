@@ -64,9 +64,8 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 """What tests may have called in the root."""
 
 OPTIONS = (
-    # Nothing of the user's: no ini file, no conftest, no plugins that happen to be installed, no cache.
+    # No ini file, no plugins that happen to be installed, no cache; of conftests only those beside the tests.
     "--config-file=/dev/null",
-    "--noconftest",
     "--disable-plugin-autoload",
     "--continue-on-collection-errors",
     "--import-mode=importlib",
@@ -162,10 +161,17 @@ def _command(files: tuple[Path, ...], top: Path, number: int) -> list[str]:
     return [
         *(sys.executable, "-B", "-P", "-m", "pytest", *OPTIONS),
         *(f"-pno:{name}" for name in WITHOUT),
-        *("-p", "pipeline.verify.plugin", f"--rootdir={top}"),
+        *("-p", "pipeline.verify.plugin", f"--rootdir={top}", f"--confcutdir={top}"),
+        *(f"--image-modules={folder}" for folder in _folder_of_modules(files)),
         *(f"--image-socket={number}", f"--image-starter={os.getpid()}"),
         *map(str, files),
     ]
+
+
+def _folder_of_modules(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Where tests may import modules from. Of two folders, one's modules would be taken for the other's."""
+    folders = {path.parent for path in files}
+    return tuple(folders) if len(folders) == 1 else ()
 
 
 def _environment() -> dict[str, str]:

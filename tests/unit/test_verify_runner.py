@@ -139,12 +139,48 @@ def test_a_version_without_tests_is_not_verified(tmp_path: Path) -> None:
 def test_nothing_of_the_users_pytest_has_a_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        (place / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     (tmp_path / "conftest.py").write_text("raise RuntimeError\n")
-    assert verify(tmp_path, GOOD).passed
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("conftest.py", "out", "pytest.ini", "test_image.py")
-    ]
+    assert verify(folder, GOOD).passed
+    assert sorted(path.name for path in folder.iterdir()) == ["out", "pytest.ini", "test_image.py"]
+
+
+def test_a_conftest_and_modules_beside_the_tests_are_theirs(tmp_path: Path) -> None:
+    for name, number in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        (folder / "deep").mkdir(parents=True)
+        (folder / "helper.py").write_text(f"NUMBER = {number}\n")
+        (folder / "deep/inner.py").write_text("import helper\nNUMBER = helper.NUMBER\n")
+        (folder / "conftest.py").write_text(
+            "import pytest, helper\n"
+            "@pytest.fixture\ndef number(parameters): return helper.NUMBER, parameters['vfs']\n"
+        )
+        text = (
+            "import helper\nfrom deep.inner import NUMBER\n"
+            f"def test_it(host, number): assert (helper.NUMBER, NUMBER, number) == ({number}, {number}, "
+            f"({number}, 16))\n"
+        )
+        verification = verify(folder, text)
+        assert verification.passed, messages(verification)
+
+
+@pytest.mark.parametrize("name", ["json", "pytest", "pipeline", "testinfra", "msgspec"])
+def test_a_module_beside_the_tests_takes_no_librarys_place(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError\n")
+    verification = verify(
+        tmp_path, f"import {name}\ndef test_x(host): assert host.check_output('echo') == ''\n"
+    )
+    assert verification.passed, messages(verification)
+
+
+def test_a_conftest_that_is_broken_is_told(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import no_such_module\n")
+    verification = verify(tmp_path, GOOD)
+    assert not verification.passed
+    assert "conftest.py" in messages(verification) and "no_such_module" in messages(verification)
 
 
 def test_files_of_the_same_name_in_two_folders_are_both_run(tmp_path: Path) -> None:

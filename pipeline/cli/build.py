@@ -80,6 +80,8 @@ def _image(outcome: ImageOutcome) -> str:
         lines.append(f"tests: {Tally(*outcome.tests, outcome.skipped, outcome.expected_to_fail)}")
     if outcome.published:
         lines.append(f"published: {outcome.published}")
+    if outcome.stays:
+        lines.append(f"not published: {outcome.stays}")
     ran = sum(not stage.cached for stage in outcome.stages)
     whole = f"{ran} of {len(outcome.stages)} stages ran" if outcome.version else f"failed; {ran} stages ran"
     lines.append(f"{whole}, {seconds(outcome.seconds)}, lock {outcome.lock}")

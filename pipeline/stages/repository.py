@@ -19,6 +19,8 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
 """``$basearch``, as yum replaces it in URLs."""
 
+ONE_LINE = "a value is one line, without control characters"
+
 OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", *repofile.CHECKS, "gpgkey", "enabled"})
 
 
@@ -116,6 +118,8 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             for option in ("baseurl", "mirrorlist", "metalink")
             if (place := getattr(self, option)) is not None and (fault := _url_fault(place)) is not None
         ]
+        wrong = {option for option, _ in found}
+        found += [each for each in self._check_lines() if each[0] not in wrong]
         if self.sha256 is not None:
             found.append(("sha256", "only together with source"))
         for key, value in self.options.items():
@@ -123,9 +127,17 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
                 found.append(("options", f"{key} is an option of this stage type (name: summary)"))
             elif not KEY.fullmatch(key):
                 found.append(("options", f"{key!r} is no option of yum"))
-            elif "\n" in value:
-                found.append(("options", f"{key}: a value is one line"))
+            elif not value.isprintable():
+                found.append(("options", f"{key}: {ONE_LINE}"))
         return found
+
+    def _check_lines(self) -> list[tuple[str, str]]:
+        """A value that goes on in another line would be another option, whatever that says."""
+        return [
+            (option, ONE_LINE)
+            for option in ("summary", "baseurl", "mirrorlist", "metalink")
+            if not (getattr(self, option) or "").isprintable()
+        ] + [("gpgkey", ONE_LINE) for key in self.gpgkey if not key.isprintable()]
 
     def sources(self) -> tuple[SourceRequest, ...]:
         """The .repo file and the keys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import msgspec
 import pytest
@@ -191,3 +192,20 @@ def test_every_repository_that_says_nothing_is_made_to_check(head: str) -> None:
 def test_a_file_that_yum_and_dnf_may_read_otherwise_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         repofile.checked(text)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"summary": "of ours\ngpgcheck=0"},
+        {"summary": "of\x1b[31m"},
+        {"baseurl": "http://a/\n[b]"},
+        {"baseurl": "http://a/b\rgpgcheck=0"},
+        {"gpgkey": ("http://a/k\ngpgcheck=0",)},
+        {"options": {"priority": "1\x0bgpgcheck=0"}},
+        {"options": {"pkg_gpgcheck": "0"}},
+    ],
+)
+def test_a_repository_takes_one_line_for_each_value(option: dict[str, Any]) -> None:
+    stage = msgspec.structs.replace(Repository(name="x", id="a", baseurl="http://a/"), **option)
+    assert [name for name, _ in stage.check()] == list(option)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.printable import masked
+from pipeline.printable import plain
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -28,8 +28,8 @@ class Problem(msgspec.Struct, frozen=True):
         """What is told may be of a server or a program, with the URL that a mirror of the site has."""
         for name in ("message", "where", "hint"):
             text = getattr(self, name)
-            if text is not None and (plain := masked(text)) != text:
-                msgspec.structs.force_setattr(self, name, plain)
+            if text is not None and (told := plain(text)) != text:
+                msgspec.structs.force_setattr(self, name, told)
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message

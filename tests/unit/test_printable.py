@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.printable import masked
+from pipeline.printable import masked, plain
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,10 @@ def test_no_error_tells_a_password() -> None:
     problem = Problem("no http://a:secret@h/", "http://a:secret@h/", "see http://a:secret@h/")
     assert "secret" not in str(problem) + str(PipelineError([problem]))
     assert "secret" not in str(PipelineError("no http://a:secret@h/"))
+
+
+def test_what_a_program_printed_does_not_drive_the_terminal() -> None:
+    assert plain("a\x1b]0;title\x07\tb\r\nc\x9b2J\x7f") == "a\\x1b]0;title\\x07\tb\nc\\x9b2J\\x7f"
+    assert plain("10 %\r20 %") == "10 %\\r20 %"
+    assert plain("ein Gruß, 日本\udcff") == "ein Gruß, 日本\udcff"
+    assert str(Problem("said \x1b[31mred", hint="\x1b[2J")) == "said \\x1b[31mred\n  hint: \\x1b[2J"

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from pipeline.printable import plain
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, as an administrator has to read it.
@@ -21,6 +23,13 @@ class Problem(msgspec.Struct, frozen=True):
     where: str | None = None
     hint: str | None = None
     command: str | None = None
+
+    def __post_init__(self) -> None:
+        """What is told may be of a server or a program, with the URL that a mirror of the site has."""
+        for name in ("message", "where", "hint"):
+            text = getattr(self, name)
+            if text is not None and (told := plain(text)) != text:
+                msgspec.structs.force_setattr(self, name, told)
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message

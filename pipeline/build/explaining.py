@@ -175,16 +175,49 @@ class _Explaining:
     def _parent(self, above: StageAhead | None, old: str) -> Reason:
         """Which earlier stage, or base, it stands on now, and on what before."""
         was = self._store.layer_called(layer_name(old))
-        stood = ""
-        if was is not None:
-            stood = f"; before, on {'the base' if was.type == BASE else 'the stage'} {was.stage!r}"
-        if above is not None:
-            again = ", which runs again" if above.state != CACHED else f" now{stood}"
-            return Reason(kind="parent", message=f"it stands on the stage {above.placed.stage.name!r}{again}")
-        base = self._prospect.recipe.base
-        if was is not None and was.type == BASE and was.stage == base:
-            return Reason(kind="parent", message=f"the base {base!r} has changed")
-        return Reason(kind="parent", message=f"it stands on the base {base!r} now{stood}")
+        base, image = self._prospect.recipe.base, self._prospect.base
+        if above is not None and above.state != CACHED:
+            return Reason(
+                kind="parent", message=f"it stands on the stage {above.placed.stage.name!r}, which runs again"
+            )
+        if above is None and was is not None:
+            if was.type == BASE and was.stage == base:
+                return Reason(kind="parent", message=f"the base {base!r} has changed")
+            if image is not None and self._was_of(was, base):
+                return Reason(
+                    kind="parent", message=f"the base {base!r} has changed{self._where(image, was)}"
+                )
+        what = f"the base {base!r}" if above is None else f"the stage {above.placed.stage.name!r}"
+        return Reason(kind="parent", message=f"it stands on {what} now{self._stood(was)}")
+
+    def _stood(self, was: Layer | None) -> str:
+        if was is None:
+            return ""
+        if was.type == BASE:
+            return f"; before, on the base {was.stage!r}"
+        of = f" of {was.image!r}" if was.image != self._image else ""
+        return f"; before, on the stage {was.stage!r}{of}"
+
+    def _was_of(self, layer: Layer, image: str) -> bool:
+        """Whether ``layer`` is of ``image``: several images may share it, and one of them has made it."""
+        name = layer_name(layer.key)
+        return layer.image == image or any(
+            name in version.layers for version in self._store.versions.all(image)
+        )
+
+    def _where(self, image: Prospect, was: Layer) -> str:
+        """The first stage of ``image`` that is not in the stack of ``was``, or what that has beyond it."""
+        stack = self._chain(was)
+        for ahead in image.stages:
+            name = ahead.placed.stage.name
+            if ahead.planned is None or layer_name(ahead.planned.key) not in stack:
+                return f": its stage {name!r} " + (
+                    "is another one now" if ahead.state == CACHED else "runs again"
+                )
+        known = {layer_name(ahead.planned.key) for ahead in image.stages if ahead.planned is not None}
+        known |= set(image.foundation.layers) if image.foundation is not None else set()
+        gone = [layer for name in stack if name not in known and (layer := self._store.layer_called(name))]
+        return f": its stage {gone[0].stage!r} is there no more" if gone else ""
 
     def _trees(
         self, planned: PlannedStage, old: Mapping[str, str], new: Mapping[str, str], before: _Before

@@ -73,7 +73,8 @@ class ImageBuild:
         self.lock = "kept"
 
     def run(self) -> Built:
-        """Build it; what was locked on the way is kept in recipe.lock even when a stage fails."""
+        """Build it. Should a stage fail, a lock that is there stays as it is; where there is none, what was
+        locked on the way is kept in one."""
         recipe = self._recipe
         names = tuple(placed.stage.name for placed in recipe.stages)
         self._observer(ImagePlanned(image=recipe.name, stages=names))
@@ -86,7 +87,7 @@ class ImageBuild:
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
-            raise self._with_kept_pins(found, old, error) from None
+            raise (error if old is not None else self._with_kept_pins(found, error)) from None
         self._write(self._lock(found), old)
         lock = recipe.lock_file.read_bytes()
         version = make_version(self._store, recipe, found, planned, lock, self._packages)
@@ -136,13 +137,14 @@ class ImageBuild:
         self._sources = dict(planned.pins.sources)
         self._locked = dict(planned.pins.stages)
 
-    def _with_kept_pins(self, found: Foundation, old: Lock | None, error: PipelineError) -> PipelineError:
-        """Keep what was locked before ``error``; only a whole resolution replaces a lock that is good."""
-        new = self._lock(found)
-        if self._job.options.locked or (old is not None and self._job.options.relock):
-            return error
+    def _with_kept_pins(self, found: Foundation, error: PipelineError) -> PipelineError:
+        """Keep what was locked before ``error`` in the lock of an image that has none yet.
+
+        One that is there is replaced by a whole one only: whoever takes back the mistake that led to
+        ``error`` has to find every version of before.
+        """
         try:
-            self._write(new, old)
+            self._write(self._lock(found), None)
         except PipelineError as another:
             return retold(error, (*error.problems, *another.problems))
         return error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pipeline.build.outside import Outside
 from pipeline.build.stage import StageRun, throwaway
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import PipelineError, Problem, retold
 from pipeline.events import Observer
 from pipeline.packaging.resolve import ResolvedPackage, resolve
 from pipeline.recipe.model import Site
@@ -23,7 +25,13 @@ def answer(
     manager's words.
     """
     with throwaway(store, run, observer) as (root, out):
-        resolution = resolve(root, request, files=run.inputs().sources, mirrors=outside.repository_prefixes)
+        try:
+            resolution = resolve(
+                root, request, files=run.inputs().sources, mirrors=outside.repository_prefixes
+            )
+        except PipelineError as error:
+            told = [replace(problem, message=outside.told(problem.message)) for problem in error.problems]
+            raise retold(error, told) from None
         given = tuple(_given(package, site, outside) for package in resolution.install if not package.file)
         found = tuple(package for package in resolution.install if package.file)
         fetched = _fetched(found, out, site, outside)

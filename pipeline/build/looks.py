@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.regular import content_of
+
 if TYPE_CHECKING:
     from pipeline.recipe.model import Site
     from pipeline.store.fingerprint import Look
@@ -36,7 +38,8 @@ def _bases(site: Site, images: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     while wanted:
         try:
-            base = tomllib.loads((site.recipes / wanted.pop() / "recipe.toml").read_text())["image"]["base"]
+            content = content_of(site.recipes / wanted.pop() / "recipe.toml")
+            base = tomllib.loads(content.decode())["image"]["base"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if isinstance(base, str) and base not in found:

@@ -39,7 +39,8 @@ class ImageOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     ``version`` counts from 1, ``tree`` is the digest of the version's layers, ``lock`` what happened to
     recipe.lock (``kept``, ``made``, ``renewed``), ``tests`` (passed, all), ``skipped`` and
-    ``expected_to_fail`` how many of all, ``published`` the directory, ``seconds`` the time of this run.
+    ``expected_to_fail`` how many of all, ``published`` the directory, ``stays`` why the link was not
+    turned to it, ``seconds`` the time of this run.
     """
 
     image: str
@@ -53,6 +54,7 @@ class ImageOutcome(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     expected_to_fail: int = 0
     published: str | None = None
+    stays: str | None = None
     seconds: float = 0.0
     problems: tuple[Trouble, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,10 @@ from pipeline.recipe.model import Site
 
 if TYPE_CHECKING:
     from pipeline.sources.downloads import Fetcher
+
+
+LOOPBACK = "127.0.0.1"
+URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s,'\"<>\])]+", re.IGNORECASE)
 
 
 class Outside:
@@ -52,6 +57,29 @@ class Outside:
         from pipeline.lab.mirror import Mirror
 
         return self._closing.enter_context(Mirror(folder)).url
+
+    def told(self, text: str) -> str:
+        """``text`` of a package manager with the recipe's URLs for those of mirrors, and which file answers.
+
+        A directory is served at an address that is gone by the time somebody reads it.
+        """
+        from pipeline.mirrors import Mirrors, is_url
+
+        asked, answering = Mirrors(self.repository_prefixes), Mirrors(self.url_prefixes)
+
+        def original(found: re.Match[str]) -> str:
+            url = asked.back(found[0])
+            if url == found[0]:
+                return url
+            place = answering.to(url)
+            return url if self._is_lab(place) else f"{url} ({place})"
+
+        text = URL.sub(original, text)
+        is_served = any(not is_url(target) or self._is_lab(target) for target in self.url_prefixes.values())
+        return text.replace(f" (IP: {LOOPBACK})", "") if is_served else text
+
+    def _is_lab(self, place: str) -> bool:
+        return self._site.lab is not None and place.startswith(f"http://{LOOPBACK}:")
 
     @cached_property
     def fetcher(self) -> Fetcher:

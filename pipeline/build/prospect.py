@@ -38,7 +38,7 @@ class Prospect(msgspec.Struct, frozen=True):
 
     ``notes`` say on what the rest rests, ``differences`` where recipe and lock differ, ``refusal`` why a
     build would refuse at once. ``version`` is the one that a build would come to, when no stage has to run
-    and it is there.
+    and it is there. ``base`` is the image that it stands on, None for a base of the site.
     """
 
     recipe: Recipe
@@ -48,6 +48,7 @@ class Prospect(msgspec.Struct, frozen=True):
     differences: tuple[Problem, ...] = ()
     refusal: PipelineError | None = None
     version: Version | None = None
+    base: Prospect | None = None
 
 
 @contextmanager
@@ -95,6 +96,7 @@ def _prospect(recipe: Recipe, site: Site, store: Store, ahead: Mapping[str, Pros
         tuple(notes),
         planned.differences,
         version=_version(recipe, found, planned, store) if planned.complete else None,
+        base=ahead[recipe.base] if recipe.base_recipe else None,
     )
 
 
@@ -126,15 +128,22 @@ def _on_image(
     """The version of another image, or what a build would make of that image first."""
     if base.version is not None:
         return presumed_foundation(recipe, site, store, base.version.number)
-    last = [stage.planned for stage in base.stages]
-    if base.foundation is None or None in last:
+    planned = [stage.planned for stage in base.stages if stage.planned is not None]
+    if base.foundation is None or len(planned) < len(base.stages):
         notes.append(f"its base {recipe.base} would be built first; what that comes to is not known yet")
         return None
     notes.append(
         f"its base {recipe.base} would be built first; should that come to a version that is there, less runs"
     )
-    top = last[-1].key if last and last[-1] is not None else base.foundation.key
-    return Foundation(recipe.base, (), (), top, "", 0, base.foundation.kernel_parameters)
+    return Foundation(
+        recipe.base,
+        (),  # no layers before they are made: with these, what is installed is not known either
+        (),
+        planned[-1].key if planned else base.foundation.key,
+        "",
+        base.foundation.epoch,
+        kernel_parameters(base.recipe, base.foundation, planned),
+    )
 
 
 def _on_base(

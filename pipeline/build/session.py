@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.build.job import BuildOptions, Job
     from pipeline.build.outcome import ImageOutcome
     from pipeline.events import Observer
+    from pipeline.publish.staying import Staying
     from pipeline.recipe.model import Recipe, Site
     from pipeline.sources.lock import Lock
     from pipeline.store.store import Store
@@ -28,7 +29,8 @@ def build(
     observer: Observer,
     tick: Callable[[], None] | None,
 ) -> tuple[ImageOutcome, ...]:
-    """Build ``images`` (none: all of the site), and what they are based on; publish what passed its tests.
+    """Build ``images`` (none: all of the site), and what they are based on; publish what passed its tests. A
+    base that was not asked for stays rolled back when it is.
 
     ``tick`` is called about ten times a second, for a view with clocks in it. Raises ``UsageError`` when a
     recipe is wrong, before anything runs; whatever goes wrong later is in the outcomes.
@@ -46,6 +48,7 @@ def build(
         from pipeline.store.store import Store
 
         store = Store.open(site.store)
+        stay = _staying(site, store, recipes, images) if options.publish else {}
         for recipe in recipes:
             known = outcome_or_job(Job(site, recipe, options), store, looks, outcomes, observer)
             if isinstance(known, Job):
@@ -55,7 +58,10 @@ def build(
     if jobs:
         outcomes |= _run(jobs, observer, tick)
     if options.publish:
-        outcomes = {name: _published(site, store, outcome, options) for name, outcome in outcomes.items()}
+        outcomes = {
+            name: _published(site, store, outcome, options, stay.get(name))
+            for name, outcome in outcomes.items()
+        }
     return tuple(outcomes[recipe.name] for recipe in recipes)
 
 
@@ -171,10 +177,26 @@ def _run(jobs: Sequence[Job], observer: Observer, tick: Callable[[], None] | Non
     return {outcome.image: outcome for outcome in outcomes}
 
 
-def _published(site: Site, store: Store, outcome: ImageOutcome, options: BuildOptions) -> ImageOutcome:
+def _staying(
+    site: Site, store: Store, recipes: Sequence[Recipe], images: Sequence[str]
+) -> dict[str, Staying]:
+    """The bases that nobody asked to publish and that stay as they are, as it is before anything is built."""
+    bases = [recipe.name for recipe in recipes if images and recipe.name not in images]
+    if not bases:
+        return {}
+    from pipeline.publish.staying import staying
+
+    return staying(site, store, bases)
+
+
+def _published(
+    site: Site, store: Store, outcome: ImageOutcome, options: BuildOptions, stay: Staying | None
+) -> ImageOutcome:
     """Publish what may be; an image that failed keeps what is published of it."""
     if outcome.version is None or (outcome.exit_code and not (options.unverified and outcome.exit_code == 5)):
         return outcome
+    if stay is not None and stay.number != outcome.version:
+        return replace(outcome, stays=stay.why)
     from pipeline.build.outcome import failure
     from pipeline.publish.publication import publish
 

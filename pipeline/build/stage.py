@@ -19,6 +19,7 @@ from pipeline.chroot.root import INPUTS, RootSpec
 from pipeline.errors import PipelineError, Problem, retold
 from pipeline.events import Line, Note, Observer, StageStarted
 from pipeline.packaging.rpmdb import installed
+from pipeline.printable import plain
 from pipeline.stages.base import Inputs, PackageAnswer, Stage, Tree
 from pipeline.store.filesystem import remove_tree
 from pipeline.store.records import Draft, Failure, Layer
@@ -134,6 +135,7 @@ def _minus(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[
 
 def _hearer(run: StageRun, log: TextIO, observer: Observer) -> Callable[[str], None]:
     def hear(text: str) -> None:
+        text = plain(text)
         print(text, file=log)
         observer(Line(image=run.image, stage=run.stage.name, text=text))
 
@@ -141,6 +143,7 @@ def _hearer(run: StageRun, log: TextIO, observer: Observer) -> Callable[[str], N
 
 
 def _noted(run: StageRun, notes: list[str], log: TextIO, observer: Observer, text: str) -> None:
+    text = plain(text)
     notes.append(text)
     print(f"note: {text}", file=log)
     observer(Note(image=run.image, stage=run.stage.name, text=text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.events import Line, Observer, StageStarted
+from pipeline.printable import plain
 from pipeline.recipe.model import Recipe
 from pipeline.store.presence import entered
 from pipeline.store.records import Verification, Version
@@ -47,7 +48,7 @@ def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -
     )
 
     def hear(text: str) -> None:
-        observer(Line(image=version.image, stage=STAGE, text=text))
+        observer(Line(image=version.image, stage=STAGE, text=plain(text)))
 
     spec = RootSpec(layers=tuple(map(store.layer_tree, version.layers)))
     with entered(store.versions.directory(version)), store.begin() as work:

@@ -80,8 +80,11 @@ def _image(outcome: ImageOutcome) -> str:
         lines.append(f"tests: {Tally(*outcome.tests, outcome.skipped, outcome.expected_to_fail)}")
     if outcome.published:
         lines.append(f"published: {outcome.published}")
+    if outcome.stays:
+        lines.append(f"not published: {outcome.stays}")
     ran = sum(not stage.cached for stage in outcome.stages)
-    whole = f"{ran} of {len(outcome.stages)} stages ran" if outcome.version else f"failed; {ran} stages ran"
+    failed = f"failed; {ran} {'stage' if ran == 1 else 'stages'} ran"
+    whole = f"{ran} of {len(outcome.stages)} stages ran" if outcome.version else failed
     lines.append(f"{whole}, {seconds(outcome.seconds)}, lock {outcome.lock}")
     return "\n".join(lines)
 

@@ -31,7 +31,8 @@ PER_SECOND = 10
 
 
 class StageRow(msgspec.Struct):
-    """One stage as it stands: ``state`` is ``waiting``, ``running``, ``locking``, ``done`` or ``cached``."""
+    """One stage as it stands: ``state`` is ``waiting``, ``running``, ``locking``, ``done``, ``cached`` or
+    ``failed``."""
 
     state: str = "waiting"
     since: float = 0.0
@@ -104,6 +105,13 @@ class LiveView:
                 box.last_line = event.text
             case ImageFinished():
                 box.ended = "failed" if event.number is None else f"version {event.number}"
+                self._end(box)
+
+    def _end(self, box: ImageBox) -> None:
+        """What was going on when an image ended is what it failed in."""
+        for name, row in box.stages.items():
+            if box.ended == "failed" and row.state not in ("waiting", "cached", "done"):
+                box.stages[name] = StageRow("failed", 0.0, time.monotonic() - row.since)
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
@@ -133,6 +141,7 @@ class LiveView:
             "waiting": Text("·", style="dim"),
             "cached": Text("=", style="green"),
             "done": Text("✓", style="green"),
+            "failed": Text("✗", style="red"),
         }
         mark = marks.get(row.state, Text(turning, style="yellow"))
         if row.state == "waiting":
@@ -140,6 +149,8 @@ class LiveView:
         if row.state in ("cached", "done"):
             took = "cached" if row.state == "cached" else seconds(row.seconds)
             return mark, stage, took, size(row.bytes)
+        if row.state == "failed":
+            return mark, stage, seconds(row.seconds), row.state
         return mark, stage, seconds(now - row.since), row.state
 
     def _transfer(self, event: Progress) -> Table:

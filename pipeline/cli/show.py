@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
+from pipeline.printable import masked
 from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
 from pipeline.store.records import Verification, Version
@@ -131,7 +132,7 @@ def _edits(site: Site, store: Store, version: Version, place: Path | None) -> li
 def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
     if not sources:
         return []
-    return ["", "sources:", *(f"  sha256 {source.sha256}  {source.location}" for source in sources)]
+    return ["", "sources:", *(f"  sha256 {source.sha256}  {masked(source.location)}" for source in sources)]
 
 
 def _tests(verification: Verification | None) -> str:

@@ -20,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.cli.progress import watching
     from pipeline.errors import UnverifiedError
     from pipeline.interrupts import work_begins
+    from pipeline.printable import plain
     from pipeline.recipe.load import load_recipe
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         for test, how, _, message in verification.results:
             if how != "passed":
-                print(f"{test} {how}: {message}")
+                print(f"{test} {how}: {plain(message)}")
         print(f"{version.label}: {verification.tally}; reports in {reports}")
         if why := verification.nothing_passed:
             print(f"{version.label} has not passed its tests: no test passed, {why}", file=sys.stderr)

@@ -13,7 +13,18 @@ FOLDER = "/etc/yum.repos.d"
 MAIN_FILES = ("/etc/yum.conf", "/etc/dnf/dnf.conf")
 """Repositories may stand there as well (yum.conf(5), dnf.conf(5))."""
 
-OFF = frozenset({"0", "no", "false", "off"})
+CHECKS = ("gpgcheck", "pkg_gpgcheck")
+"""The option, and its other name for dnf5. To yum case does not count, to dnf it does."""
+
+ON = frozenset({"1", "yes", "true", "on"})
+HEAD = re.compile(r"\[(?P<header>[^]]+)\]")
+"""A section's first line; like yum and dnf, whatever comment is behind it."""
+
+UNCLEAR = re.compile(
+    r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]|\r(?!\n|\Z)|^[^\S\n]+\[|^\s*include\s*=", re.MULTILINE
+)
+"""Ends of lines to some readers only, headers that may be a value's next line, files that yum reads, too."""
+
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s,]+", re.IGNORECASE)
 
 
@@ -27,11 +38,18 @@ def render(repository: str, options: Mapping[str, str | Sequence[str]]) -> str:
 
 
 def sections(text: str) -> dict[str, dict[str, str]]:
-    """Repository → its options, keys in lower case. Raises ``ValueError`` when ``text`` is no such file."""
+    """Repository → its options, keys as they stand. Raises ``ValueError`` when ``text`` is no such file, or
+    one that yum, dnf and this function could read in different ways."""
     import configparser  # only the stages that fetch a file read one
     import io
 
-    parser = configparser.RawConfigParser(strict=False, comment_prefixes=("#", ";"))
+    found = UNCLEAR.search(text)
+    if found:
+        raise ValueError(f"line {text.count(chr(10), 0, found.start()) + 1} can be read in several ways")
+    # No section whose options hold for all others: yum has one, to dnf it is a repository.
+    parser = configparser.RawConfigParser(strict=False, comment_prefixes=("#", ";"), default_section="\0")
+    parser.SECTCRE = HEAD
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
     try:
         parser.read_file(io.StringIO(text))
     except configparser.Error as error:
@@ -39,25 +57,27 @@ def sections(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(parser[name]) for name in parser.sections() if name != "main"}
 
 
-def unchecked(text: str) -> tuple[str, ...]:
-    """The repositories whose section itself says that signatures of packages are not checked."""
-    return tuple(
-        name
+def unchecked(text: str) -> dict[str, str]:
+    """The repositories whose section itself says something else than that signatures of packages are checked,
+    with what it says. A comment behind the value belongs to it: yum cuts it off, dnf does not."""
+    return {
+        name: f"{key}={value}"
         for name, options in sections(text).items()
-        if options.get("gpgcheck", "1").strip().lower() in OFF
-    )
+        for key, value in options.items()
+        if key.lower() in CHECKS and value.strip().lower() not in ON
+    }
 
 
 def checked(text: str) -> str:
     """``text`` with ``gpgcheck=1`` in every section that would leave it to yum.conf."""
-    silent = {name for name, options in sections(text).items() if "gpgcheck" not in options}
+    silent = {name for name, options in sections(text).items() if CHECKS[0] not in options}
     lines = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         lines.append(line)
-        head = line.strip()
-        if head.startswith("[") and head.endswith("]") and head[1:-1] in silent:
-            lines.append("gpgcheck=1")
-    return "\n".join(lines) + "\n"
+        head = HEAD.match(line)
+        if head is not None and head["header"] in silent:
+            lines.append(f"{CHECKS[0]}=1")
+    return "\n".join(lines)
 
 
 def redirected(text: str, mirrors: Mapping[str, str]) -> str:

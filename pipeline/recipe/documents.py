@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pipeline.recipe.findings import Findings
+from pipeline.regular import content_of
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ def read_document(file: Path, findings: Findings) -> Document | None:
 def read_text(file: Path, findings: Findings) -> str | None:
     """The UTF-8 text of ``file``; when there is none say why in ``findings`` and return None."""
     try:
-        content = file.read_bytes()
+        content = content_of(file)
     except IsADirectoryError:
         findings.add(file, None, "is a directory, not a file")
         return None

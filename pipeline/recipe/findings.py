@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.errors import Problem, UsageError
 from pipeline.recipe.lines import KeyPath, line_of, lines_of, stage_lines
 from pipeline.recipe.model import Place
+from pipeline.regular import content_of
 
 
 def shown(file: Path) -> str:
@@ -19,7 +20,7 @@ def shown(file: Path) -> str:
 def where(place: Place) -> str:
     """``recipes/x/recipe.toml:31``: the line of the stage; only the file when it is not there any more."""
     try:
-        headers = stage_lines(place.file.read_bytes())
+        headers = stage_lines(content_of(place.file))
     except OSError:
         headers = []
     if len(headers) == place.of:
@@ -70,7 +71,7 @@ class Findings:
 
 def _lines(file: Path) -> Mapping[KeyPath, int]:
     try:
-        return lines_of(file.read_bytes())
+        return lines_of(content_of(file))
     except OSError:
         return {}
 

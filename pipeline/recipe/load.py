@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline import stages
+from pipeline import regular, stages
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import Document, read_document, read_text
 from pipeline.recipe.findings import Findings
@@ -181,7 +181,12 @@ class _Loading(msgspec.Struct):
         self.findings.add(document.file, ("image", "base"), f"[image]: {message}")
 
     def _look_into_tests(self, tests: Iterable[Path], scope: Scope) -> None:
-        """Count as used the parameters whose names are words of a test."""
+        """Tell of tests that are no files; count as used the parameters whose names are words of a test."""
+        for file in tests:
+            try:
+                regular.check(file)
+            except OSError as error:
+                self.findings.add(file, None, f"cannot be read: {error.strerror}")
         left = scope.parameters.keys() - scope.used
         for file in tests if left else ():
             text = read_text(file, self.findings)

@@ -16,6 +16,7 @@ import msgspec
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer, Progress, ignore
 from pipeline.mirrors import Mirrors, is_url
+from pipeline.printable import masked
 from pipeline.recipe.model import Downloads
 from pipeline.sources.content import ContentStore
 from pipeline.sources.digests import Digest, FileDigests
@@ -128,10 +129,10 @@ class Fetcher:
 
     def _remote(self, request: Request, url: str, stop: Event) -> Digest:
         def progress(done: int, total: int | None) -> None:
-            self._observer(Progress(image="", what=request.location, done=done, total=total))
+            self._observer(Progress(image="", what=masked(request.location), done=done, total=total))
 
         def waiting() -> None:
-            text = f"waiting for another run that downloads {request.location}"
+            text = f"waiting for another run that downloads {masked(request.location)}"
             self._observer(Note(image="", stage="", text=text))
 
         download = Download(

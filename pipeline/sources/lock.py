@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.packaging.nevra import parse
+from pipeline.regular import content_of
 from pipeline.sources.disk import writing
 from pipeline.stages.base import PackageAnswer, PackageRequest
 from pipeline.store.filesystem import write_whole
@@ -88,7 +89,7 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 def read(path: Path) -> Lock | None:
     """The lock at ``path``, None when there is none. Raises ``UsageError`` with file and line."""
     try:
-        text = path.read_bytes().decode()
+        text = content_of(path).decode()
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.errors import PipelineError, retold
+from pipeline.printable import masked
 from pipeline.recipe.model import Downloads
 from pipeline.sources.content import ContentStore, Partial
 from pipeline.sources.digests import Digest
@@ -109,7 +110,7 @@ class Download(msgspec.Struct):
         if partial.size and partial.size == self.size and self.sha256:
             return self._keep(partial)  # killed between the last byte and the rename
         last = known.get(self.location) if self.sha256 is None else None
-        kept = store.find(last.sha256, self.size) if last and last.url == self.url else None
+        kept = store.find(last.sha256, self.size) if last and last.url == masked(self.url) else None
         with _answer(self._ask(partial, last.validator if last and kept else None)) as answer:
             if answer is None:
                 assert kept is not None, "servers may say 'unchanged' only of what is here"
@@ -118,18 +119,18 @@ class Download(msgspec.Struct):
             self._receive(partial, answer)
         found = self._keep(partial)
         if answer.validator:
-            known.put(self.location, Known(self.url, answer.validator, found.sha256))
+            known.put(self.location, Known(masked(self.url), answer.validator, found.sha256))
         return found
 
     def _ask(self, partial: Partial, unless: str | None) -> Ask:
         """Go on where the last try ended, if it is sure that the pieces fit or the digest will tell."""
-        validator = partial.validator(self.url)
+        validator = partial.validator(masked(self.url))
         offset = partial.size if self.sha256 or validator else 0
         return Ask(self.url, self.settings.timeout, offset, validator, unless)
 
     def _receive(self, partial: Partial, answer: Answer) -> None:
         if answer.offset == 0:
-            partial.begin(self.url, answer.validator)
+            partial.begin(masked(self.url), answer.validator)
         else:
             partial.pieced = True
         self._check_size(partial, answer.total)

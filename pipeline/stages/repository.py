@@ -19,7 +19,9 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
 """``$basearch``, as yum replaces it in URLs."""
 
-OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", "gpgcheck", "gpgkey", "enabled"})
+ONE_LINE = "a value is one line, without control characters"
+
+OWN_OPTIONS = frozenset({"name", "baseurl", "mirrorlist", "metalink", *repofile.CHECKS, "gpgkey", "enabled"})
 
 
 class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
@@ -56,7 +58,8 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
 
     and for both:
     gpgcheck    true by default: packages must be signed by a key that the image knows. A fetched file that
-                switches this off is refused, unless the recipe says `gpgcheck = false`; that is then noted.
+                says anything else than 1, yes, true or on is refused, unless the recipe says
+                `gpgcheck = false`; that is then noted. One that says nothing gets `gpgcheck=1`.
     import_key  URLs or project paths of keys that are imported into the image's rpm database
 
     The file in the image keeps its own URLs, whatever mirrors the site has for building.
@@ -115,6 +118,8 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             for option in ("baseurl", "mirrorlist", "metalink")
             if (place := getattr(self, option)) is not None and (fault := _url_fault(place)) is not None
         ]
+        wrong = {option for option, _ in found}
+        found += [each for each in self._check_lines() if each[0] not in wrong]
         if self.sha256 is not None:
             found.append(("sha256", "only together with source"))
         for key, value in self.options.items():
@@ -122,9 +127,17 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
                 found.append(("options", f"{key} is an option of this stage type (name: summary)"))
             elif not KEY.fullmatch(key):
                 found.append(("options", f"{key!r} is no option of yum"))
-            elif "\n" in value:
-                found.append(("options", f"{key}: a value is one line"))
+            elif not value.isprintable():
+                found.append(("options", f"{key}: {ONE_LINE}"))
         return found
+
+    def _check_lines(self) -> list[tuple[str, str]]:
+        """A value that goes on in another line would be another option, whatever that says."""
+        return [
+            (option, ONE_LINE)
+            for option in ("summary", "baseurl", "mirrorlist", "metalink")
+            if not (getattr(self, option) or "").isprintable()
+        ] + [("gpgkey", ONE_LINE) for key in self.gpgkey if not key.isprintable()]
 
     def sources(self) -> tuple[SourceRequest, ...]:
         """The .repo file and the keys."""
@@ -144,7 +157,7 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
         file = f"{self.id or _stem(self.source or '')}.repo"
         text = self._written() if self.source is None else self._fetched(root, inputs)
         root.call(repofile.put, file, text)
-        unchecked = repofile.unchecked(text) if not self.gpgcheck else ()
+        unchecked = repofile.unchecked(text) if not self.gpgcheck else {}
         for name in unchecked:
             root.note(f"{repofile.FOLDER}/{file}: signatures of the packages of {name} are not checked")
         if not self.gpgcheck and not unchecked:
@@ -180,11 +193,12 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
         if unchecked:
             raise PipelineError(
                 Problem(
-                    f"{self.source} switches off the check of signatures for the repository {name!r}",
+                    f"{self.source} switches off the check of signatures for the repository {name!r}: "
+                    f"it says {said!r}, and only 1, yes, true or on are plainly on",
                     hint="if you trust its packages without a signature, say gpgcheck = false in the stage; "
                     "that is then noted",
                 )
-                for name in unchecked
+                for name, said in unchecked.items()
             )
         return repofile.checked(text)
 

@@ -188,7 +188,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """How a version's tests ended. ``tests_digest`` covers the test files and the code that runs them.
+    """How a version's tests ended. ``tests_digest`` covers the recipe's folder and the code that runs tests.
 
     ``results`` are (test, outcome, seconds, message) with outcome ``passed``, ``failed``, ``error`` or
     ``skipped``; a version without tests has none and is not verified.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +31,15 @@ WORST_FIRST = ("error", "failed", "skipped", "passed")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image-socket", type=int, required=True)
     parser.addoption("--image-starter", type=int, required=True)
+    parser.addoption("--image-modules")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Let the tests, and their conftest, import what lies beside them: last, so that it hides no library."""
+    folder = early_config.known_args_namespace.image_modules
+    if folder is not None:
+        sys.path.append(folder)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -64,9 +64,8 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 """What tests may have called in the root."""
 
 OPTIONS = (
-    # Nothing of the user's: no ini file, no conftest, no plugins that happen to be installed, no cache.
+    # No ini file, no plugins that happen to be installed, no cache; of conftests only those beside the tests.
     "--config-file=/dev/null",
-    "--noconftest",
     "--disable-plugin-autoload",
     "--continue-on-collection-errors",
     "--import-mode=importlib",
@@ -78,7 +77,7 @@ OPTIONS = (
     "-Werror::pytest.PytestCollectionWarning",
     "-Werror::pytest.PytestReturnNotNoneWarning",
 )
-WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler", "debugging")
+WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler")
 
 
 class Told(msgspec.Struct):
@@ -100,6 +99,7 @@ def run_tests(
     one passed. Nothing of them outlives the thread that called. Raises what ``root`` raises when it breaks.
     """
     begun = time.time()
+    of_tests = tests_digest(tests)  # before they run: what is changed meanwhile was not tested
     with telling(f"the tests of {facts.name}@{facts.number} cannot be run", out):
         out.mkdir(parents=True, exist_ok=True)
         (out / LOG).touch()
@@ -112,7 +112,7 @@ def run_tests(
             _take(told, problem, on_line)
     verification = Verification(
         passed=_all_is_well(told),
-        tests_digest=tests_digest(tests),
+        tests_digest=of_tests,
         when=begun,
         seconds=round(time.time() - begun, 3),
         results=tuple((r.test, r.outcome, round(r.seconds, 4), r.message) for r in told.results),
@@ -161,10 +161,17 @@ def _command(files: tuple[Path, ...], top: Path, number: int) -> list[str]:
     return [
         *(sys.executable, "-B", "-P", "-m", "pytest", *OPTIONS),
         *(f"-pno:{name}" for name in WITHOUT),
-        *("-p", "pipeline.verify.plugin", f"--rootdir={top}"),
+        *("-p", "pipeline.verify.plugin", f"--rootdir={top}", f"--confcutdir={top}"),
+        *(f"--image-modules={folder}" for folder in _folder_of_modules(files)),
         *(f"--image-socket={number}", f"--image-starter={os.getpid()}"),
         *map(str, files),
     ]
+
+
+def _folder_of_modules(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Where tests may import modules from. Of two folders, one's modules would be taken for the other's."""
+    folders = {path.parent for path in files}
+    return tuple(folders) if len(folders) == 1 else ()
 
 
 def _environment() -> dict[str, str]:

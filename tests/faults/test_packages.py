@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.repository import REPOSITORY, URL, needs_programs, site_beside
-from tests.faults.site import TESTS, Site
+from tests.faults.repository import HOST, REPOSITORY, URL, needs_programs, site_beside
+from tests.faults.site import TESTS, Site, make_site
 from tests.small_rpms import Package, build_packages
 
 PACKAGES = (
@@ -89,6 +89,20 @@ def test_a_repository_that_answers_no_more_is_told_with_its_url(shared: Site) ->
     assert ended.exit_code == 1
     assert 'stage "trouble": ' in ended.err
     assert "repo-that-is-gone" in ended.err and "404" in ended.err
+
+
+def test_a_repository_missing_behind_a_directory_is_told_as_the_recipe_has_it(
+    tmp_path: Path, lab_images: Mapping[str, Path]
+) -> None:
+    site = make_site(tmp_path)
+    folder = tmp_path / "mirror of it"
+    folder.mkdir()
+    site.settle(f'[mirrors]\n"{HOST}" = "{folder}"\n', bases=f'lab = "{lab_images["virtual-node-image"]}"\n')
+    site.recipe(REPOSITORY, packages('install = ["good"]'), image="gone", base="lab")
+    ended = site.run("build", "gone")
+    assert ended.exit_code == 1
+    assert f"{URL}/repodata/repomd.xml ({folder}/repo/repodata/repomd.xml)" in ended.err, ended.err
+    assert "127.0.0.1" not in ended.err
 
 
 def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:

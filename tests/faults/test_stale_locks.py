@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.repository import REPOSITORY, URL, needs_programs, site_beside
+from tests.faults.repository import HOST, REPOSITORY, URL, needs_programs, site_beside
 from tests.faults.site import TESTS, Site, command_stage
 from tests.small_rpms import Package, build_packages
 
@@ -23,14 +23,27 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, lab_images: Mapping[str, Path]) -> Iterator[Site]:
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vendor")
     for name in ("repo", "other"):
-        build_packages([Package("good")], folder / f"{name}.spec", folder / "root" / name)
-        subprocess.run(["createrepo_c", "-q", str(folder / "root" / name)], check=True)
+        offer(folder, name, Package("good"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, vendor: Path, lab_images: Mapping[str, Path]
+) -> Iterator[Site]:
     site = tmp_path_factory.mktemp("site")
-    with site_beside(folder / "root", site, lab_images["virtual-node-image"]) as made:
+    with site_beside(vendor / "root", site, lab_images["virtual-node-image"]) as made:
         yield made
+
+
+def offer(vendor: Path, repository: str, *packages: Package) -> None:
+    """Add ``packages`` to a repository below ``HOST``."""
+    out = vendor / "root" / repository
+    build_packages(packages, vendor / f"{repository}.spec", out)
+    subprocess.run(["createrepo_c", "-q", str(out)], check=True)
 
 
 def has_good(site: Site, image: str) -> bool:
@@ -108,3 +121,29 @@ def test_what_is_locked_to_be_removed_has_to_be_there(shared: Site) -> None:
     ended = shared.run("build", "--locked", "--no-publish", "forged", timeout=120)
     assert ended.exit_code == 1
     assert "god-1.0-1.noarch is locked to be removed, and is not installed" in ended.err
+
+
+@pytest.mark.parametrize("trouble", ["a typo", "the repository is down"])
+def test_a_failed_build_leaves_a_good_lock_as_it_is(shared: Site, vendor: Path, trouble: str) -> None:
+    image, repository = f"kept-{len(trouble)}", f"growing-{len(trouble)}"
+    offer(vendor, repository, Package("early"), Package("good"))
+    there = REPOSITORY.replace(URL, f"{HOST}/{repository}")
+    early = '\n[[stage]]\nname = "early"\ntype = "packages"\ninstall = ["early"]\n'
+    shared.recipe(there, early, GOOD, image=image, base="lab", tests=TESTS)
+    first = shared.run("build", "--no-publish", "--json", image)
+    assert first.exit_code == 0, first.err
+    lock = shared.lock(image).read_bytes()
+    offer(vendor, repository, Package("good", version="2.0"))
+    root = vendor / "root" / repository
+    if trouble == "a typo":
+        edited = early.replace('["early"]', '["erly"]')
+    else:
+        edited = early.replace('["early"]', '["early", "tcsh"]')
+        root.rename(root.with_suffix(".away"))
+    shared.recipe(there, edited, GOOD, image=image, base="lab", tests=TESTS)
+    assert shared.run("build", "--no-publish", image).exit_code == 1
+    assert shared.lock(image).read_bytes() == lock
+    shared.recipe(there, early, GOOD, image=image, base="lab", tests=TESTS)
+    again = shared.run("build", "--locked", "--no-publish", "--json", image)
+    assert again.exit_code == 0, again.err
+    assert again.images()[image]["version"] == first.images()[image]["version"]

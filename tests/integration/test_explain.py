@@ -220,7 +220,30 @@ def test_an_image_on_one_that_would_run_is_told_to_wait_for_it(project: SmallPro
     assert states(project, "shop") == {"own": "would run"}
     assert "its base web would be built first" in project.run("plan", "shop").out
     kind, message, _ = reasons(project, "shop")["own"][0]
-    assert (kind, message) == ("parent", "it stands on the base 'web' now; before, on the stage 'three'")
+    assert (kind, message) == ("parent", "the base 'web' has changed: its stage 'three' runs again")
+
+
+def test_an_image_on_one_that_would_run_keeps_its_lock(project: SmallProject) -> None:
+    project.recipe(STAGES.replace('"3"', '"three"'))
+    assert "recipe.lock" not in project.run("plan", "shop").out
+    project.built("web")
+    assert project.run("lock", "--check", "shop").exit_code == 0
+    kind, message, _ = reasons(project, "shop")["own"][0]
+    assert (kind, message) == ("parent", "the base 'web' has changed: its stage 'three' is another one now")
+
+
+def test_a_stage_taken_out_of_the_base_is_named(project: SmallProject) -> None:
+    project.recipe(STAGES[: STAGES.rindex("[[stage]]")])
+    message = reasons(project, "shop")["own"][0][1]
+    assert message == "the base 'web' has changed: its stage 'three' is there no more"
+
+
+def test_an_image_that_stands_on_another_base_now_is_told_of_both(project: SmallProject) -> None:
+    project.recipe(STAGES.replace('"3"', '"three"'), name="other")
+    shop = project.path / "recipes/shop/recipe.toml"
+    shop.write_text(shop.read_text().replace('base = "web"', 'base = "other"'))
+    message = reasons(project, "shop")["own"][0][1]
+    assert message == "it stands on the base 'other' now; before, on the stage 'three' of 'web'"
 
 
 def test_where_lock_and_recipe_differ_the_line_is_told(project: SmallProject) -> None:

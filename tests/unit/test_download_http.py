@@ -456,3 +456,19 @@ def test_the_modules_for_no_op_runs_do_not_load_slow_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_password_of_a_mirror_is_neither_told_nor_kept(tmp_path: Path) -> None:
+    def reply(number: int, headers: Mapping[str, str]) -> Reply:
+        assert headers["Authorization"].startswith("Basic ")
+        tag = {"ETag": '"a"'}
+        return Reply(404) if number == 2 else Reply(body=BODY, headers=tag, cut=10 if number == 1 else None)
+
+    with http_server(reply) as server:
+        url = server.url.replace("://", "://me:se%40cret@")
+        with pytest.raises(PipelineError) as raised:
+            fetcher(tmp_path, url).fetch(URL, project=tmp_path)
+        assert "cret" not in str(raised.value) and "http://***@127.0.0.1:" in str(raised.value)
+        fetcher(tmp_path, url).fetch(URL, project=tmp_path)
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"cret" not in path.read_bytes(), path

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from pipeline.recipe.findings import where
 from pipeline.recipe.load import load_recipe, load_recipes, recipe_names
 from pipeline.recipe.model import Place, Site
 from pipeline.recipe.site import load_site
+from pipeline.sources import lock as locks
 from recipes import types
 
 GOOD = {case.about: case for case in cases("good")}
@@ -220,3 +224,38 @@ def test_loading_a_right_recipe_imports_nothing_slow(project: Path) -> None:
         check=True,
     )
     assert result.stdout == "set()\n"
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    def give_up(*_: object) -> None:
+        raise AssertionError("it reads and reads")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_would_never_end_is_not_read(project: Path) -> None:
+    case = GOOD["the smallest"]
+    site = site_of(case, project)
+    for name in ("recipes/y/recipe.toml", "recipes/x/test_pipe.py", "recipes/x/recipe.lock"):
+        (project / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(project / name)
+    (project / "recipes/x/test_zero.py").symlink_to("/dev/zero")
+    with pytest.raises(UsageError) as caught:
+        load_recipes(["x", "y"], site, types=types)
+    assert sorted(str(caught.value).splitlines()) == [
+        "recipes/x/test_pipe.py: cannot be read: a named pipe, not a file",
+        "recipes/x/test_zero.py: cannot be read: a device, not a file",
+        "recipes/y/recipe.toml: cannot be read: a named pipe, not a file",
+    ]
+    with pytest.raises(UsageError, match="cannot read the lock: a named pipe, not a file"):
+        locks.read(project / "recipes/x/recipe.lock")
+    site.file.unlink()
+    os.mkfifo(site.file)
+    with pytest.raises(UsageError, match="cannot be read: a named pipe, not a file"):
+        load_site(site.file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import msgspec
 import pytest
@@ -138,9 +139,73 @@ def test_urls_are_sent_to_the_mirror_with_the_longest_prefix_and_back() -> None:
 
 
 def test_a_section_of_yum_conf_is_no_repository() -> None:
-    assert repofile.sections("[main]\na=1\n[x]\nB = 2\n") == {"x": {"b": "2"}}
+    assert repofile.sections("[main]\na=1\n[x]\nB = 2\n") == {"x": {"B": "2"}}
 
 
 @pytest.mark.parametrize("value", ["0", "no", "False", " off "])
 def test_every_way_to_switch_the_check_of_signatures_off_is_seen(value: str) -> None:
-    assert repofile.unchecked(f"[a]\ngpgcheck={value}\n[b]\ngpgcheck=1\n[c]\n") == ("a",)
+    assert list(repofile.unchecked(f"[a]\ngpgcheck={value}\n[b]\ngpgcheck=1\n[c]\n")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gpgcheck=0 ; the vendor signs nothing",
+        "gpgcheck=0 # the vendor signs nothing",
+        "gpgcheck=1 ; or not",
+        "gpgcheck=1\n 0",
+        "gpgcheck=\n 0",
+        "gpgcheck:0",
+        "GPGCheck = 0",
+        "gpgcheck=",
+        "gpgcheck=$check",
+        "pkg_gpgcheck=0",
+    ],
+)
+def test_a_check_that_is_not_plainly_on_is_none(line: str) -> None:
+    assert list(repofile.unchecked(f"[a]\n{line}\n[b]\ngpgcheck = Yes\n")) == ["a"]
+    assert list(repofile.unchecked(f"[DEFAULT]\n{line}\n[b]\n")) == ["DEFAULT"]
+
+
+@pytest.mark.parametrize(
+    "head", ["[a] # our own", "[a] ; our own [b]", "[a]\r", "[a]  ", "[DEFAULT]\ngpgcheck=1\n[a]"]
+)
+def test_every_repository_that_says_nothing_is_made_to_check(head: str) -> None:
+    text = repofile.checked(f"{head}\nbaseurl=http://a/\nGPGCHECK=1\n[b]\ngpgcheck=true\n")
+    lines = text.splitlines()
+    assert lines[lines.index("baseurl=http://a/") - 1] == "gpgcheck=1"
+    assert text.count("gpgcheck") == head.count("gpgcheck") + 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a]\nx=1\r[b]\n",
+        "[a]\nx=1\x0b[b]\n",
+        "[a]\ninclude=http://a/b.repo\n",
+        "\ufeff[a]\n",
+        "[a\n",
+        "  [a]\n  gpgcheck=1\n",
+        "[a]\nx=1\n  [b]\n",
+    ],
+)
+def test_a_file_that_yum_and_dnf_may_read_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        repofile.checked(text)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"summary": "of ours\ngpgcheck=0"},
+        {"summary": "of\x1b[31m"},
+        {"baseurl": "http://a/\n[b]"},
+        {"baseurl": "http://a/b\rgpgcheck=0"},
+        {"gpgkey": ("http://a/k\ngpgcheck=0",)},
+        {"options": {"priority": "1\x0bgpgcheck=0"}},
+        {"options": {"pkg_gpgcheck": "0"}},
+    ],
+)
+def test_a_repository_takes_one_line_for_each_value(option: dict[str, Any]) -> None:
+    stage = msgspec.structs.replace(Repository(name="x", id="a", baseurl="http://a/"), **option)
+    assert [name for name, _ in stage.check()] == list(option)

@@ -139,12 +139,48 @@ def test_a_version_without_tests_is_not_verified(tmp_path: Path) -> None:
 def test_nothing_of_the_users_pytest_has_a_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        (place / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     (tmp_path / "conftest.py").write_text("raise RuntimeError\n")
-    assert verify(tmp_path, GOOD).passed
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("conftest.py", "out", "pytest.ini", "test_image.py")
-    ]
+    assert verify(folder, GOOD).passed
+    assert sorted(path.name for path in folder.iterdir()) == ["out", "pytest.ini", "test_image.py"]
+
+
+def test_a_conftest_and_modules_beside_the_tests_are_theirs(tmp_path: Path) -> None:
+    for name, number in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        (folder / "deep").mkdir(parents=True)
+        (folder / "helper.py").write_text(f"NUMBER = {number}\n")
+        (folder / "deep/inner.py").write_text("import helper\nNUMBER = helper.NUMBER\n")
+        (folder / "conftest.py").write_text(
+            "import pytest, helper\n"
+            "@pytest.fixture\ndef number(parameters): return helper.NUMBER, parameters['vfs']\n"
+        )
+        text = (
+            "import helper\nfrom deep.inner import NUMBER\n"
+            f"def test_it(host, number): assert (helper.NUMBER, NUMBER, number) == ({number}, {number}, "
+            f"({number}, 16))\n"
+        )
+        verification = verify(folder, text)
+        assert verification.passed, messages(verification)
+
+
+@pytest.mark.parametrize("name", ["json", "pytest", "pipeline", "testinfra", "msgspec"])
+def test_a_module_beside_the_tests_takes_no_librarys_place(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError\n")
+    verification = verify(
+        tmp_path, f"import {name}\ndef test_x(host): assert host.check_output('echo') == ''\n"
+    )
+    assert verification.passed, messages(verification)
+
+
+def test_a_conftest_that_is_broken_is_told(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import no_such_module\n")
+    verification = verify(tmp_path, GOOD)
+    assert not verification.passed
+    assert "conftest.py" in messages(verification) and "no_such_module" in messages(verification)
 
 
 def test_files_of_the_same_name_in_two_folders_are_both_run(tmp_path: Path) -> None:
@@ -205,3 +241,87 @@ def test_the_digest_changes_with_the_tests(tmp_path: Path) -> None:
     assert before == digest.tests_digest([file]) and len(before) == 64
     file.write_text(GOOD + "\n")
     assert digest.tests_digest([file]) != before
+
+
+@pytest.mark.parametrize("name", ["expected.json", "conftest.py", "data/deep/users.txt", ".hidden"])
+def test_the_digest_changes_with_each_file_that_tests_may_read(tmp_path: Path, name: str) -> None:
+    test = tmp_path / "test_a.py"
+    test.write_text(GOOD)
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seen = {digest.tests_digest([test])}
+    for text in ("one", "two"):
+        file.write_text(text)
+        seen.add(digest.tests_digest([test]))
+    file.chmod(0o755)
+    seen.add(digest.tests_digest([test]))
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    seen.add(digest.tests_digest([test]))
+    assert len(seen) == 5
+
+
+def test_the_digest_stays_with_what_is_no_matter_of_the_tests(tmp_path: Path) -> None:
+    test = tmp_path / "test_a.py"
+    test.write_text(GOOD)
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    outside.mkdir()
+    (tmp_path / "link").symlink_to(outside)
+    before = digest.tests_digest([test])
+    (outside / "x").write_text("")
+    for name in ("recipe.toml", "recipe.lock", "__pycache__/a", ".pytest_cache/v", "test_a.py~", "a.pyc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / ".test_a.py.swp").write_text("")
+    assert digest.tests_digest([test]) == before
+
+
+def test_big_files_count_by_their_times_and_too_many_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, big = tmp_path / "test_a.py", tmp_path / "big"
+    test.write_text(GOOD)
+    with big.open("wb") as file:
+        file.truncate(1 << 40)
+    os.mkfifo(tmp_path / "pipe")
+    before = digest.tests_digest([test])
+    os.utime(big, (1, 1))
+    assert digest.tests_digest([test]) != before
+    monkeypatch.setattr(digest, "MOST_FILES", 2)
+    with pytest.raises(PipelineError, match="more than 2 files"):
+        digest.tests_digest([test])
+
+
+UNITTEST = """
+import unittest
+import pytest
+
+class TestUsers(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def of_the_image(self, host):
+        self.host = host
+
+    def test_good(self):
+        self.assertTrue(self.host.file("/etc/passwd").exists)
+
+    def test_bad(self):
+        self.assertEqual(self.host.file("/etc/passwd").user, "neutron")
+
+    @unittest.skip("later")
+    def test_later(self):
+        self.fail()
+"""
+
+
+def test_classes_of_unittest_are_tests(tmp_path: Path) -> None:
+    verification = verify(tmp_path, UNITTEST)
+    assert outcomes(verification) == {
+        "test_image.py::TestUsers::test_good": "passed",
+        "test_image.py::TestUsers::test_bad": "failed",
+        "test_image.py::TestUsers::test_later": "skipped",
+    }
+    assert "'root' != 'neutron'" in messages(verification)
+
+
+def test_a_test_that_stops_for_a_debugger_is_no_pass(tmp_path: Path) -> None:
+    assert not verify(tmp_path, GOOD + "def test_x(): breakpoint()\n").passed

@@ -1,0 +1,23 @@
+"""Text from outside as it may be shown, and written down: no passwords, nothing that drives a terminal."""
+
+from __future__ import annotations
+
+import re
+
+USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"<>]*@", re.IGNORECASE)
+"""What stands before the host of a URL (RFC 3986, 3.2.1); a password may have an unquoted ``@``."""
+
+
+def masked(text: str) -> str:
+    """``text`` with ``***`` for users and passwords in URLs."""
+    return USER.sub(r"\1***@", text) if "@" in text else text
+
+
+def plain(text: str) -> str:
+    """``text``, ``masked``, with escapes for control characters that are no tab and no end of a line."""
+    return CONTROL.sub(
+        lambda found: found[0].encode("unicode_escape").decode(), masked(text).replace("\r\n", "\n")
+    )
+
+
+CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")

@@ -34,6 +34,7 @@ from pipeline.sources.differences import (
 from pipeline.sources.digests import FileDigests, tree_digest
 from pipeline.sources.lock import Lock, LockedSource, LockedStage
 from pipeline.stages.base import PackageAnswer, PackageRequest, SourceRequest, Stage
+from pipeline.store import content
 from pipeline.store.records import Layer
 from pipeline.store.store import Store
 from pipeline.templates import SUFFIX
@@ -166,7 +167,7 @@ def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: 
 
 def tree(found: Foundation, layers: Iterable[Layer]) -> str:
     """The digest of the image that ``layers`` on ``found`` are."""
-    return keys.tree((*found.digests, *(layer.digest for layer in layers)))
+    return content.tree_digest((*found.digests, *(layer.digest for layer in layers)))
 
 
 def kernel_parameters(recipe: Recipe, found: Foundation, stages: Iterable[PlannedStage]) -> tuple[str, ...]:

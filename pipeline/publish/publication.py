@@ -9,6 +9,7 @@ import msgspec
 from pipeline.errors import PipelineError
 from pipeline.publish.directories import appear, how, sweep
 from pipeline.publish.link import pointed_to, turn
+from pipeline.publish.lowers import require_layers
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
 from pipeline.publish.verified import require_verified
@@ -102,6 +103,8 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
 
 def _change(site: Site, store: Store, version: Version, now: Publication, after: Publication) -> Change:
     makes = how(site, store, now, version.image, version.number)
+    if makes is not None:
+        require_layers(store, version)
     place = directory(site, version.image, version.number)
     return Change(version=version, directory=place, makes=makes, now=now, after=after)
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ import msgspec
 from pipeline.errors import PipelineError, Problem
 from pipeline.events import Observer, Progress
 from pipeline.store import hardlinks, manifest
+from pipeline.store.content import changed
 from pipeline.store.filesystem import DIRECTORY, lock_directory
 from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
@@ -138,6 +140,8 @@ def _versions(store: Store) -> list[Problem]:
                 for layer in version.layers
                 if not store.layer_tree(layer).is_dir()
             ]
+            with suppress(PipelineError):  # a damaged record of a layer is told with the layers
+                problems += filter(None, [changed(store, version)])
             results = versions.verification_directory(version) / "verification.json"
             if results.exists():
                 again = f"test it again: pipeline verify {version.label}"

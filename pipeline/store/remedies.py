@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipeline.errors import PipelineError
+from pipeline.store.content import changed
 from pipeline.store.store import Store
 
 _NAMED = 4
 """Versions that are named; of the others only the number is told."""
+
+_LOST = " (a version whose layer does not come out the same is lost, and refused; a build makes a new one)"
 
 
 class Remedies:
@@ -17,8 +21,9 @@ class Remedies:
 
     def __init__(self, store: Store, mounted: Sequence[str]) -> None:
         self._store = store
-        self._users = _users(store)
+        self._users, lost = _users(store)
         self._mounted = mounted
+        self._lost = frozenset(lost)
 
     def of(self, layer: str) -> str:
         """The hint for a damaged ``layer``."""
@@ -27,32 +32,46 @@ class Remedies:
         using = f"{_list(users)} stand{'s' if len(users) == 1 else ''} on it; " if users else ""
         shown = [label for label in self._mounted if label in users]
         if not shown:
-            return f"{using}remove it, and the next build makes it again: {remove}"
+            again = f"the next build makes it again{_LOST if users else ''}"
+            return f"{using}remove it, and {again}: {remove}"
         images = list(dict.fromkeys(label.partition("@")[0] for label in shown))
         images_of = [label for label in self._mounted if label.partition("@")[0] in images]
         away = " && ".join((*(f"pipeline unpublish {image}" for image in images), remove))
         make = f"pipeline build --no-publish {' '.join(images)}"
-        # Whatever the build's tests say of the newest version, these have been published before.
-        back = "; ".join(f"pipeline publish {label}" for label in images_of)
+        back = "; ".join(self._back(image, images_of) for image in images)
         return (
             f"{using}{_list(shown)} {'is' if len(shown) == 1 else 'are'} mounted: unpublish, "
-            f"remove it, build and publish again: {away} && {make}; {back}"
+            f"remove it, build and publish again{_LOST}: {away} && {make}; {back}"
         )
 
+    def _back(self, image: str, labels: Sequence[str]) -> str:
+        """Publish again what was, or else the newest.
 
-def _users(store: Store) -> dict[str, list[str]]:
-    """The versions that stand on each layer; those that cannot be read are told elsewhere."""
+        Whatever the build's tests say of that, these have been published before.
+        """
+        old = [label for label in labels if label.partition("@")[0] == image and label not in self._lost]
+        *others, last = [f"pipeline publish {label}" for label in (*old, image)]
+        return "; ".join([*others[:-1], f"{others[-1]} || {last}"] if others else [last])
+
+
+def _users(store: Store) -> tuple[dict[str, list[str]], list[str]]:
+    """The versions that stand on each layer, and those that are not what they were; what cannot be read is
+    told elsewhere."""
     users: dict[str, list[str]] = {}
+    lost: list[str] = []
     for image in store.versions.images():
         for number in store.versions.numbers(image):
             try:
                 version = store.versions.get(image, number)
             except PipelineError:
                 continue
-            if version is not None:
-                for layer in version.layers:
-                    users.setdefault(layer, []).append(version.label)
-    return users
+            if version is None:
+                continue
+            for layer in version.layers:
+                users.setdefault(layer, []).append(version.label)
+            with suppress(PipelineError):
+                lost += [version.label] if changed(store, version) else []
+    return users, lost
 
 
 def _list(labels: Sequence[str]) -> str:

@@ -223,7 +223,10 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert changed.message.startswith(
         "sha256: expected 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, got"
     )
-    assert changed.hint == f"web@1 stands on it; remove it, and the next build makes it again: rm -r {place}"
+    assert changed.hint == (
+        "web@1 stands on it; remove it, and the next build makes it again (a version whose layer does not "
+        f"come out the same is lost, and refused; a build makes a new one): rm -r {place}"
+    )
     assert found[str(place / "tree/extra")].message == "it is not in the manifest"
     assert (
         "needs the layer ffffffffffffffffffff, which is missing"

@@ -10,8 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipeline.sources.lock import Lock, LockedBase, text_of
-from pipeline.store.content import tree_digest
-from pipeline.store.records import Draft, Layer, Version
+from pipeline.store.records import Draft, Layer, Version, stack_digest
 from pipeline.store.store import Store
 
 _VERSION = Version(
@@ -47,7 +46,7 @@ def commit_layer(
 def add_version(store: Store, layers: Sequence[str], **more: Any) -> Version:
     """A version of layers (names) that are in the store, with a lock; ``more`` are other values of it."""
     found = (store.layer_called(name) for name in layers)
-    tree = tree_digest(layer.digest for layer in found if layer is not None)
+    tree = stack_digest(layer.digest for layer in found if layer is not None)
     digest = sha256(_LOCK).hexdigest()
     record = version_record(layers=tuple(layers), tree=tree, lock_digest=digest, **more)
     return store.versions.add(record, {"recipe.lock": _LOCK})

@@ -6,17 +6,9 @@ under the same key when its layer is made again. Only records are read: what is 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-
 from pipeline.errors import PipelineError, Problem
-from pipeline.store.records import Version
+from pipeline.store.records import Version, stack_digest
 from pipeline.store.store import Store
-
-
-def tree_digest(layers: Iterable[str]) -> str:
-    """The digest of an image: of the digests of its layers' manifests, lowest first."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in layers).encode()).hexdigest()
 
 
 def changed(store: Store, version: Version) -> Problem | None:
@@ -26,7 +18,7 @@ def changed(store: Store, version: Version) -> Problem | None:
     """
     layers = [store.layer_called(name) for name in version.layers]
     found = [layer for layer in layers if layer is not None]
-    if len(found) < len(layers) or tree_digest(layer.digest for layer in found) == version.tree:
+    if len(found) < len(layers) or stack_digest(layer.digest for layer in found) == version.tree:
         return None
     digests = dict(zip(version.layers, (layer.digest for layer in found), strict=True))
     again = [

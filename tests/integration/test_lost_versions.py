@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -116,3 +117,60 @@ def test_what_fsck_says_ends_with_the_new_version_published(project: SmallProjec
     left = [each["message"] for each in project.run("fsck", "--json").json()["problems"]]
     assert len(left) == 1
     assert left[0].startswith("web@1 is not what it was")
+
+
+def test_a_stage_above_what_came_out_differently_is_made_again(project: SmallProject) -> None:
+    stale = project.store.layer_called(layer_of(project, 1))
+    assert stale is not None
+    make_again(project)
+    version = project.store.versions.resolve("web")
+    assert version.number == 2
+    stamp, copy = (project.store.layer_tree(stage.layer) / "etc" for stage in version.stages)
+    assert (copy / "copy").read_text() == (stamp / "stamp").read_text()
+    again = project.store.layer_called(layer_of(project, 1))
+    assert again is not None
+    assert again.key == stale.key
+    assert again.below != stale.below
+    assert os.listdir(project.store.path / "work") == []
+    assert project.run("build", "--no-publish", "web").out.count("cached") == 2
+
+
+def test_a_stage_above_what_came_out_the_same_stays(project: SmallProject) -> None:
+    project.recipe(STAGES.replace("cat /proc/sys/kernel/random/uuid", "echo 1"))
+    assert project.run("build", "--no-publish", "web").exit_code == 0
+    assert project.run("unpublish", "web").exit_code == 0
+    shutil.rmtree(project.store.path / "layers" / layer_of(project, 0))
+    built = project.run("build", "--json", "--no-publish", "web").json()["images"][0]
+    assert [stage["cached"] for stage in built["stages"]] == [False, True]
+    assert built["version"] == 2
+    assert not any("web@2" in each["message"] for each in project.run("fsck", "--json").json()["problems"])
+
+
+def test_explain_says_that_a_layer_below_came_out_differently(project: SmallProject) -> None:
+    name = layer_of(project, 0)
+    kept, copy = project.path / "kept", project.store.path / "layers" / layer_of(project, 1)
+    copy.rename(kept)
+    make_again(project)
+    shutil.rmtree(copy)
+    kept.rename(copy)
+    explained = project.run("explain", "web", "--json").json()["stages"]
+    assert [stage["state"] for stage in explained] == ["cached", "would run"]
+    assert [reason["kind"] for reason in explained[1]["reasons"]] == ["below"]
+    assert project.store.layer_called(name) is not None
+
+
+def test_layers_of_old_releases_above_a_damaged_one_are_removed_with_it(project: SmallProject) -> None:
+    below, above = layer_of(project, 0), layer_of(project, 1)
+    (project.store.layer_tree(below) / "etc/extra").touch()
+
+    def removed() -> bool:
+        found = project.run("fsck", "--json").json()["problems"]
+        return f"/layers/{above}" in next(each["hint"] for each in found if each["where"].endswith("/extra"))
+
+    assert not removed()
+    record = project.store.path / "layers" / above / "layer.json"
+    known = json.loads(record.read_text())
+    del known["below"]
+    record.write_text(json.dumps(known))
+    assert removed()
+    assert project.run("plan", "web").out.count("cached") >= 2

@@ -43,7 +43,10 @@ def outcome_or_job(
         job = replace(job, base_version=base.version)
     if job.options.relock:
         return job
-    found = presumed_foundation(recipe, job.site, store, job.base_version)
+    try:
+        found = presumed_foundation(recipe, job.site, store, job.base_version)
+    except PipelineError as error:
+        return failure(recipe.name, error)
     if found is None:
         return job
     try:
@@ -75,7 +78,8 @@ def _kept(job: Job, found: Foundation, store: Store) -> ImageOutcome | None:
     made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
-    version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words, recipe.parameters))
+    named = keys.identity(recipe.name, content, words, recipe.parameters)
+    version = store.versions.find(recipe.name, named, len(found.layers) + len(made))
     if version is None:
         return None
     stages = tuple(

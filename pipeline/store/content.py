@@ -20,13 +20,22 @@ def changed(store: Store, version: Version) -> Problem | None:
     found = [layer for layer in layers if layer is not None]
     if len(found) < len(layers) or stack_digest(layer.digest for layer in found) == version.tree:
         return None
+    left_out = [
+        f"{stage.layer} ({stage.name})" for stage in version.stages if stage.layer not in version.layers
+    ]
+    if left_out:
+        return _lost(store, version, f"its record leaves out the layer {', '.join(left_out)}")
     digests = dict(zip(version.layers, (layer.digest for layer in found), strict=True))
     again = [
         f"{stage.layer} ({stage.name})" for stage in version.stages if digests[stage.layer] != stage.digest
     ]
     what = f"the layer {', '.join(again)}" if again else f"a layer of its base {version.base}"
+    return _lost(store, version, f"{what} has been made again and came out differently")
+
+
+def _lost(store: Store, version: Version, why: str) -> Problem:
     return Problem(
-        f"{version.label} is not what it was: {what} has been made again and came out differently",
+        f"{version.label} is not what it was: {why}",
         where=str(store.versions.directory(version)),
         hint=f"that version is lost; a build makes a new one, and pipeline gc --keep N removes old ones of "
         f"{version.image}",

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import appear, how, sweep
+from pipeline.publish.directories import appear, how, make_images, sweep
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import require_layers
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
@@ -63,7 +63,7 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
         told(f"{version.label} cannot be published", site.images),
     ):
         change = planned_publish(site, store, version, unverified=unverified)
-        site.images.mkdir(parents=True, exist_ok=True)
+        make_images(site)
         sweep(site, version.image)
         _carry_out(site, store, change)
     return change.directory
@@ -96,7 +96,7 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be rolled back", site.images):
         change = planned_rollback(site, store, image, to)
-        site.images.mkdir(parents=True, exist_ok=True)
+        make_images(site)
         _carry_out(site, store, change)
     return change
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.build.releasing import Held, directories, held, newest, release
-from pipeline.errors import PipelineError
+from pipeline.errors import UsageError
 from pipeline.events import Note, Observer
 from pipeline.mirrors import Mirrors
 from pipeline.publish.record import require_here
@@ -119,7 +119,7 @@ def _found(
 ) -> tuple[Removal, ...]:
     recipes = load_recipes(recipe_names(site), site)
     used = [lock for recipe in recipes if (lock := locks.read(recipe.lock_file)) is not None]
-    used += [_lock_of(store, version) for version in kept]
+    used += filter(None, (_lock_of(store, version) for version in kept))
     return (
         *directories(site, store, (version for version in versions if version not in kept)),
         *garbage(store, _needs(site, recipes, kept, used)),
@@ -127,14 +127,11 @@ def _found(
     )
 
 
-def _lock_of(store: Store, version: Version) -> Lock:
-    path = store.versions.directory(version) / "recipe.lock"
-    lock = locks.read(path)
-    if lock is None:
-        raise PipelineError(
-            f"{version.label} has lost its recipe.lock", where=str(path), command="pipeline fsck"
-        )
-    return lock
+def _lock_of(store: Store, version: Version) -> Lock | None:
+    """None where it is lost or damaged, which ``fsck`` tells; what it named is fetched again if need be."""
+    with suppress(UsageError):
+        return locks.read(store.versions.directory(version) / "recipe.lock")
+    return None
 
 
 def _needs(site: Site, recipes: Iterable[Recipe], kept: tuple[Version, ...], used: Iterable[Lock]) -> Needs:

@@ -13,6 +13,7 @@ import msgspec
 from pipeline.build.reasons import paired
 from pipeline.errors import PipelineError
 from pipeline.store.compare import FileChange, changed_files
+from pipeline.store.content import changed
 from pipeline.store.overlay import find
 from pipeline.store.records import Version
 from pipeline.store.store import Store
@@ -43,7 +44,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def difference(store: Store, old: Version, new: Version) -> Difference:
-    """All that differs. Raises ``PipelineError`` when a manifest is damaged."""
+    """All that differs. Raises ``PipelineError`` when a manifest is damaged, or a version not what it was."""
+    _require_content(store, old, new)
     facts = ("base", "base_digest", "kernel")
     return Difference(
         old=old.label,
@@ -56,6 +58,12 @@ def difference(store: Store, old: Version, new: Version) -> Difference:
         packages=paired(old.packages, new.packages),
         files=changed_files(store, old.layers, new.layers) if old.layers != new.layers else (),
     )
+
+
+def _require_content(store: Store, *versions: Version) -> None:
+    problems = [problem for version in versions if (problem := changed(store, version))]
+    if problems:
+        raise PipelineError(dict.fromkeys(problems))
 
 
 def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -87,6 +95,7 @@ def text_difference(store: Store, old: Version, new: Version, path: str) -> tupl
     """
     from difflib import unified_diff
 
+    _require_content(store, old, new)
     texts = [_text(store, version, path) for version in (old, new)]
     if texts == [None, None]:
         raise PipelineError(

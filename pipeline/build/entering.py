@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pipeline.chroot.root import RootSpec
 from pipeline.errors import UsageError
+from pipeline.store.content import require_content
 from pipeline.store.presence import entered, failure_entered
 from pipeline.store.store import Store
 
@@ -17,7 +18,7 @@ def root_of(store: Store, label: str, stage: str | None, *, network: bool = Fals
 
     A failed stage is entered as it was left, and keeps what is done there; the rest is thrown away. Raises
     ``UsageError`` when there is no such version or stage, ``PipelineError`` when somebody is in the failed
-    one already.
+    one already, or the version is not what it was.
     """
     if stage is not None and "@" not in label:
         with failure_entered(store, label, stage) as failed:
@@ -28,6 +29,7 @@ def root_of(store: Store, label: str, stage: str | None, *, network: bool = Fals
                 )
                 return
     version = store.versions.resolve(label)
+    require_content(store, version)
     names = version.layers
     if stage is not None:
         found = [each.layer for each in version.stages if each.name == stage]

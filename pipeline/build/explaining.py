@@ -149,6 +149,10 @@ class _Explaining:
             what = "" if before.key == planned.key else ", and what else has changed can't be told"
             yield Reason(kind="gone", message=f"its layer {before.name} is not in the store any more{what}")
             return
+        if before.key == planned.key:
+            what = "a layer below it has been made again since, and came out differently"
+            yield Reason(kind="below", message=what)
+            return
         basis = _given(planned.placed.stage, plain(before.layer.basis))
         if basis is None:
             yield Reason(kind="first", message="the layer before does not say what its key was made of")

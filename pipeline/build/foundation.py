@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.events import Observer
 from pipeline.recipe.model import Recipe, Site
 from pipeline.store.records import Base
@@ -117,7 +117,9 @@ def _of_version(store: Store, image: str, number: int | None) -> Foundation:
     version = store.versions.get(image, number)
     if version is None:
         raise PipelineError(f"the base {image} has no version", command=f"pipeline build {image}")
-    lock = read(store.versions.directory(version) / "recipe.lock")
+    lock = None
+    with suppress(UsageError):  # damaged; fsck says what to do
+        lock = read(store.versions.directory(version) / "recipe.lock")
     if lock is None:
         raise PipelineError(f"{version.label} has lost its recipe.lock", command="pipeline fsck")
     layers = [layer for name in version.layers if (layer := store.layer_called(name)) is not None]

@@ -40,7 +40,7 @@ from pipeline.sources.differences import is_stale
 from pipeline.sources.lock import Lock, LockedBase, LockedSource, LockedStage, digest_of_packages
 from pipeline.stages.base import Stage
 from pipeline.store.presence import occupied
-from pipeline.store.records import Layer, Version
+from pipeline.store.records import Layer, Version, stack_digest
 from pipeline.store.store import Store, layer_name
 
 TOLD = 2
@@ -151,6 +151,7 @@ class ImageBuild:
 
     def _through_stages(self, found: Foundation) -> list[tuple[PlannedStage, Layer]]:
         layers = list(found.layers)
+        digests = list(found.digests)
         parent = found.key
         done: list[tuple[PlannedStage, Layer]] = []
         for placed in self._recipe.stages:
@@ -159,11 +160,12 @@ class ImageBuild:
             self._pin_packages(placed, tuple(layers), found)
             with _told_of(placed):
                 pins = Pins(self._sources, self._locked)
-                stage = plan_stage(placed, parent, pins, self._site, self._store)
+                stage = plan_stage(placed, parent, pins, self._site, self._store, stack_digest(digests))
             layer, cached = (stage.layer, True) if stage.layer else self._run(stage, tuple(layers), found)
             self._tell(stage, layer, cached=cached)
             done.append((stage, layer))
             layers.append(layer_name(layer.key))
+            digests.append(layer.digest)
             parent = stage.key
         return done
 
@@ -234,7 +236,7 @@ class ImageBuild:
         """
         name = stage.placed.stage.name
         with self._store.lock(f"layer-{layer_name(stage.key)}", partial(self._wait, name)):
-            made = self._store.layer(stage.key)
+            made = self._store.layer(stage.key, stage.below)
             if made is not None:
                 return made, True
             with _told_of(stage.placed):

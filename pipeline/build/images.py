@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.build.job import Job
-from pipeline.build.outcome import ImageOutcome, Trouble, failure
+from pipeline.build.outcome import ImageOutcome, failure, not_tried
 from pipeline.errors import PipelineError
 from pipeline.events import EVENTS, Observer
 
@@ -49,7 +49,7 @@ def build_all(
                 job = waiting.pop(name)
                 base = ended.get(job.recipe.base) if job.recipe.base_recipe else None
                 if base is not None and base.version is None:
-                    ended[name] = _not_tried(job, base)
+                    ended[name] = not_tried(name, base)
                     continue
                 if base is not None:
                     job = replace(job, base_version=base.version)
@@ -135,11 +135,6 @@ def _pass_on(events: socket.socket, observer: Observer) -> None:
             observer(msgspec.json.decode(events.recv(LARGEST_EVENT), type=EVENTS))
         except BlockingIOError:
             return
-
-
-def _not_tried(job: Job, base: ImageOutcome) -> ImageOutcome:
-    trouble = Trouble(message=f"{job.recipe.name} was not built: its base {base.image} could not be built")
-    return ImageOutcome(image=job.recipe.name, exit_code=1, problems=(trouble,))
 
 
 def _result(name: str, future: Future[ImageOutcome]) -> ImageOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -49,11 +49,6 @@ def basis(
 def key(of: Mapping[str, Any]) -> str:
     """The sha256 of a basis: 64 hex digits, equal on every machine."""
     return hashlib.sha256(_canonical(of)).hexdigest()
-
-
-def tree(layers: Iterable[str]) -> str:
-    """The digest of an image: of the digests of its layers' manifests, lowest first."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in layers).encode()).hexdigest()
 
 
 def identity(image: str, tree: str, kernel_parameters: tuple[str, ...], parameters: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pipeline.build import keys
 from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundation
 from pipeline.build.job import Job
-from pipeline.build.outcome import ImageOutcome, failure, stage_outcome, with_tests
+from pipeline.build.outcome import ImageOutcome, failure, not_tried, stage_outcome, with_tests
 from pipeline.build.plan import kernel_parameters, plan, tree
 from pipeline.build.verification import kept_verification
 from pipeline.errors import PipelineError
@@ -36,10 +36,17 @@ def outcome_or_job(
     recipe = job.recipe
     if recipe.base_recipe and recipe.base not in done:
         return job
-    job = replace(job, base_version=done[recipe.base].version if recipe.base_recipe else None)
+    if recipe.base_recipe:
+        base = done[recipe.base]
+        if base.version is None:
+            return not_tried(recipe.name, base)
+        job = replace(job, base_version=base.version)
     if job.options.relock:
         return job
-    found = presumed_foundation(recipe, job.site, store, job.base_version)
+    try:
+        found = presumed_foundation(recipe, job.site, store, job.base_version)
+    except PipelineError as error:
+        return failure(recipe.name, error)
     if found is None:
         return job
     try:
@@ -71,7 +78,8 @@ def _kept(job: Job, found: Foundation, store: Store) -> ImageOutcome | None:
     made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
-    version = store.versions.find(recipe.name, keys.identity(recipe.name, content, words, recipe.parameters))
+    named = keys.identity(recipe.name, content, words, recipe.parameters)
+    version = store.versions.find(recipe.name, named, len(found.layers) + len(made))
     if version is None:
         return None
     stages = tuple(

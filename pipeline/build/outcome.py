@@ -70,6 +70,12 @@ def failure(
     return ImageOutcome(image=image, exit_code=error.exit_code, stages=stages, lock=lock, problems=problems)
 
 
+def not_tried(image: str, base: ImageOutcome) -> ImageOutcome:
+    """The outcome of an image whose base came to no version. An older one is not what was asked for."""
+    trouble = Trouble(message=f"{image} was not built: its base {base.image} could not be built")
+    return ImageOutcome(image=image, exit_code=1, problems=(trouble,))
+
+
 def stage_outcome(name: str, basis: Mapping[str, Any], layer: Layer, *, cached: bool) -> StageOutcome:
     """How a stage with this layer is told."""
     return StageOutcome(

@@ -34,13 +34,14 @@ from pipeline.sources.differences import (
 from pipeline.sources.digests import FileDigests, tree_digest
 from pipeline.sources.lock import Lock, LockedSource, LockedStage
 from pipeline.stages.base import PackageAnswer, PackageRequest, SourceRequest, Stage
-from pipeline.store.records import Layer
+from pipeline.store.records import Layer, stack_digest
 from pipeline.store.store import Store
 from pipeline.templates import SUFFIX
 
 
 class PlannedStage(msgspec.Struct, frozen=True):
-    """A stage whose inputs are all pinned. ``layer`` is None when it has to run."""
+    """A stage whose inputs are all pinned. ``layer`` is None when it has to run; ``below`` is the digest of
+    what it stands on, None where that is not known before something else has run."""
 
     placed: PlacedStage
     key: str
@@ -48,6 +49,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     answer: PackageAnswer | None
     trees: Mapping[str, Path]
     layer: Layer | None
+    below: str | None
 
 
 class Pins(msgspec.Struct, frozen=True):
@@ -97,6 +99,7 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
     pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
     stages: list[PlannedStage] = []
     parent, packages = found.key, found.packages
+    under: list[str] | None = list(found.digests) or None
     for placed in recipe.stages:
         if not pinned(placed, pins):
             break
@@ -107,8 +110,10 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
                 differs = (*differs, replace(stale, command=f"pipeline lock {recipe.name}"))
                 pins = without_from(pins, recipe, locked.name)
                 break
-        stages.append(plan_stage(placed, parent, pins, site, store))
+        below = stack_digest(under) if under is not None else None
+        stages.append(plan_stage(placed, parent, pins, site, store, below))
         parent, layer = stages[-1].key, stages[-1].layer
+        under = [*under, layer.digest] if under is not None and layer is not None else None
         packages = packages_after(packages, layer) if layer is not None else None
     return Plan(recipe, found, lock, differs, pins, tuple(stages))
 
@@ -146,8 +151,10 @@ def rpm_files(request: PackageRequest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in (*request.install, *request.upgrade) if is_file(name)))
 
 
-def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: Store) -> PlannedStage:
-    """One stage that is pinned, on the layer of the key ``parent``."""
+def plan_stage(
+    placed: PlacedStage, parent: str, pins: Pins, site: Site, store: Store, below: str | None
+) -> PlannedStage:
+    """One stage that is pinned, on the layer of the key ``parent``, with which all comes to ``below``."""
     stage = placed.stage
     trees = {name: site.overlays / name for name in stage.trees()}
     answer = pins.stages[stage.name].answer if stage.packages() is not None else None
@@ -161,12 +168,12 @@ def plan_stage(placed: PlacedStage, parent: str, pins: Pins, site: Site, store: 
         parameters=placed.parameters if any(map(_has_templates, trees.values())) else {},
     )
     key = keys.key(basis)
-    return PlannedStage(placed, key, basis, answer, trees, store.layer(key))
+    return PlannedStage(placed, key, basis, answer, trees, store.layer(key, below), below)
 
 
 def tree(found: Foundation, layers: Iterable[Layer]) -> str:
     """The digest of the image that ``layers`` on ``found`` are."""
-    return keys.tree((*found.digests, *(layer.digest for layer in layers)))
+    return stack_digest((*found.digests, *(layer.digest for layer in layers)))
 
 
 def kernel_parameters(recipe: Recipe, found: Foundation, stages: Iterable[PlannedStage]) -> tuple[str, ...]:

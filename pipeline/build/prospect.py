@@ -117,9 +117,8 @@ def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
 def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
-    return store.versions.find(
-        recipe.name, keys.identity(recipe.name, tree(found, made), words, recipe.parameters)
-    )
+    named = keys.identity(recipe.name, tree(found, made), words, recipe.parameters)
+    return store.versions.find(recipe.name, named, len(found.layers) + len(made))
 
 
 def _on_image(

@@ -16,7 +16,8 @@ _LONGEST = 200
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that differs. ``kind`` is one of ``parent``, ``type``, ``option``, ``source``, ``packages``,
-    ``tree``, ``parameter``, ``code``, ``format``, ``first`` and ``gone``; ``details`` are lines."""
+    ``tree``, ``parameter``, ``code``, ``format``, ``below``, ``first`` and ``gone``; ``details`` are
+    lines."""
 
     kind: str
     message: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.publish.staying import Staying
     from pipeline.recipe.model import Recipe, Site
     from pipeline.sources.lock import Lock
+    from pipeline.store.records import Version
     from pipeline.store.store import Store
 
 
@@ -106,35 +108,44 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
 
     Nothing is changed. A base is compared as it was imported last: importing it would change the store.
     """
-    from pipeline.build.prospect import store_to_look_at
+    from pipeline.build.prospect import prospects, store_to_look_at
     from pipeline.recipe.findings import shown
     from pipeline.sources import lock as locks
 
     problems: list[Problem] = []
     recipes = recipes_of(site, images)
     with store_to_look_at(site) as store:
-        for recipe in recipes:
-            lock = locks.read(recipe.lock_file)
+        read = [locks.read(recipe.lock_file) for recipe in recipes]
+        based = any(recipe.base_recipe for recipe in recipes)
+        versions = (
+            {each.recipe.name: each.version for each in prospects(site, recipes, store)} if based else {}
+        )
+        for recipe, lock in zip(recipes, read, strict=True):
             if lock is None:
                 message = f"{recipe.name} has no recipe.lock"
                 problems.append(Problem(message, shown(recipe.file), command=f"pipeline lock {recipe.name}"))
             else:
-                problems += _differences(recipe, lock, site, store)
+                problems += _differences(recipe, lock, site, store, versions.get(recipe.base))
     if problems:
         raise StaleLockError(problems)
     return [recipe.name for recipe in recipes]
 
 
-def _differences(recipe: Recipe, lock: Lock, site: Site, store: Store) -> Sequence[Problem]:
-    """Where recipe and lock differ, as far as the store knows what the image is made of."""
+def _differences(
+    recipe: Recipe, lock: Lock, site: Site, store: Store, base: Version | None
+) -> Sequence[Problem]:
+    """Where recipe and lock differ, as far as the store knows what the image is made of.
+
+    ``base`` is what the recipe of its base comes to now; the store may have newer versions of it.
+    """
     from pipeline.build.foundation import presumed_foundation
     from pipeline.build.plan import plan, wanted
     from pipeline.sources.differences import differences
 
-    try:
-        found = presumed_foundation(recipe, site, store, None)
-    except PipelineError:  # another image that has no version yet
-        found = None
+    found = None
+    if base is not None or not recipe.base_recipe:
+        with suppress(PipelineError):  # its records are damaged
+            found = presumed_foundation(recipe, site, store, base.number if base else None)
     if found is None:
         return differences(lock, wanted(recipe, site, store, None))
     try:

@@ -36,8 +36,10 @@ def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -
     """Run the tests of ``recipe`` in the chroot of ``version`` and keep the results with it."""
     from pipeline.chroot.enter import enter
     from pipeline.chroot.root import RootSpec
+    from pipeline.store.content import require_content
     from pipeline.verify.runner import ImageFacts, run_tests
 
+    require_content(store, version)
     observer(StageStarted(image=version.image, stage=STAGE, what="testing"))
     facts = ImageFacts(
         name=version.image,

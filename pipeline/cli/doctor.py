@@ -125,17 +125,19 @@ def _lab_programs() -> Check:
 
 def _published(site: Site) -> Check:
     from pipeline.chroot.machine import Check
-    from pipeline.publish.restoring import not_mounted, outdated
+    from pipeline.publish.restoring import gone, not_mounted, outdated
     from pipeline.store.store import Store, is_there
 
     try:
         store = Store.open(site.store, create=False) if is_there(site.store) else None
         lost = not_mounted(site, store) if store else ()
         old = outdated(site, store) if store else ()
+        copies = gone(site, store) if store else ()
     except MachineError as error:  # that this user is not root is a check of its own
         return Check("published versions", False, error.problems[0].message, needed=False)
     wrong = [f"not mounted: {', '.join(map(str, lost))}"] if lost else []
     wrong += [f"mounted of layers that are gone: {', '.join(map(str, old))}"] if old else []
+    wrong += [f"gone: {', '.join(map(str, copies))}"] if copies else []
     return Check(
         "published versions",
         not wrong,

@@ -77,12 +77,18 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
 
 
 def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:
-    from pipeline.publish.restoring import not_mounted, outdated, restore
+    from pipeline.publish.restoring import gone, not_mounted, outdated, restore
 
-    places = (*not_mounted(site, store), *outdated(site, store)) if options.dry_run else restore(site, store)
+    if options.dry_run:
+        places = (*not_mounted(site, store), *outdated(site, store), *gone(site, store))
+        copied = set(gone(site, store))
+    else:
+        copied = set(gone(site, store))
+        places = restore(site, store)
     if options.json:
         print(json.dumps({"mounted": [str(place) for place in places], "dry_run": options.dry_run}))
     else:
-        doing = "would be mounted" if options.dry_run else "is mounted"
-        print("\n".join(f"{place} {doing}" for place in places) or "all is mounted")
+        doing = "would be" if options.dry_run else "is"
+        told = (f"{place} {doing} {'copied again' if place in copied else 'mounted'}" for place in places)
+        print("\n".join(told) or "all is mounted")
     return 0

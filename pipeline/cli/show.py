@@ -11,6 +11,7 @@ from pipeline.cli.text import seconds, size, table, when
 from pipeline.printable import masked
 from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
+from pipeline.store.content import changed
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
 
@@ -58,11 +59,14 @@ def run(options: argparse.Namespace) -> int:
             "mounted": place is not None and place not in not_mounted(site, store),
             "hand_edits": hand_edits(store, version.image, version.number),
             "current": published.current == version.number,
+            "lost": changed(store, version),
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
     current = published.current == version.number
     lines = _lines(version, verification, place, current=current, packages=options.packages)
+    lost = changed(store, version)
+    lines += ["", f"LOST: {lost}"] if lost else []
     print("\n".join([*lines, *_sources(sources), *_edits(site, store, version, place)]))
     return 0
 

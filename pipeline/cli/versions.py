@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from pipeline.cli.text import table, when
 from pipeline.publish.publication import Publication, not_mounted, publication
 from pipeline.publish.record import present_directory
-from pipeline.publish.restoring import outdated
+from pipeline.publish.restoring import gone, outdated
 from pipeline.recipe.model import Site
 from pipeline.store.records import Version
 from pipeline.store.store import Store
@@ -21,7 +21,8 @@ from pipeline.store.store import Store
 class Row(msgspec.Struct, frozen=True):
     """A version in the list. ``verified`` is None when it has not been tested; ``directory`` says whether it
     has one, ``mounted`` whether what is in it can be seen, ``outdated`` whether it is mounted of layers that
-    are gone, ``current`` whether the image's link points to it.
+    are gone, ``gone`` whether it was copied and is not there any more, ``current`` whether the image's link
+    points to it.
     """
 
     version: str
@@ -32,6 +33,7 @@ class Row(msgspec.Struct, frozen=True):
     directory: bool
     mounted: bool
     outdated: bool
+    gone: bool
     current: bool
     tree: str
 
@@ -55,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
             hint=f"there are versions of {', '.join(known) or 'no image'}",
             command=f"pipeline build {unknown[0]}",
         )
-    lost, old = not_mounted(site, store), outdated(site, store)
+    lost, old, copies = not_mounted(site, store), outdated(site, store), gone(site, store)
     rows = [
-        _row(site, store, version, publication(store, image), lost, old)
+        _row(site, store, version, publication(store, image), lost, old, copies)
         for image in options.images or known
         for version in store.versions.all(image)
     ]
@@ -85,7 +87,7 @@ def _place(row: Row) -> str:
     where = "published" if row.current else "kept" if row.directory else ""
     if not where or (row.mounted and not row.outdated):
         return where
-    wrong = "MOUNTED OF LAYERS THAT ARE GONE" if row.outdated else "NOT MOUNTED"
+    wrong = "MOUNTED OF LAYERS THAT ARE GONE" if row.outdated else "GONE" if row.gone else "NOT MOUNTED"
     return f"{where}, {wrong}: pipeline publish --restore"
 
 
@@ -96,6 +98,7 @@ def _row(
     published: Publication,
     lost: tuple[Path, ...],
     old: tuple[Path, ...],
+    copies: tuple[Path, ...],
 ) -> Row:
     number = version.number
     verification = store.versions.verification(version)
@@ -107,8 +110,9 @@ def _row(
         packages=len(version.packages),
         verified=None if verification is None else verification.passed,
         directory=number in published.directories,
-        mounted=number in published.directories and place not in lost,
+        mounted=number in published.directories and place not in (*lost, *copies),
         outdated=number in published.directories and place in old,
+        gone=number in published.directories and place in copies,
         current=number == published.current,
         tree=version.tree,
     )

@@ -88,6 +88,24 @@ def appear(site: Site, store: Store, version: Version, now: Publication) -> Publ
     return after
 
 
+def make_images(site: Site) -> None:
+    """Make the images directory when it is not there, and let all look into it, whatever the umask."""
+    place = site.images
+    if place.is_dir():
+        return
+    if os.path.lexists(place):
+        real = os.path.realpath(place)
+        raise PipelineError(
+            f"the images directory {place} is gone: it leads to {real}, which is no directory",
+            hint="mount or make what it leads to, or name another one in the site file",
+            command=f"mkdir -p {real}",
+        )
+    new = [each for each in (place, *place.parents) if not each.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    for each in new:
+        each.chmod(0o755)
+
+
 def edits(store: Store, target: Path) -> Path:
     """Where hand edits in the mounted directory ``target`` are kept, for as long as the version is."""
     return store.path / "published" / target.name

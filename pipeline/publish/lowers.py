@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError, Problem
+from pipeline.store.content import require_content
 from pipeline.store.filesystem import write_whole
 from pipeline.store.records import Version, read
 from pipeline.store.store import Store
@@ -34,7 +35,7 @@ def is_outdated(store: Store, edits: Path) -> bool:
 
 
 def require_layers(store: Store, version: Version) -> None:
-    """Raise ``PipelineError`` with every layer of ``version`` that is missing."""
+    """Raise ``PipelineError`` with every layer of ``version`` that is missing, or is not its own any more."""
     problems = [
         Problem(f"{version.label} needs the layer {name}, which is missing", command="pipeline fsck")
         for name in version.layers
@@ -42,6 +43,7 @@ def require_layers(store: Store, version: Version) -> None:
     ]
     if problems:
         raise PipelineError(problems)
+    require_content(store, version)
 
 
 def _identity(store: Store, name: str) -> tuple[int, int]:

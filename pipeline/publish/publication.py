@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import appear, how, sweep
+from pipeline.publish.directories import appear, how, make_images, sweep
 from pipeline.publish.link import pointed_to, turn
+from pipeline.publish.lowers import require_layers
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
 from pipeline.publish.verified import require_verified
@@ -62,7 +63,7 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
         told(f"{version.label} cannot be published", site.images),
     ):
         change = planned_publish(site, store, version, unverified=unverified)
-        site.images.mkdir(parents=True, exist_ok=True)
+        make_images(site)
         sweep(site, version.image)
         _carry_out(site, store, change)
     return change.directory
@@ -95,13 +96,15 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be rolled back", site.images):
         change = planned_rollback(site, store, image, to)
-        site.images.mkdir(parents=True, exist_ok=True)
+        make_images(site)
         _carry_out(site, store, change)
     return change
 
 
 def _change(site: Site, store: Store, version: Version, now: Publication, after: Publication) -> Change:
     makes = how(site, store, now, version.image, version.number)
+    if makes is not None:
+        require_layers(store, version)
     place = directory(site, version.image, version.number)
     return Change(version=version, directory=place, makes=makes, now=now, after=after)
 

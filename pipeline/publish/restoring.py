@@ -1,4 +1,4 @@
-"""Mounting again, after a reboot, what was published by mounting."""
+"""Mounting again, after a reboot, what was published by mounting; and copying again what is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.publish.directories import OVERLAY, appear, edits, how
+from pipeline.publish.directories import OVERLAY, appear, edits, how, make_images
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import is_outdated
 from pipeline.publish.mounted import is_mounted
@@ -37,6 +37,16 @@ def outdated(site: Site, store: Store) -> tuple[Path, ...]:
     )
 
 
+def gone(site: Site, store: Store) -> tuple[Path, ...]:
+    """The directories that were published by copying and are not there any more."""
+    found: list[Path] = []
+    for image in store.versions.images():
+        now = publication(store, image)
+        copied = sorted(number for number, mode in now.directories.items() if mode != OVERLAY)
+        found += [present_directory(site, now, image, number) for number in copied]
+    return tuple(place for place in found if not place.is_dir())
+
+
 def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
     """(image, number, directory) of what was published by mounting."""
     for image in store.versions.images():
@@ -57,7 +67,8 @@ def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
 
 
 def restore(site: Site, store: Store) -> tuple[Path, ...]:
-    """Mount everything again that was published by mounting, and return what was mounted.
+    """Mount everything again that was published by mounting, copy again what was copied and is gone, and
+    return what was made.
 
     What is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone
     is done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError``
@@ -86,18 +97,16 @@ def _recorded(store: Store, image: str, problems: list[Problem]) -> list[int]:
     except PipelineError as error:
         problems += error.problems
         return []
-    return sorted(number for number, mode in found.directories.items() if mode == OVERLAY)
+    return sorted(found.directories)
 
 
 def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
     target = directory(site, image, number)
-    with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be mounted", target):
+    with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be restored", target):
         now = publication_here(site, store, image)
-        if now.directories.get(number) != OVERLAY:
+        if number not in now.directories or how(site, store, now, image, number) is None:
             return []
-        if how(site, store, now, image, number) is None:
-            return []
-        site.images.mkdir(parents=True, exist_ok=True)
+        make_images(site)
         appear(site, store, store.versions.resolve(f"{image}@{number}"), now)
     return [target]
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ import msgspec
 from pipeline.errors import PipelineError, Problem
 from pipeline.events import Observer, Progress
 from pipeline.store import hardlinks, manifest
+from pipeline.store.content import changed
 from pipeline.store.filesystem import DIRECTORY, lock_directory
 from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
@@ -138,11 +140,28 @@ def _versions(store: Store) -> list[Problem]:
                 for layer in version.layers
                 if not store.layer_tree(layer).is_dir()
             ]
+            with suppress(PipelineError):  # a damaged record of a layer is told with the layers
+                problems += filter(None, [changed(store, version)])
+            problems += _lock(path / "recipe.lock", version)
             results = versions.verification_directory(version) / "verification.json"
             if results.exists():
                 again = f"test it again: pipeline verify {version.label}"
                 _record(problems, results, partial(read, kind=Verification), again)
     return problems
+
+
+def _lock(path: Path, version: Version) -> list[Problem]:
+    hint = (
+        f"put back the one of that build, beside the recipe or from version control (its sha256 is "
+        f"{version.lock_digest}): cp recipes/{version.image}/recipe.lock {path}"
+    )
+    try:
+        got = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return [Problem(f"{version.label} has lost its recipe.lock", str(path), hint)]
+    except OSError as error:
+        return [Problem(f"the file cannot be read: {error}", str(path), hint)]
+    return [_differs(path, "sha256", version.lock_digest, got, hint)] if got != version.lock_digest else []
 
 
 def _failures(store: Store) -> list[Problem]:

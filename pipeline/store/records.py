@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,11 @@ T = TypeVar("T")
 
 EXPECTED_TO_FAIL = "expected to fail"
 """What the message of such a test begins with."""
+
+
+def stack_digest(layers: Iterable[str]) -> str:
+    """The digest of an image: of the digests of its layers' manifests, lowest first."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in layers).encode()).hexdigest()
 
 
 def read(path: Path, kind: type[T]) -> T | None:
@@ -50,7 +57,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     64 hex digits). ``parent`` is the name of the layer below. ``created`` is in seconds since 1970,
     ``seconds`` from the beginning of the stage to the end of its commit. ``bytes`` counts the content of
     regular files once, ``files`` every entry but the root. ``added`` and ``removed`` are NEVRAs. ``kernel``
-    is the kernel release of the image up to this layer.
+    is the kernel release of the image up to this layer. ``below`` is the ``stack_digest`` of what it was made
+    on; None for a base, and in records of old releases.
     """
 
     key: str
@@ -67,6 +75,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     kernel: str | None = None
+    below: str | None = None
     basis: dict[str, Any] = {}
     """What the key was made of, by name, so that a miss can be explained."""
 

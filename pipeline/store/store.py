@@ -24,7 +24,7 @@ from pipeline.store.filesystem import (
     told,
     write_whole,
 )
-from pipeline.store.records import Base, Draft, Failed, Failure, Layer, Summary, read
+from pipeline.store.records import Base, Draft, Failed, Failure, Layer, Summary, read, stack_digest
 from pipeline.store.versions import Versions
 from pipeline.store.work import Work, begin, put_aside, sweep
 
@@ -109,11 +109,17 @@ class Store(msgspec.Struct, frozen=True):
         """The manifest of the layer ``name``, for ``pipeline.store.manifest.read``."""
         return self.path / "layers" / name / "manifest.gz"
 
-    def layer(self, key: str) -> Layer | None:
-        """The layer of ``key``; None when there is none. One without its tree is a ``PipelineError``."""
+    def layer(self, key: str, below: str | None = None) -> Layer | None:
+        """The layer of ``key``; None when there is none. One without its tree is a ``PipelineError``.
+
+        One that was made on other content than ``below`` (a ``stack_digest``; None: not known) does not
+        count: a layer under it has been made again since, and came out differently.
+        """
         name = layer_name(key)
         found = self.layer_called(name)
         if found is None or found.key != key:
+            return None
+        if below is not None and found.below not in (None, below):
             return None
         if not self.layer_tree(name).is_dir() and self.layer_called(name) is not None:  # not just removed
             raise PipelineError(
@@ -137,7 +143,7 @@ class Store(msgspec.Struct, frozen=True):
         Its ``upper`` has the attributes of the root below: overlayfs shows those of the uppermost.
         """
         with told("a stage cannot begin", self.path / "work"):
-            work = begin(self.path / "work", parents)
+            work = begin(self.path / "work", parents, self._digest_of(parents))
             try:
                 work.work.mkdir(0o700)
                 work.log.touch()
@@ -148,6 +154,11 @@ class Store(msgspec.Struct, frozen=True):
                 work.__exit__(None, None, None)
                 raise
             return work
+
+    def _digest_of(self, parents: Sequence[str]) -> str | None:
+        layers = [self.layer_called(name) for name in parents]
+        digests = [layer.digest for layer in layers if layer is not None]
+        return stack_digest(digests) if layers and len(digests) == len(layers) else None
 
     def _copy_root(self, work: Work, below: Path) -> None:
         from pipeline.store.copying import copy_attributes
@@ -186,6 +197,7 @@ class Store(msgspec.Struct, frozen=True):
             seconds=now - work.started,
             bytes=summary.bytes,
             files=summary.files,
+            below=work.below,
         )
         (work.path / "links.json").write_bytes(msgspec.json.encode(summary.links))
         (work.path / "layer.json").write_bytes(msgspec.json.encode(layer))
@@ -199,7 +211,12 @@ class Store(msgspec.Struct, frozen=True):
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            theirs = self.layer(draft.key)
+            theirs = self.layer(draft.key, work.below)
+            if theirs is None and self.layer(draft.key) is not None:
+                # Made on what is not there any more. Stopped here: it is still there, and not counted.
+                exchange(work.path, target)
+                sync_directory(target.parent)
+                return layer
             if theirs is None:
                 raise PipelineError(
                     f"the layer {target.name} is in the way: it is damaged or has another key",

@@ -106,16 +106,22 @@ class Versions(msgspec.Struct, frozen=True):
             )
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                return self.find(version.image, version.identity) or self._add(version, files)
+                known = self.find(version.image, version.identity, len(version.layers))
+                return known or self._add(version, files)
             finally:
                 os.close(lock)
 
-    def find(self, image: str, identity: str) -> Version | None:
-        """The version of ``image`` with that identity; None when there is none."""
+    def find(self, image: str, identity: str, layers: int) -> Version | None:
+        """The version of ``image`` with that identity; None when there is none.
+
+        One whose record does not name as many ``layers`` as that stands for is damaged, and does not count.
+        """
         for number in reversed(self.numbers(image)):
             found = read(self._place(image) / str(number) / "version.json", _Identity)
             if found is not None and found.identity == identity:
-                return self.get(image, number)
+                version = self.get(image, number)
+                if version is not None and len(version.layers) == layers:
+                    return version
         return None
 
     def _add(self, version: Version, files: Mapping[str, bytes]) -> Version:

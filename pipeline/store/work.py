@@ -18,14 +18,16 @@ class Work(msgspec.Struct, frozen=True):
     """A stage's place while it runs; a context manager that throws it away unless it was committed or kept.
 
     ``upper`` and ``work`` are overlayfs's directories, ``log`` the file for what its programs print.
-    ``parents`` are the names of the layers below, lowest first; ``started`` is in seconds since 1970. The
-    descriptor ``lock`` says that the owner lives; processes forked from it may share it.
+    ``parents`` are the names of the layers below, lowest first, and ``below`` the ``stack_digest`` of them;
+    ``started`` is in seconds since 1970. The descriptor ``lock`` says that the owner lives; processes forked
+    from it may share it.
     """
 
     path: Path
     parents: tuple[str, ...]
     started: float
     lock: int
+    below: str | None = None
 
     @property
     def upper(self) -> Path:
@@ -63,7 +65,7 @@ class Work(msgspec.Struct, frozen=True):
             return False
 
 
-def begin(area: Path, parents: Sequence[str] = ()) -> Work:
+def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> Work:
     """A new locked directory in ``area``, with nothing in it."""
     while True:
         path = area / os.urandom(8).hex()
@@ -75,7 +77,7 @@ def begin(area: Path, parents: Sequence[str] = ()) -> Work:
             continue  # a sweep of another process came between; so try again
         if lock is not None:
             if path.exists():
-                return Work(path, tuple(parents), time.time(), lock)
+                return Work(path, tuple(parents), time.time(), lock, below)
             os.close(lock)
 
 

@@ -137,6 +137,35 @@ def test_an_image_whose_base_failed_is_not_tried_and_says_so(site: Site) -> None
     assert "b" not in site.layers()
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["known", "changed"])
+@pytest.mark.parametrize("mark", ["stale", "conflict"])
+def test_an_image_whose_base_is_refused_is_not_built_on_an_older_version_of_it(
+    site: Site, mark: str, changed: bool
+) -> None:
+    site.recipe(file_stage("a"), image="lower")
+    site.recipe(file_stage("b"), image="upper", base="lower")
+    assert site.run("build").exit_code == 0
+    good = site.lock("lower").read_text()
+    digest = next(line for line in good.splitlines() if line.startswith("digest"))
+    bad = (
+        f'digest = "{"0" * 64}"'
+        if mark == "stale"
+        else f"<<<<<<< HEAD\n{digest}\n=======\n{digest}\n>>>>>>> a"
+    )
+    site.lock("lower").write_text(good.replace(digest, bad))
+    if changed:
+        site.recipe(file_stage("b", "changed"), image="upper", base="lower")
+    for words in (("build",), ("build", "upper")):
+        images = site.run(*words, "--json").images()
+        assert images["lower"]["exit_code"] == (4 if mark == "stale" else 2)
+        assert images["upper"]["exit_code"] == 1
+        assert images["upper"]["version"] is None
+        told = [each["message"] for each in images["upper"]["problems"]]
+        assert told == ["upper was not built: its base lower could not be built"]
+    assert os.readlink(site.images / "upper") == "upper-1"
+    site.lock("lower").write_text(good)
+
+
 @pytest.mark.parametrize("options", [(), ("--no-publish",)])
 def test_an_image_on_a_base_without_tests_is_made_and_tested_but_not_published(
     site: Site, options: tuple[str, ...]

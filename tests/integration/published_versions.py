@@ -15,7 +15,7 @@ from pipeline.publish.mounted import mount_points
 from pipeline.recipe.model import Site
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store, layer_name
-from tests.small_store import commit_layer, version_record
+from tests.small_store import add_version, commit_layer
 
 PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
 FAILED = Verification(
@@ -70,9 +70,7 @@ class Place:
     ) -> Version:
         """A version of layers that are there."""
         identity = f"{image} {next(self.keys)}"
-        made = self.store.versions.add(
-            version_record(image=image, identity=identity, layers=tuple(layers)), {}
-        )
+        made = add_version(self.store, layers, image=image, identity=identity)
         if tested is not None:
             self.store.versions.set_verification(made, tested, {})
         return made

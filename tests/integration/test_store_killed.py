@@ -20,10 +20,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes ne
 
 RUN = """
 import sys
+from hashlib import sha256
 from pathlib import Path
 from pipeline.events import ignore
 from pipeline.store.importing import import_base
-from pipeline.store.records import Draft, Failure, Verification, Version
+from pipeline.store.records import Draft, Failure, Verification, Version, stack_digest
 from pipeline.store.store import Store, layer_name
 store = Store.open(Path(sys.argv[1]))
 print("opened", flush=True)
@@ -42,10 +43,11 @@ for number in range(5):
                 continue
             store.commit(work, Draft(key=key, image="web", stage="s", type="t"), epoch=5)
     layers.append(layer_name(key))
+tree = stack_digest(store.layer_called(name).digest for name in layers)
 version = Version(
     image="web", number=0, identity=" ".join(layers), created=1.0, base="base", base_digest=base.digest,
-    layers=tuple(layers), stages=(), tree="t", kernel=None, kernel_parameters=(), parameters={},
-    recipe_digest="r", lock_digest="l", packages=(),
+    layers=tuple(layers), stages=(), tree=tree, kernel=None, kernel_parameters=(), parameters={},
+    recipe_digest="r", lock_digest=sha256(b"x").hexdigest(), packages=(),
 )
 made = store.versions.add(version, {"recipe.lock": b"x"})
 store.versions.set_verification(

@@ -18,7 +18,7 @@ from pipeline.store.garbage import Needs, every_version, garbage, remove
 from pipeline.store.presence import alone, entered, occupied
 from pipeline.store.records import Base, Failure, Version
 from pipeline.store.store import Store, layer_name
-from tests.small_store import commit_layer, version_record
+from tests.small_store import add_version, commit_layer
 
 
 @pytest.fixture
@@ -34,8 +34,7 @@ def layer(store: Store, digit: str, parents: tuple[str, ...] = ()) -> str:
 
 
 def version(store: Store, *layers: str) -> Version:
-    made = version_record(identity=" ".join(layers), base="small", layers=layers)
-    return store.versions.add(made, {"recipe.lock": b""})
+    return add_version(store, layers, identity=" ".join(layers), base="small")
 
 
 def needs(*versions: Version, bases: tuple[str, ...] = (), **more: frozenset[str]) -> Needs:

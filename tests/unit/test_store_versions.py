@@ -223,7 +223,10 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert changed.message.startswith(
         "sha256: expected 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, got"
     )
-    assert changed.hint == f"web@1 stands on it; remove it, and the next build makes it again: rm -r {place}"
+    assert changed.hint == (
+        "web@1 stands on it; remove it, and the next build makes it again (a version whose layer does not "
+        f"come out the same is lost, and refused; a build makes a new one): rm -r {place}"
+    )
     assert found[str(place / "tree/extra")].message == "it is not in the manifest"
     assert (
         "needs the layer ffffffffffffffffffff, which is missing"
@@ -232,7 +235,8 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert f"sha256: expected {'ab' * 32}" in found[str(content)].message
     assert "killed" in found[str(store.path / "work/dead")].message
     assert "damaged" in found[str(store.path / "bases/b.json")].message
-    assert len(found) == 6
+    assert "has lost its recipe.lock" in found[str(store.path / "images/web/versions/1/recipe.lock")].message
+    assert len(found) == 7
     assert layer.digest
 
 

@@ -1,0 +1,69 @@
+"""The files of a version itself that are lost or damaged: fsck says what to do, and others are not stuck."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.small_project import STAGES, SmallProject, make_small_project
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="building takes root")
+
+SHOP = '\n[[stage]]\nname = "more"\ntype = "file"\npath = "/etc/more"\ntouch = true\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SmallProject:
+    project = make_small_project(tmp_path / "project")
+    project.recipe(SHOP, name="shop", base="web")
+    project.recipe(STAGES, name="other")
+    for name in ("web", "shop", "other"):
+        project.write(f"recipes/{name}/test_image.py", "def test_nothing(image):\n    pass\n")
+    assert project.run("build", "--no-publish").exit_code == 0
+    return project
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [Path.unlink, lambda path: path.write_text(""), lambda path: path.write_text("version = 1\n# more\n")],
+    ids=["removed", "emptied", "other"],
+)
+def test_a_lock_of_a_version_that_is_not_its_own_is_told(
+    project: SmallProject, damage: Callable[[Path], object]
+) -> None:
+    path = project.store.path / "images/web/versions/1/recipe.lock"
+    damage(path)
+    found = project.run("fsck", "--json").json()["problems"]
+    assert [each["where"] for each in found] == [str(path)]
+    assert found[0]["hint"].endswith(f": cp recipes/web/recipe.lock {path}")
+    for words in (("gc",), ("gc", "--dry-run")):
+        assert project.run(*words).exit_code == 0
+    images = {each["image"]: each for each in project.run("build", "--no-publish", "--json").json()["images"]}
+    assert {name: each["exit_code"] for name, each in images.items()} == {"web": 0, "other": 0, "shop": 1}
+    assert "has lost its recipe.lock" in images["shop"]["problems"][0]["message"]
+    path.write_bytes((project.path / "recipes/web/recipe.lock").read_bytes())
+    assert project.run("fsck").exit_code == 0
+    assert project.run("build", "--no-publish").exit_code == 0
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_layer_that_is_taken_out_of_a_record_is_told_and_a_build_makes_another_version(
+    project: SmallProject, number: int
+) -> None:
+    path = project.store.path / "images/other/versions/1/version.json"
+    record = json.loads(path.read_text())
+    del record["layers"][number]
+    path.write_text(json.dumps(record))
+    found = project.run("fsck", "--json").json()["problems"]
+    assert [each["where"] for each in found] == [str(path.parent)]
+    assert found[0]["message"].startswith("other@1 is not what it was")
+    assert found[0]["command"] == "pipeline build other"
+    assert project.run("publish", "other@1").exit_code == 1
+    built = project.run("build", "--no-publish", "other", "--json").json()["images"]
+    assert [each["version"] for each in built] == [2]
+    assert project.run("gc", "--keep", "1").exit_code == 0
+    assert project.run("fsck").exit_code == 0

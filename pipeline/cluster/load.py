@@ -99,8 +99,7 @@ class _Loading(msgspec.Struct):
         self._groups()
         neutron = providers.understood(reading)
         self.wanted += images_of(reading, self.site, recipes)
-        members = members_of(reading, neutron)
-        self.wanted += members.wanted
+        self.wanted += members_of(reading, neutron)
         self._head(neutron)
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
@@ -119,7 +118,7 @@ class _Loading(msgspec.Struct):
             file=reading.file,
             parameters=reading.scope.parameters,
             wanted=tuple(self.wanted),
-            restarts={**self.restarts, **members.restarts},
+            restarts=self.restarts,
             firmware=firmware,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),

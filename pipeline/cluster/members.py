@@ -13,7 +13,6 @@ from pipeline.cluster.owned import (
     Setting,
     check_files,
     check_services,
-    restarts_of,
     settings_of,
     wanted_services,
     wanted_settings,
@@ -30,13 +29,6 @@ from pipeline.recipe.scopes import frozen, value_fault
 
 ADDRESS = "[vxlan]local_ip"
 """How the setting ends that each node needs its own value for."""
-
-
-class Members(msgspec.Struct, frozen=True):
-    """What the tables come to: categories, then nodes, then what both have of their own."""
-
-    wanted: tuple[Wanted, ...]
-    restarts: Mapping[Ref, tuple[Ref, ...]]
 
 
 class Category(msgspec.Struct, frozen=True):
@@ -60,8 +52,11 @@ class Own(msgspec.Struct):
     tables: list[tuple[KeyPath, NodeTable]] = msgspec.field(default_factory=list)
 
 
-def members_of(reading: Reading, neutron: Neutron | None) -> Members:
-    """``[[category]]`` and ``[[node]]``, understood; what is wrong with them is told."""
+def members_of(reading: Reading, neutron: Neutron | None) -> tuple[Wanted, ...]:
+    """``[[category]]`` and ``[[node]]``: categories, then nodes, then what both have of their own.
+
+    What is wrong with them is told.
+    """
     categories = _categories(reading, neutron)
     category_of = _category_of(reading, categories)
     made = _Nodes(reading, neutron, category_of)
@@ -73,22 +68,18 @@ def members_of(reading: Reading, neutron: Neutron | None) -> Members:
         for node in each.nodes
         if category_of[node] is each
     ]
-    restarts: dict[Ref, tuple[Ref, ...]] = {}
     special = {node: made.settings(node, one) for node, one in own.items()}
     for each in categories:
         settings = wanted_settings(each.ref, each.settings)
         wanted += [*settings, *wanted_services(each.ref, each.at, each.table.service)]
-        after = [*settings, *(item for node in each.nodes for item in special.get(node, ()))]
-        restarts |= restarts_of(each.ref, each.table.service, after)
     for node, one in own.items():
         ref = Ref("node", node)
         wanted += special[node]
         for at, table in one.tables:
             wanted += wanted_services(ref, at, table.service)
-            restarts |= restarts_of(ref, table.service, special[node])
     _refuse_missing(reading, categories, own)
     _refuse_same_address(reading, categories, special)
-    return Members(tuple(wanted), restarts)
+    return tuple(wanted)
 
 
 def _category(each: Category) -> Wanted:
@@ -117,7 +108,7 @@ def _categories(reading: Reading, neutron: Neutron | None) -> list[Category]:
         if table.clone == table.name:
             reading.say((*at, "clone"), f"{label}it cannot be cloned from itself")
         check_files(reading, at, table.file, "category", neutron)
-        check_services(reading, at, table.service, [file.path for file in table.file])
+        check_services(reading, at, table.service)
         nodes = reading.nodes((*at, "nodes"), table.nodes, label) if table.nodes else ()
         found.append(Category(at, table, nodes, settings_of(at, table.file, neutron)))
     return found
@@ -161,7 +152,7 @@ class _Nodes(msgspec.Struct):
                 continue
             names = self.reading.nodes((*at, "names"), table.names, label)
             check_files(self.reading, at, table.file, "node", self.neutron)
-            check_services(self.reading, at, table.service, self._paths(names, table))
+            check_services(self.reading, at, table.service)
             homeless = [name for name in names if name not in self.category_of] if given else []
             if homeless and not table.file:
                 message = f"{label}{folded(homeless)} is in no category of this file: nothing uses parameters"
@@ -211,14 +202,6 @@ class _Nodes(msgspec.Struct):
             return ()
         merged = {one.name: one for one in common}
         return tuple((merged | {one.name: one for one in mine}).values())
-
-    def _paths(self, names: Iterable[str], table: NodeTable) -> list[str]:
-        """The files of these nodes, their categories' too."""
-        categories = {
-            self.category_of[name].at: self.category_of[name] for name in names if name in self.category_of
-        }
-        files = [*table.file, *(file for each in categories.values() for file in each.table.file)]
-        return [file.path for file in files]
 
     def _parameters(self, at: KeyPath, raw: object, label: str) -> dict[str, Parameter]:
         """The parameters that are right; the others are told, or will be with the table's types."""

@@ -14,7 +14,7 @@ from pipeline.cluster.neutron import Neutron
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.opensm import partitions
 from pipeline.cluster.reading import OPEN, Reading
-from pipeline.cluster.written import FileTable, ServiceTable
+from pipeline.cluster.written import FileTable, HeadServiceTable, ServiceTable
 from pipeline.nearest import nearest
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
@@ -64,15 +64,16 @@ def check_files(
 
 
 def check_services(
-    reading: Reading, at: KeyPath, services: Iterable[ServiceTable], paths: Iterable[str]
+    reading: Reading, at: KeyPath, services: Iterable[ServiceTable], paths: Iterable[str] = ()
 ) -> None:
-    """Tell what is wrong with the ``service`` tables at ``at``; ``paths`` are the files of the same owner."""
+    """Tell what is wrong with the ``service`` tables at ``at``; ``paths`` are the files of the head node."""
     known = tuple(paths)
     for index, service in enumerate(services):
         place = (*at, "service", index)
         label = f'service "{service.name}": '
         reading.name((*place, "name"), service.name, label)
-        for number, path in enumerate(service.restart_after):
+        after = service.restart_after if isinstance(service, HeadServiceTable) else ()
+        for number, path in enumerate(after):
             if path not in known:
                 near = nearest(path, known) or there_are(known)
                 reading.say((*place, "restart_after", number), f'{label}no file "{path}" here{near}')
@@ -142,7 +143,7 @@ def wanted_services(owner: Ref, at: KeyPath, services: Iterable[ServiceTable]) -
     found = []
     for index, service in enumerate(services):
         place = (*at, "service", index)
-        said = {key: getattr(service, key) for key in ("autostart", "monitored", "running")}
+        said = {key: getattr(service, key, None) for key in ("autostart", "monitored", "running")}
         exact = {key: value for key, value in said.items() if value is not None}
         ats = {key: (*place, key) for key in exact}
         found.append(Wanted(Ref("service", service.name, of), exact, at=place, ats=ats))
@@ -150,7 +151,7 @@ def wanted_services(owner: Ref, at: KeyPath, services: Iterable[ServiceTable]) -
 
 
 def restarts_of(
-    owner: Ref, services: Iterable[ServiceTable], objects: Iterable[Wanted]
+    owner: Ref, services: Iterable[HeadServiceTable], objects: Iterable[Wanted]
 ) -> dict[Ref, tuple[Ref, ...]]:
     """The services of ``owner`` that are restarted, and after a change of which of ``objects``."""
     after: dict[str, list[Ref]] = {}

@@ -39,10 +39,19 @@ class ServiceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         None
     )
     monitored: bool | None = None
+
+
+class NodeServiceTable(ServiceTable, frozen=True, forbid_unknown_fields=True):
+    """A service of one machine; that of a category runs on each of its nodes, which may be down."""
+
     running: Annotated[bool | None, Meta(description="Whether it runs now.")] = None
+
+
+class HeadServiceTable(NodeServiceTable, frozen=True, forbid_unknown_fields=True):
+    """A service of the head node; nodes get their files when they are installed."""
+
     restart_after: Annotated[
-        tuple[str, ...],
-        Meta(description="Files of the same head node, category or node; a change of one restarts it."),
+        tuple[str, ...], Meta(description="Files of the head node; a change of one restarts it.")
     ] = ()
 
 
@@ -74,7 +83,7 @@ class HeadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[[head.file]]`` and ``[[head.service]]``."""
 
     file: tuple[FileTable, ...] = ()
-    service: tuple[ServiceTable, ...] = ()
+    service: tuple[HeadServiceTable, ...] = ()
 
 
 class ImageTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +126,7 @@ class NodeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Other values for these nodes; what their category generates is made anew."),
     ] = msgspec.field(default_factory=dict)
     file: tuple[FileTable, ...] = ()
-    service: tuple[ServiceTable, ...] = ()
+    service: tuple[NodeServiceTable, ...] = ()
 
 
 class ProviderTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -338,9 +338,6 @@ def test_a_nodes_own_keys_stand_among_those_of_its_category(load: Load) -> None:
         [[category.file]]
         path = "/etc/a.ini"
         set = { s = { one = 1, two = true } }
-        [[category.service]]
-        name = "d"
-        restart_after = ["/etc/a.ini"]
         [[node]]
         names = "node[1-2]"
         [[node.file]]
@@ -354,8 +351,6 @@ def test_a_nodes_own_keys_stand_among_those_of_its_category(load: Load) -> None:
     own = typed("/etc/a.ini", "-[s]one +[s]one=1 -[s]two +[s]two=False -[s]three +[s]three=3")
     assert modifications(cluster, "node/node1") == modifications(cluster, "node/node2") == own
     assert modifications(cluster, "node/node3") == []
-    after = cluster.restarts[Ref("service", "d", "category/c")]
-    assert {ref.of for ref in after} == {"category/c", "node/node1", "node/node2"}
 
 
 def test_parameters_that_make_no_difference_put_nothing_on_a_node(load: Load) -> None:

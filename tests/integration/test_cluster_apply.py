@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -319,3 +320,28 @@ def test_one_apply_reaches_exactly_what_the_procedure_typed_by_hand_reaches(
 def _fresh(directory: Path) -> Path:
     start.make(directory)
     return directory
+
+
+def test_ten_thousand_nodes_are_planned_in_two_seconds_with_as_many_calls_as_three(site: Cluster) -> None:
+    few = len(state.calls(str(site.head)))
+    site.cluster("plan")
+    few = len(state.calls(str(site.head))) - few
+    start.make(site.head, 10_000, 50)
+    assert site.cluster("import", "large").exit_code == 0
+    recipe = site.path / "recipes/clusters/large.toml"
+    text = recipe.read_text()
+    assert text.count("[[category]]") >= 50
+    recipe.write_text(text.replace('image = "openstack-image"', 'image = "default-image"'))
+    before = len(state.calls(str(site.head)))
+    command = [sys.executable, "-m", "pipeline", "cluster", "plan", "large"]
+    process = subprocess.Popen(command, cwd=site.path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "changes" in process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    assert used.ru_utime + used.ru_stime < 2  # cmsh's own time is in it
+    assert used.ru_maxrss < 200 * 1024
+    assert len(state.calls(str(site.head))) - before <= few
+    before = len(state.calls(str(site.head)))
+    assert site.cluster("apply", "large").exit_code == 0
+    assert len(state.calls(str(site.head))) - before <= 2 * few + 3

@@ -83,6 +83,41 @@ if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; 
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
 fi
+# In place of pip's script, which loads other modules first: Ctrl-C in those moments would be a traceback.
+# The kernel reads no first line with a space in it, or a long one: then sh starts the interpreter.
+interpreter="$(pwd)/.venv/bin/python"
+case $interpreter in
+    *[[:space:]]*) long=1 ;;
+    *) long=0; [ ${#interpreter} -le 120 ] || long=1 ;;
+esac
+{
+    if [ $long = 1 ]; then
+        printf "#!/bin/sh\n'''exec' \"%s\" \"\$0\" \"\$@\"\n' '''\n" "$interpreter"
+    else
+        printf '#!%s\n' "$interpreter"
+    fi
+    cat <<'END'
+# Made by ci/setup.sh. The same as pipeline/__main__.py, before anything of the package is loaded.
+import _signal
+
+held = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT})
+
+from pipeline.interrupts import end_at_once
+
+end_at_once()
+_signal.pthread_sigmask(_signal.SIG_SETMASK, held)
+
+from pipeline.cli import run
+
+run()
+END
+} >.venv/command
+if cmp -s .venv/command .venv/bin/pipeline; then
+    rm .venv/command
+else
+    chmod 755 .venv/command
+    mv -f .venv/command .venv/bin/pipeline
+fi
 # Also where the environment forbids Python to keep bytecode as it goes: without it each start takes longer.
 .venv/bin/python -m compileall -q pipeline
 

@@ -101,10 +101,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except OSError as error:
-        return _tell(words, PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}"))
+        return _tell(words, _of_system(error))
     except Exception as error:
         return _tell_defect(words, error)
     return code
+
+
+def _of_system(error: OSError) -> PipelineError:
+    """What is said of an error of the system that nobody foresaw: without a name it is one of writing."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return PipelineError("the working directory is gone", hint="change to one that is there (cd)")
+    return PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}")
 
 
 def _open_closed() -> None:

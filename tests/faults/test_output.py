@@ -234,3 +234,12 @@ def test_streams_that_the_caller_closed_do_not_matter(site: Site, closed: str) -
     process.communicate(timeout=60)
     assert process.returncode == 2
     site.check_whole()
+
+
+def test_a_working_directory_that_is_gone_is_named(site: Site) -> None:
+    site.recipe(file_stage("a"))
+    inside = site.write("gone/file", "").parent
+    script = f'cd {inside} && rm -r {inside} && exec "$@"'
+    ended = site.run("build", "--site", str(site.path / "pipeline.toml"), before=("sh", "-c", script, "sh"))
+    assert ended.exit_code == 1
+    assert "the working directory is gone" in ended.err

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +36,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
         "small.pth": os.getcwd() + "\\n",
         f"{about}/METADATA": "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n",
         f"{about}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-        f"{about}/entry_points.txt": "[console_scripts]\\npipeline = pipeline:run\\n",
+        f"{about}/entry_points.txt": "[console_scripts]\\npipeline = pipeline.cli:run\\n",
     }
     files[f"{about}/RECORD"] = "".join(f"{name},,\\n" for name in [*files, f"{about}/RECORD"])
     with zipfile.ZipFile(f"{folder}/small-1-py3-none-any.whl", "w") as wheel:
@@ -51,7 +54,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pyproject.toml": PROJECT,
         "backend.py": BACKEND,
         "pipeline.toml": "",
-        "pipeline/__init__.py": "def run():\n    print(__file__)\n",
+        "pipeline/__init__.py": "import os, time\ntime.sleep(float(os.environ.get('SLEEP', '0')))\n",
+        "pipeline/interrupts.py": (SCRIPT.parents[1] / "pipeline/interrupts.py").read_text(),
+        "pipeline/cli.py": "def run():\n    import pipeline\n    print(pipeline.__file__)\n",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -99,6 +104,38 @@ def test_a_setup_that_was_broken_off_begins_again(project: Path) -> None:
         (broken / ".venv" / name).unlink()
     _set_up(broken)
     assert _command(broken) == f"{broken}/pipeline/__init__.py\n"
+
+
+def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(project: Path) -> None:
+    command = subprocess.Popen(
+        [project / ".venv/bin/pipeline"],
+        env={**os.environ, "SLEEP": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(0.5)
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate()
+    assert (command.returncode, out) == (130, "")
+    assert err.startswith("\ninterrupted; ")
+
+
+def test_a_command_below_a_name_with_a_space_starts(project: Path) -> None:
+    spaced = project.with_name("a clone")
+    shutil.copytree(project, spaced, symlinks=True)
+    _set_up(spaced)
+    assert _command(spaced) == f"{spaced}/pipeline/__init__.py\n"
+    assert _set_up(spaced) == ""
+
+
+def test_a_command_of_pip_that_an_older_setup_left_is_replaced(project: Path) -> None:
+    script = project / ".venv/bin/pipeline"
+    new = script.read_text()
+    script.write_text(f"#!{project}/.venv/bin/python\nimport re\nimport sys\n")
+    assert _set_up(project) == ""
+    assert script.read_text() == new
 
 
 def _set_up(folder: Path) -> str:

@@ -21,6 +21,8 @@ READ_ON = 1 << 30
 """Bytes after which what looks like a bomb is taken for one, though its end has not been seen."""
 
 ZSTD_LONGEST_HEADER = 18
+ZSTD_LARGEST_WINDOW = 1 << 27
+"""Bytes of memory; the limit of zstd itself unless it is told otherwise. A build is to stay below 200 MB."""
 ZSTD = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPED = range(0x184D2A50, 0x184D2A60)
 """The magic numbers of frames that hold something else (RFC 8878, 3.1.2)."""
@@ -102,7 +104,7 @@ def open_tar(file: IO[bytes], size: int, archive: str) -> Iterator[tuple[Member,
     head = file.read(8)
     file.seek(0)
     if head.startswith(ZSTD):
-        _check_frames(file, size)
+        _check_frames(file, size, archive)
         file.seek(0)
     opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
     stream = Measured(opener(file) if opener else file, size, archive)
@@ -120,7 +122,7 @@ def open_tar(file: IO[bytes], size: int, archive: str) -> Iterator[tuple[Member,
             pass
 
 
-def _check_frames(file: IO[bytes], size: int) -> None:
+def _check_frames(file: IO[bytes], size: int, archive: str) -> None:
     """Raise ``EOFError`` when zstd's frames do not end where the file does: its reader would not notice.
 
     Only the lengths of blocks are read (RFC 8878, 3.1.1). What begins like no frame is left to the reader.
@@ -132,12 +134,24 @@ def _check_frames(file: IO[bytes], size: int) -> None:
         if int.from_bytes(head[:4], "little") in ZSTD_SKIPPED:
             place += 8 + int.from_bytes(head[4:8], "little")
         elif head.startswith(ZSTD):
+            frame = zstandard.get_frame_parameters(head)
+            _check_window(frame.window_size, archive)
             place = _end_of_blocks(file, place + zstandard.frame_header_size(head))
-            place += 4 * zstandard.get_frame_parameters(head).has_checksum
+            place += 4 * frame.has_checksum
         else:
             return
     if place > size:
         raise EOFError(f"it ends {place - size} bytes or more before its last frame does: was it cut off?")
+
+
+def _check_window(size: int, archive: str) -> None:
+    if size > ZSTD_LARGEST_WINDOW:
+        raise PipelineError(
+            f"needs a window of {size >> 20:,} MiB to be decompressed, and gets at most "
+            f"{ZSTD_LARGEST_WINDOW >> 20} MiB of memory for it",
+            where=archive,
+            hint="pack it with zstd --long=27 or less, or in another way",
+        )
 
 
 def _end_of_blocks(file: IO[bytes], place: int) -> int:

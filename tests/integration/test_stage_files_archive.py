@@ -494,3 +494,12 @@ def empty_zip() -> bytes:
 def test_an_empty_archive_is_refused(root: SmallRoot, content: bytes) -> None:
     assert "a.tgz: is an empty archive: there is nothing to unpack" in error_of(root, content)
     assert "is an empty archive" in error_of(root, content, strip=1)
+
+
+def test_a_window_of_zstd_that_takes_too_much_memory_is_told_as_that(root: SmallRoot) -> None:
+    compressor = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=31, enable_ldm=True)
+    ).compressobj()
+    with pytest.raises(PipelineError, match=r"a window of 2,048 MiB .* at most 128 MiB") as caught:
+        unpack(root, compressor.compress(members(info("a"))) + compressor.flush())
+    assert "damaged" not in str(caught.value) and "--long=27" in str(caught.value)

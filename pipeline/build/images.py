@@ -53,7 +53,8 @@ def build_all(
                     continue
                 if base is not None:
                     job = replace(job, base_version=base.version)
-                running[name] = executor.submit(build_elsewhere, job)
+                with _held():
+                    running[name] = executor.submit(build_elsewhere, job)
                 running[name].add_done_callback(lambda _: ring())
             ready, _, _ = select.select([events.fileno(), alarm], [], [], TICK)
             if alarm in ready:
@@ -99,6 +100,17 @@ def begin_worker(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # forked while it was held
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Ctrl-C waits until this is done: an executor interrupted while it starts cannot be shut down."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_workers(executor: Executor) -> None:

@@ -181,6 +181,34 @@ def test_an_interrupted_build_ends_soon_says_so_and_goes_on(
     check_goes_on(site, digests)
 
 
+AT_A_BAD_MOMENT = """
+import os, signal
+from concurrent.futures import process
+
+start = process._ExecutorManagerThread.start
+
+
+def interrupted_start(thread):
+    os.kill(os.getpid(), signal.SIGINT)
+    start(thread)
+
+
+process._ExecutorManagerThread.start = interrupted_start
+"""
+
+
+def test_an_interruption_while_the_workers_are_started_is_no_defect(site: Site) -> None:
+    site.recipe(file_stage("first"))
+    site.recipe(file_stage("second"), image="other")
+    site.write("moment/sitecustomize.py", AT_A_BAD_MOMENT)
+    path = f"PYTHONPATH={site.path}/moment:{site.environment()['PYTHONPATH']}"
+    process = site.start("build", "--json", before=("env", path))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "a defect" not in err
+    check_after_kill(site)
+
+
 def is_at_work(process: subprocess.Popen[str]) -> bool:
     """Whether it is past the start of Python, which ends by a signal in its own ways, or has ended."""
     try:

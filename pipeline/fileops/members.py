@@ -23,6 +23,10 @@ TOLD = 20
 SHOWN = 120
 """As much of a member's name is shown at its beginning, and again at its end."""
 
+CAPABILITIES = "security.capability"
+PORTABLE_XATTRS = frozenset({CAPABILITIES, "system.posix_acl_access", "system.posix_acl_default"})
+"""Beside those of users (xattr(7))."""
+
 RATIO = 1000
 RATIO_FROM = 100_000_000
 """More than 1000 bytes for each byte of the archive, once it is over 100 MB: no honest archive does that."""
@@ -32,7 +36,8 @@ class Member(msgspec.Struct, frozen=True):
     """One entry of an archive.
 
     ``name`` and ``target`` (of ``link`` and ``hardlink``) are as the archive has them. ``size`` is in bytes,
-    ``mtime`` in seconds since 1970. What is never unpacked has the type ``refused``; ``what`` says why.
+    ``mtime`` in seconds since 1970, ``xattrs`` its extended attributes. What is never unpacked has the type
+    ``refused``; ``what`` says why.
     """
 
     name: str
@@ -45,6 +50,18 @@ class Member(msgspec.Struct, frozen=True):
     target: str = ""
     sparse: bool = False
     what: str = ""
+    xattrs: Mapping[str, bytes] = {}
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The names of its extended attributes that are not unpacked."""
+        return frozenset(name for name in self.xattrs if self.type == "link" or not is_portable(name))
+
+
+def is_portable(xattr: str) -> bool:
+    """Whether an extended attribute means the same in an image: not those of the kernel's overlay filesystem,
+    with which a file could hide others, and not those that a policy of the machine gives out."""
+    return xattr in PORTABLE_XATTRS or (xattr.startswith("user.") and not xattr.startswith("user.overlay."))
 
 
 class Limits(msgspec.Struct, frozen=True):

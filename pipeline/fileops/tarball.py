@@ -20,6 +20,9 @@ LARGEST_READ = 16 << 20
 READ_ON = 1 << 30
 """Bytes after which what looks like a bomb is taken for one, though its end has not been seen."""
 
+XATTR = "SCHILY.xattr."
+"""With the attribute's name behind it, a key in extended headers (GNU tar --xattrs, bsdtar)."""
+
 ZSTD_LONGEST_HEADER = 18
 ZSTD_LARGEST_WINDOW = 1 << 27
 """Bytes of memory; the limit of zstd itself unless it is told otherwise. A build is to stay below 200 MB."""
@@ -169,14 +172,19 @@ def _end_of_blocks(file: IO[bytes], place: int) -> int:
 
 def _member(info: tarfile.TarInfo) -> Member:
     common = (info.mode & 0o7777, info.uid, info.gid, float(info.mtime))
+    xattrs = {
+        name.removeprefix(XATTR): value.encode("utf-8", "surrogateescape")
+        for name, value in info.pax_headers.items()
+        if name.startswith(XATTR)
+    }
     if info.isdir():
-        return Member(info.name, "directory", *common)
+        return Member(info.name, "directory", *common, xattrs=xattrs)
     if info.issym():
-        return Member(info.name, "link", *common, target=info.linkname)
+        return Member(info.name, "link", *common, target=info.linkname, xattrs=xattrs)
     if info.islnk():
         return Member(info.name, "hardlink", *common, target=info.linkname)
     if info.isreg():
-        return Member(info.name, "file", *common, size=info.size, sparse=info.issparse())
+        return Member(info.name, "file", *common, size=info.size, sparse=info.issparse(), xattrs=xattrs)
     what = NEVER.get(
         info.type, f"is of type {info.type.decode('latin-1')!r}, which is no file, directory or link"
     )

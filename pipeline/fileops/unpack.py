@@ -18,7 +18,16 @@ import msgspec
 from pipeline.errors import PipelineError, Problem
 from pipeline.fileops import iso, tarball, zipped
 from pipeline.fileops.iso import MAGIC, MAGIC_AT
-from pipeline.fileops.members import TOLD, Limits, Member, check_limits, check_ratio, parts, paths
+from pipeline.fileops.members import (
+    CAPABILITIES,
+    TOLD,
+    Limits,
+    Member,
+    check_limits,
+    check_ratio,
+    parts,
+    paths,
+)
 from pipeline.fileops.owners import Owner, give, look_up
 from pipeline.fileops.place import check_kept, is_kept, kind, make_folders, telling
 
@@ -55,8 +64,8 @@ class Request(msgspec.Struct, frozen=True):
     limits: Limits
 
 
-def unpack(request: Request) -> None:
-    """Unpack the archive; to be called in the chroot.
+def unpack(request: Request) -> tuple[str, ...]:
+    """Unpack the archive; to be called in the chroot. Returns the extended attributes that were left out.
 
     Raises ``PipelineError`` when it is damaged, has members that lead out or are no files, is a bomb, does
     not fit on the disk, or would replace a directory by a file or the other way round.
@@ -72,6 +81,7 @@ def unpack(request: Request) -> None:
     _check_space(destination, total, request.source)
     with _reading(request.source):
         _write_all(request, destination, where, owner)
+    return tuple(sorted(frozenset().union(*(member.left_out for member in members))))
 
 
 def _collect(request: Request) -> tuple[list[Member], int]:
@@ -260,4 +270,6 @@ def _finish(full: str, member: Member, owner: Owner | None) -> None:
         else:
             give(full, said, None)
             give(full, Owner(), mode)
+            for name in member.xattrs.keys() - member.left_out - ({CAPABILITIES} if owner else set()):
+                os.setxattr(full, name, member.xattrs[name], follow_symlinks=False)
         os.utime(full, (seconds, seconds), follow_symlinks=False)

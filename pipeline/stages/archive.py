@@ -30,13 +30,15 @@ class Archive(Stage, frozen=True, kw_only=True, tag="archive"):
                    has no more parts than that is left out
       owner        "user:group" for all of it, names of the image or numbers
                    (default: the numbers in the archive; root for zip). Files then
-                   lose their setuid and setgid bits.
+                   lose their setuid and setgid bits and their capabilities.
       max_bytes    the most it may unpack to (default: 34359738368, 32 GiB)
       max_files    the most members it may have (default: 1000000)
 
     The kind of archive is told by its content, whatever its name.
 
-    Modes, times, links and hard links are kept. Directories that the image has keep
+    Modes, times, links and hard links are kept; of the extended attributes in a
+    tar the capabilities, ACLs and user.*. Others (trusted.*, security.selinux) are
+    not, and that is noted. Directories that the image has keep
     their owner and mode; files and links are replaced.
 
     The whole archive is looked at before anything is written. It is refused, with
@@ -87,4 +89,8 @@ class Archive(Stage, frozen=True, kw_only=True, tag="archive"):
 
         limits = Limits(self.max_bytes, self.max_files)
         archive = inputs.sources[self.source]
-        root.call(unpack, Request(archive, self.source, self.destination, self.strip, self.owner, limits))
+        left_out = root.call(
+            unpack, Request(archive, self.source, self.destination, self.strip, self.owner, limits)
+        )
+        if left_out:
+            root.note(f"{self.source}: attributes that are not unpacked: {', '.join(left_out)}")

@@ -503,3 +503,39 @@ def test_a_window_of_zstd_that_takes_too_much_memory_is_told_as_that(root: Small
     with pytest.raises(PipelineError, match=r"a window of 2,048 MiB .* at most 128 MiB") as caught:
         unpack(root, compressor.compress(members(info("a"))) + compressor.flush())
     assert "damaged" not in str(caught.value) and "--long=27" in str(caught.value)
+
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
+"""cap_net_raw=ep, as security.capability holds it (struct vfs_cap_data)."""
+
+
+def with_xattrs(name: str, kind: bytes = tarfile.REGTYPE, **xattrs: bytes) -> tarfile.TarInfo:
+    made = info(name, kind)
+    made.pax_headers = {
+        f"SCHILY.xattr.{attribute.replace('__', '.')}": value.decode("utf-8", "surrogateescape")
+        for attribute, value in xattrs.items()
+    }
+    return made
+
+
+def test_capabilities_and_attributes_of_users_are_kept_and_others_told(root: SmallRoot) -> None:
+    packed = members(
+        with_xattrs("d", tarfile.DIRTYPE, user__note=b"of d"),
+        with_xattrs("d/ping", security__capability=CAPABILITY, user__note=b"a\xff\n=b"),
+        with_xattrs(
+            "d/own", trusted__overlay__opaque=b"y", security__selinux=b"x", user__overlay__whiteout=b""
+        ),
+    )
+    unpack(root, packed)
+    place = root.upper / "opt/x/d"
+    assert os.getxattr(place, "user.note") == b"of d"
+    assert os.getxattr(place / "ping", "security.capability") == CAPABILITY
+    assert os.getxattr(place / "ping", "user.note") == b"a\xff\n=b"
+    assert not [n for n in os.listxattr(place / "own") if not n.startswith("trusted.overlay.")]
+    left_out = "security.selinux, trusted.overlay.opaque, user.overlay.whiteout"
+    assert root.notes == [f"http://vendor/a.tgz: attributes that are not unpacked: {left_out}"]
+
+
+def test_files_that_get_another_owner_lose_the_archives_capabilities(root: SmallRoot) -> None:
+    unpack(root, members(with_xattrs("ping", security__capability=CAPABILITY, user__a=b"b")), owner="1:1")
+    assert os.listxattr(root.upper / "opt/x/ping") == ["user.a"]

@@ -113,8 +113,20 @@ def _plan(options: argparse.Namespace, site: Site) -> int:
     plan = look(cluster, keepers, site.store)
     if getattr(options, "out", None):
         keep(plan, options.out)
-    _print(options, cluster, plan)
-    return 0
+    _print(options, cluster, plan, **_told(keepers))
+    return _trouble(keepers)
+
+
+def _told(keepers: Keepers) -> dict[str, Any]:
+    """What the JSON document says of what could not be asked."""
+    return {"problems": keepers.trouble.problems if keepers.trouble else ()}
+
+
+def _trouble(keepers: Keepers) -> int:
+    """Tell what could not be asked, and is left out of a plan; the exit code for it."""
+    for problem in keepers.trouble.problems if keepers.trouble else ():
+        print(f"pipeline: {problem}", file=sys.stderr)
+    return keepers.trouble.exit_code if keepers.trouble else 0
 
 
 def _apply(options: argparse.Namespace, site: Site) -> int:
@@ -161,15 +173,15 @@ def _status(options: argparse.Namespace, site: Site) -> int:
     plan = look(cluster, keepers, site.store)
     drifted = sum(change.drift for change in plan.changes)
     if options.json:
-        _print(options, cluster, plan, applied_at=last.when or None, drifted=drifted)
-        return 0
+        _print(options, cluster, plan, applied_at=last.when or None, drifted=drifted, **_told(keepers))
+        return _trouble(keepers)
     print(f"{cluster.name}: last applied {when(last.when) if last.when else 'never'}")
     print(
         f"{counted(drifted, 'object')} changed by hand since, {len(plan.changes) - drifted} not yet applied"
     )
     if plan.changes:
         print(f"  run: pipeline cluster plan {cluster.name}")
-    return 0
+    return _trouble(keepers)
 
 
 def _import(options: argparse.Namespace, site: Site) -> int:

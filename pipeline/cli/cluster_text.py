@@ -12,7 +12,7 @@ from pipeline.cluster.objects import Assignment, Change
 from pipeline.cluster.plan import Plan, named, told
 from pipeline.recipe.findings import positions
 
-SIGNS = {"clone": "+", "add": "+", "set": "~", "restart": "!"}
+SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!"}
 MOST_LINES = 20
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import Change
+from pipeline.cluster.objects import Change, State
 from pipeline.cluster.places import at_lines
 from pipeline.cluster.plan import Plan
 from pipeline.errors import PipelineError, Problem, retold
@@ -26,10 +27,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
-    """The plan for now."""
+    """The plan for now; ``keepers.trouble`` is what could not be asked."""
     last = record.load(store, cluster.name)
     with at_lines(cluster):
-        return planning.make(cluster, planning.read(cluster, keepers), last)
+        return planning.make(*planning.read(cluster, keepers, last), last)
 
 
 def apply(
@@ -44,32 +45,43 @@ def apply(
 
     ``agreed`` is a plan made before: anything that differs from it now is refused. ``agree`` is asked before
     anything is written; what it takes long for is looked at again. Raises ``PipelineError`` when something
-    could not be done, with what was and what is left.
+    could not be done, with what was and what is left; so does an interruption.
     """
     began = time.monotonic()
     with record.applying(store, cluster.name), at_lines(cluster):
-        before = record.load(store, cluster.name)
-        state = planning.read(cluster, keepers)
-        plan = planning.make(cluster, state, before)
+        last = record.load(store, cluster.name)
+        full, state = planning.read(cluster, keepers, last)
+        plan = planning.make(full, state, last)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
             if not agree(plan):
                 raise PipelineError("not applied: nothing was changed")
-            state = planning.read(cluster, keepers)
-            planning.refuse_other(plan, planning.make(cluster, state, before))
+            full, state = planning.read(cluster, keepers, last)
+            planning.refuse_other(plan, planning.make(full, state, last))
+        unasked = keepers.trouble
         if plan.changes:
             # Killed from here on: the next plan shows what is left, and the restarts that are owed.
             due = tuple(str(change.ref) for change in plan.changes if change.action == "restart")
-            before = msgspec.structs.replace(before, restarts=due)
-            record.save(store, cluster.name, before)
-        trouble: PipelineError | None = None
-        try:
-            keepers.write(plan.changes, state)
-        except PipelineError as error:
-            trouble = error
-        _read_back(cluster, keepers, store, plan, before, trouble)
+            last = msgspec.structs.replace(last, restarts=due)
+            record.save(store, cluster.name, last)
+            _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
+        if unasked is not None:
+            raise retold(unasked, [*unasked.problems, Problem("everything else is as wanted")])
     return Applied(plan, time.monotonic() - began)
+
+
+def _write(keepers: Keepers, plan: Plan, state: State) -> PipelineError | None:
+    """Write the changes; what went wrong, if anything did."""
+    try:
+        keepers.write(plan.changes, state)
+    except PipelineError as error:
+        return error
+    except KeyboardInterrupt:
+        stopped = PipelineError(f"{interrupts.WHAT} while changes were written")
+        stopped.exit_code = interrupts.INTERRUPTED
+        return stopped
+    return None
 
 
 def _read_back(
@@ -77,15 +89,13 @@ def _read_back(
     keepers: Keepers,
     store: Path,
     plan: Plan,
-    before: record.Record,
+    last: record.Record,
     trouble: PipelineError | None,
 ) -> None:
     """Keep what is really there now, and raise what isn't as it was to be."""
-    if not plan.changes:
-        return
     again = f"pipeline cluster plan {cluster.name}"
     try:
-        state = planning.read(cluster, keepers)
+        state = planning.read_back(cluster, keepers, last)
     except PipelineError as error:
         unknown = Problem(
             f"what was changed is not known: reading it back failed ({error.problems[0].message})",
@@ -93,18 +103,21 @@ def _read_back(
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
-    applied = record.now_applied(cluster, state, before.applied)
-    after = record.Record(time.time(), before.restarts if trouble else (), applied)
+    applied = record.now_applied(cluster.wanted, state, last.applied)
+    after = record.Record(time.time(), last.restarts if trouble else (), applied)
     left = planning.make(cluster, state, after).changes
     record.save(store, cluster.name, after)
     if trouble is None and not left:
         return
     problems = [*(trouble.problems if trouble else ()), *_left(plan.changes, left)]
-    undone = {change.ref for change in left}
-    made = sum(change.ref not in undone for change in plan.changes)
+    undone = {(change.ref, change.action == "restart") for change in left}
+    made = sum((change.ref, change.action == "restart") not in undone for change in plan.changes)
     tail = f"{made} of {len(plan.changes)} changes are made"
     problems.append(Problem(tail, hint="the rest is what the next plan shows", command=again))
     raise retold(trouble or PipelineError("left"), problems)
+
+
+WORDS = {"add": "not there", "clone": "not there", "remove": "still there", "restart": "not restarted"}
 
 
 def _left(planned: tuple[Change, ...], left: tuple[Change, ...]) -> list[Problem]:
@@ -118,9 +131,7 @@ def _left(planned: tuple[Change, ...], left: tuple[Change, ...]) -> list[Problem
                 for entry in change.assignments
             )
             if change.action == "set"
-            else "not there"
-            if change.action != "restart"
-            else "not restarted",
+            else WORDS[change.action],
             str(change.ref) if change.ref in known else f"{change.ref} (not part of the plan)",
         )
         for change in left

@@ -12,6 +12,9 @@ Applied = Mapping[str, Properties]
 
 ABSENT: Properties = {}
 
+NOT_CLONED = frozenset({"path"})
+"""Properties that a clone does not have from its source."""
+
 
 def sources(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
     """What must be read as well: where an object will be cloned, what belongs to the clone comes along."""
@@ -33,10 +36,12 @@ def changes(
     restarts: Mapping[Ref, tuple[Ref, ...]],
     due: Collection[str] = (),
 ) -> tuple[Change, ...]:
-    """The smallest changes that make ``wanted`` true, in its order, then the services to be restarted.
+    """The smallest changes that make ``wanted`` true, in its order; then settings that the last apply set and
+    nobody wants any more are removed, and services restarted.
 
     ``due`` are services whose restart an earlier apply owes.
     """
+    wanted = tuple(wanted)
     clones: dict[str, str] = {}
     found: list[Change] = []
     for item in wanted:
@@ -47,7 +52,21 @@ def changes(
         change = _change(item, here, before, applied)
         if change is not None:
             found.append(change)
+    found += _removals(wanted, state, applied)
     return (*found, *_restarts(found, restarts, due))
+
+
+def _removals(wanted: Iterable[Wanted], state: State, applied: Applied) -> list[Change]:
+    """Settings that were applied, are no longer wanted, and are still there as they were applied."""
+    names = {str(item.ref) for item in wanted}
+    return [
+        Change(ref, "remove")
+        for ref, here in state.objects.items()
+        if ref.kind == "setting"
+        and (last := applied.get(str(ref))) is not None
+        and str(ref) not in names
+        and all(here.get(name) == value for name, value in last.items())
+    ]
 
 
 def _before(
@@ -57,7 +76,8 @@ def _before(
     if here is not None:
         return here
     if item.source:
-        return state.objects.get(Ref(item.ref.kind, item.source), ABSENT)
+        source = state.objects.get(Ref(item.ref.kind, item.source), ABSENT)
+        return {name: value for name, value in source.items() if name not in NOT_CLONED}
     if item.ref.of in clones:
         return state.objects.get(Ref(item.ref.kind, item.ref.name, clones[item.ref.of]))
     return None

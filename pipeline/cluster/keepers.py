@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
-from pipeline.errors import Problem, UsageError
+from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.recipe.findings import positions
 
 
@@ -27,10 +27,16 @@ class Keeper(Protocol):
 
 
 class Keepers:
-    """Several keepers; the first one that knows a kind is asked."""
+    """Several keepers; the first one that knows a kind is asked.
 
-    def __init__(self, keepers: Iterable[Keeper]) -> None:
-        self._keepers = tuple(keepers)
+    ``cloud`` is one that the others do without: when it can't be asked, that is kept in ``trouble``, and its
+    objects are left out. It may be down for want of what the others will change.
+    """
+
+    def __init__(self, keepers: Iterable[Keeper], cloud: Keeper | None = None) -> None:
+        self._keepers = (*keepers, *([cloud] if cloud else ()))
+        self._cloud = cloud
+        self.trouble: PipelineError | None = None
 
     def _number(self, kind: Kind) -> int:
         return next((number for number, keeper in enumerate(self._keepers) if kind in keeper.kinds), -1)
@@ -47,23 +53,38 @@ class Keepers:
             )
 
     def read(self, wanted: Sequence[Wanted]) -> State:
-        """What there is of all of them."""
+        """What there is of all of them, but for the cloud's when that can't be asked."""
         objects: dict[Ref, Properties] = {}
         notes: list[str] = []
+        self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
-            if mine or "node" in keeper.kinds:
+            if not mine and "node" not in keeper.kinds:
+                continue
+            try:
                 state = keeper.read(mine)
-                objects.update(state.objects)
-                notes += state.notes
+            except PipelineError as error:
+                if keeper is not self._cloud:
+                    raise
+                self.trouble = error
+                continue
+            objects.update(state.objects)
+            notes += state.notes
         return State(objects, tuple(notes))
 
+    def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
+        """Those of which the last read says something."""
+        if self.trouble is None or self._cloud is None:
+            return tuple(wanted)
+        return tuple(item for item in wanted if item.ref.kind not in self._cloud.kinds)
+
     def write(self, changes: Iterable[Change], state: State) -> None:
-        """Make the changes, keeper after keeper; restarts come when everything before them is done."""
-        order = sorted(
-            changes, key=lambda change: (change.action == "restart", self._number(change.ref.kind))
-        )
-        for (_, number), group in groupby(
-            order, key=lambda change: (change.action == "restart", self._number(change.ref.kind))
-        ):
+        """Make the changes, keeper after keeper; then the restarts; then the cloud's, whose service may be
+        among the restarted."""
+
+        def turn(change: Change) -> tuple[bool, bool, int]:
+            number = self._number(change.ref.kind)
+            return self._keepers[number] is self._cloud, change.action == "restart", number
+
+        for (_, _, number), group in groupby(sorted(changes, key=turn), key=turn):
             self._keepers[number].write(tuple(group), state)

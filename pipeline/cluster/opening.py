@@ -56,9 +56,9 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
 
 def keepers(site: Site, cluster: Cluster) -> Keepers:
     """All that keep something of ``cluster``; OpenStack is asked only when the file has something for it."""
-    found: list[Keeper] = [driver(site), HeadFiles(head(site))]
+    cloud: Keeper | None = None
     if any(item.ref.kind in CLOUDS for item in cluster.wanted):
         from pipeline.cluster.openstack import OpenStack
 
-        found.append(OpenStack(head_site(site).cloud))
-    return Keepers(found)
+        cloud = OpenStack(head_site(site).cloud)
+    return Keepers((driver(site), HeadFiles(head(site))), cloud)

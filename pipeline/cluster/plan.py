@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import compare
+from pipeline.cluster import compare, inherited
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Wanted
@@ -47,21 +47,56 @@ class Kept(msgspec.Struct, frozen=True):
 FORMAT = 1
 
 
-def read(cluster: Cluster, keepers: Keepers) -> State:
-    """What there is of the cluster, with every name checked that the file takes for granted."""
-    state = keepers.read((*cluster.wanted, *compare.sources(cluster.wanted)))
+def read(cluster: Cluster, keepers: Keepers, last: Record) -> tuple[Cluster, State]:
+    """What there is of the cluster, with every name checked that the file takes for granted.
+
+    The cluster comes back as it can be planned: with what nodes have from their categories, and without what
+    could not be asked (``keepers.trouble``).
+    """
+    asked = (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
+    state = keepers.read(asked)
     _refuse_unknown(cluster, state)
-    return state
+    more = inherited.unread(asked, state)
+    if more:
+        state = keepers.read((*asked, *more))
+    wanted = inherited.with_inherited(keepers.asked(cluster.wanted), state, last.applied)
+    return msgspec.structs.replace(cluster, wanted=wanted), state
+
+
+def read_back(cluster: Cluster, keepers: Keepers, last: Record) -> State:
+    """What there is now of a cluster that ``read`` gave."""
+    return keepers.read((*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last)))
+
+
+def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
+    """Settings that an apply set, and that the file no longer has."""
+    names = {str(item.ref) for item in cluster.wanted}
+    return [
+        Wanted(Ref("setting", setting, of), properties, make=False)
+        for name, properties in last.applied.items()
+        if name not in names
+        for of, found, setting in [name.partition("/setting/")]
+        if found
+    ]
 
 
 def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
+    seen = (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
     return Plan(
         cluster.name,
         compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
-        {str(item.ref): state.objects.get(item.ref) for item in cluster.wanted},
-        (*cluster.notes, *state.notes),
+        {str(item.ref): state.objects.get(item.ref) for item in seen},
+        (*cluster.notes, *state.notes, *_left_alone(cluster, last)),
     )
+
+
+def _left_alone(cluster: Cluster, last: Record) -> list[str]:
+    """A note of what an apply made, and the file no longer has: only settings are taken back."""
+    names = {str(item.ref) for item in cluster.wanted}
+    gone = [name for name in last.applied if name not in names and "/setting/" not in name]
+    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
+    return [f"no longer in the file, and left as it is: {', '.join(gone)}"] if gone else []
 
 
 def _refuse_unknown(cluster: Cluster, state: State) -> None:
@@ -136,7 +171,7 @@ def refuse_other(kept: Plan, now: Plan) -> None:
         for name in (*kept.seen, *(name for name in now.seen if name not in kept.seen))
         for said in _differences(kept.seen.get(name), now.seen.get(name))
     ]
-    if not problems and kept.changes != now.changes:
+    if not problems and _plain(kept) != _plain(now):
         problems = [Problem("the cluster file asks for other changes than when the plan was made")]
     if problems:
         raise PipelineError(
@@ -150,6 +185,11 @@ def refuse_other(kept: Plan, now: Plan) -> None:
             else problem
             for number, problem in enumerate(problems)
         )
+
+
+def _plain(plan: Plan) -> list[Change]:
+    """Its changes, whoever made them necessary: what was applied before stands in another store maybe."""
+    return [msgspec.structs.replace(change, drift=False, at=()) for change in plan.changes]
 
 
 def _differences(old: Mapping[str, Value] | None, new: Mapping[str, Value] | None) -> list[str]:

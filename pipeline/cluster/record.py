@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from pipeline.cluster.compare import PROPERTY, Applied, asked, values
-from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import State, Value
+from pipeline.cluster.objects import State, Value, Wanted
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
 
@@ -53,10 +52,15 @@ def load(store: Path, cluster: str) -> Record:
         ) from None
 
 
-def now_applied(cluster: Cluster, state: State, before: Applied) -> dict[str, dict[str, Value]]:
-    """What to keep: properties that ``state``, read back, has as wanted; the others as they were kept."""
-    kept: dict[str, dict[str, Value]] = {}
-    for item in cluster.wanted:
+def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict[str, dict[str, Value]]:
+    """What to keep: properties that ``state``, read back, has as wanted; the others as they were kept.
+
+    So is a setting that nobody wants any more, as long as it is there: it is to be removed.
+    """
+    wanted = tuple(wanted)
+    there = {str(ref) for ref in state.objects if ref.kind == "setting"} - {str(item.ref) for item in wanted}
+    kept: dict[str, dict[str, Value]] = {name: dict(before[name]) for name in before if name in there}
+    for item in wanted:
         here = state.objects.get(item.ref, {})
         old = before.get(str(item.ref), {})
         right = {name for name, value in values(item, here).items() if here.get(name) == value}

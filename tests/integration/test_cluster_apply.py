@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -345,3 +346,107 @@ def test_ten_thousand_nodes_are_planned_in_two_seconds_with_as_many_calls_as_thr
     before = len(state.calls(str(site.head)))
     assert site.cluster("apply", "large").exit_code == 0
     assert len(state.calls(str(site.head))) - before <= 2 * few + 3
+
+
+def edit(site: Cluster, *pairs: tuple[str, str]) -> str:
+    """Change the cluster file; its text before."""
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    before = recipe.read_text()
+    text = before
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    return before
+
+
+NODE2 = """[[node]]
+names = "node002"
+parameters = { local_ip = "10.161.0.2" }
+
+"""
+
+OVERRIDE = """[[node]]
+names = "node003"
+parameters = { ib_interface = "eth4" } # its card came up under another name
+"""
+
+
+def test_a_setting_that_the_file_no_longer_has_is_taken_back(site: Cluster) -> None:
+    site.cluster("apply")
+    edit(site, (OVERRIDE, ""))
+    planned = site.cluster("plan").out
+    assert planned.count("- node/node003/setting/") == 3
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+    assert site.left() == []
+
+
+def test_an_isolation_can_be_changed_and_changed_back(site: Cluster) -> None:
+    site.cluster("apply")
+    there = state.snapshot(str(site.head))
+    vlan = edit(
+        site,
+        ('isolation = "vlan"', 'isolation = "vxlan"\nlocal_ip = "{{ local_ip }}"'),
+        ("segment = 1 ", "local_ip = { required = true }\nsegment = 1 "),
+        (OVERRIDE, OVERRIDE.replace('"eth4"', '"eth4", local_ip = "10.161.0.3"')),
+        (
+            '[[node]]\nnames = "node001"',
+            f'{NODE2}[[node]]\nnames = "node001"',
+        ),
+    )
+    changed = site.cluster("apply")
+    assert changed.exit_code == 0, changed.err
+    assert "vxlan" in (site.head / "root/etc/neutron/plugins/ml2/ml2_conf.ini").read_text()
+    (site.path / "recipes/clusters" / f"{NAME}.toml").write_text(vlan)
+    back = site.cluster("apply")
+    assert back.exit_code == 0, back.err
+    assert state.snapshot(str(site.head)) == there
+
+
+def test_what_others_put_into_a_categorys_list_a_node_with_a_list_of_its_own_has_too(site: Cluster) -> None:
+    foreign = "+/etc/nova/nova.conf[DEFAULT]debug=True"
+    site.cmsh(
+        "category\nuse openstack-compute-hosts\nroles\nuse openstacknode\n"
+        f'append configfilemodifications "{foreign}"\ncommit\n'
+    )
+    assert site.cluster("apply").exit_code == 0
+    of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert foreign in site.cmsh(of_node)
+    assert site.left() == []
+    edit(site, (OVERRIDE, ""))
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+
+
+def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(site: Cluster) -> None:
+    site.cluster("apply")
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    site.cluster("plan", "--out", "agreed.json")
+    (site.path / "store").rename(site.path / "other-store")
+    assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
+    start.make(site.head)
+    site.cluster("plan", "--out", "agreed.json")
+    site.cmsh('softwareimage\nuse openstack-image\nset kernelparameters "quiet"\ncommit\n')
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert refused.exit_code == 1
+    assert "image/openstack-image: kernel_parameters was biosdevname=0" in refused.err
+
+
+def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
+    site.faults(latency=0.3)
+    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    process = subprocess.Popen(
+        command, cwd=site.path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    before = len(state.snapshot(str(site.head))["objects"]["category"])
+    while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted while changes were written" in err
+    assert re.search(r"\d+ of 36 changes are made", err)
+    site.faults()
+    assert site.cluster("apply").exit_code == 0

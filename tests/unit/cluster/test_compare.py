@@ -36,7 +36,7 @@ def test_a_clone_starts_from_what_its_source_has() -> None:
             IMAGE,
             "clone",
             (
-                Assignment("path", "/old", "/new"),
+                Assignment("path", None, "/new"),
                 Assignment("kernel_parameters", ("a", "iommu=pt"), ("a", "iommu=pt", "intel_iommu=on")),
             ),
             "old",

@@ -138,6 +138,8 @@ def _by_owner(changes: Iterable[Change]) -> dict[Owner, list[Change]]:
 
 
 def _new(change: Change, known: dict[str, Setting]) -> Setting:
+    if change.action == "remove":
+        return Setting(change.ref.name, None, False)
     was = known.get(change.ref.name, Setting(change.ref.name, None, False))
     new = {**was.properties(), **{entry.name: entry.new for entry in change.assignments}}
     return Setting(change.ref.name, str(new.get("value", "")), bool(new.get("replaces")))
@@ -170,12 +172,15 @@ def edit_head(session: Session, changes: Sequence[Change]) -> None:
         _restart(session)
     for path in paths:
         values: dict[str, dict[str, list[str]]] = {}
+        gone: dict[str, list[str]] = {}
         for change, match in named:
             new = {entry.name: entry.new for entry in change.assignments}
+            if match["file"] == path and change.action == "remove":
+                gone.setdefault(match["section"], []).append(match["key"])
             if match["file"] == path and "value" in new:
                 values.setdefault(match["section"], {})[match["key"]] = [str(new["value"])]
         # Read again: CMDaemon may have written it while it restarted.
-        _save(session, path, changed_ini(_files(session, [path]).get(path, ""), values, {}))
+        _save(session, path, changed_ini(_files(session, [path]).get(path, ""), values, gone))
 
 
 def _save(session: Session, path: str, content: str) -> None:

@@ -204,6 +204,9 @@ def _modifications(
     wanted = []
     for change in changes:
         was = known.get(change.ref.name, Setting(change.ref.name, None, False))
+        if change.action == "remove":
+            wanted.append(Setting(change.ref.name, None, False))
+            continue
         new = {**was.properties(), **{entry.name: entry.new for entry in change.assignments}}
         if NAME.match(change.ref.name) is None:
             problems.add(change.ref, f"{change.ref.name!r} is not FILE[SECTION]KEY")
@@ -213,7 +216,7 @@ def _modifications(
         entry: change.ref for change, item in zip(changes, wanted, strict=True) for entry in item.entries()
     }
     arguments = [_quoted(problems, own.get(line, changes[0].ref), line) for line in lines]
-    commands = (
+    commands: tuple[str, ...] = (
         "roles",
         f"{'use' if has else 'assign'} {names.role}",
         f"set {names.modifications} {' '.join(arguments)}",
@@ -221,6 +224,13 @@ def _modifications(
     )
     name = problems.name(changes[0].ref, owner.name)
     refs = tuple(change.ref for change in changes)
+    if not lines and owner.mode == "device" and owner.name != HEAD_NAME:
+        # An empty list of the node would still replace that of its category.
+        unassign = ("roles", f"unassign {names.role}", "commit", "exit")
+        done = f"get {key(owner.mode)}"
+        return Step(owner.mode, name, f"use {name}", unassign, done, re.escape(owner.name), refs)
+    if not lines:
+        commands = ("roles", f"use {names.role}", f"clear {names.modifications}", "commit")
     ends = re.escape(names.role)
     return Step(owner.mode, name, f"use {name}", commands, "get name", ends, refs)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
-from pipeline.printable import masked
+from pipeline.printable import on_one_line, plain
 from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
 from pipeline.store.content import changed
@@ -105,14 +105,16 @@ def _lines(
         ("directory", f"{place}{' (published)' if current else ''}" if place else "none"),
     ]
     width = max(len(name) for name, _ in facts)
-    lines = [version.label, *(f"  {name.ljust(width)}  {value}" for name, value in facts), ""]
+    lines = [version.label, *(f"  {name.ljust(width)}  {on_one_line(value)}" for name, value in facts), ""]
     lines.append(table(head, rows, right=frozenset({2, 3, 4, 5})))
-    notes = [f"  {stage.name}: {note}" for stage in version.stages for note in stage.notes]
+    notes = [f"  {stage.name}: {on_one_line(note)}" for stage in version.stages for note in stage.notes]
     if notes:
         lines += ["", "notes:", *notes]
     if verification is not None:
         bad = [
-            f"  {test} {how}: {message}" for test, how, _, message in verification.results if how != "passed"
+            f"  {on_one_line(test)} {how}: {plain(message)}"
+            for test, how, _, message in verification.results
+            if how != "passed"
         ]
         lines += ["", "tests that did not pass:", *bad] if bad else []
     if packages:
@@ -125,7 +127,9 @@ def _edits(site: Site, store: Store, version: Version, place: Path | None) -> li
     from pipeline.publish.restoring import hand_edits, not_mounted, outdated
 
     found = hand_edits(store, version.image, version.number)
-    lines = ["", f"edited by hand in {place}:", *(f"  {path}" for path in found)] if found else []
+    lines = (
+        ["", f"edited by hand in {place}:", *(f"  {on_one_line(path)}" for path in found)] if found else []
+    )
     if place is not None and place in not_mounted(site, store):
         lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
     if place is not None and place in outdated(site, store):
@@ -136,7 +140,11 @@ def _edits(site: Site, store: Store, version: Version, place: Path | None) -> li
 def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
     if not sources:
         return []
-    return ["", "sources:", *(f"  sha256 {source.sha256}  {masked(source.location)}" for source in sources)]
+    return [
+        "",
+        "sources:",
+        *(f"  sha256 {source.sha256}  {on_one_line(source.location)}" for source in sources),
+    ]
 
 
 def _tests(verification: Verification | None) -> str:

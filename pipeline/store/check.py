@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.events import Observer, Progress
+from pipeline.printable import on_one_line
 from pipeline.store import hardlinks, manifest
 from pipeline.store.content import changed
 from pipeline.store.filesystem import DIRECTORY, lock_directory
@@ -22,7 +23,7 @@ from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
 from pipeline.store.remedies import Remedies
 from pipeline.store.store import Store, layer_name
-from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, walk
+from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, readable, walk
 
 _RUN = 64
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def _layer_records(store: Store, remedies: Remedies) -> list[Problem]:
 
 
 def _differs(path: Path | str, what: str, expected: object, got: object, hint: str | None) -> Problem:
-    return Problem(f"{what}: expected {expected}, got {got}", str(path), hint)
+    return Problem(on_one_line(f"{what}: expected {expected}, got {got}"), str(path), hint)
 
 
 def _bases(store: Store) -> list[Problem]:
@@ -230,9 +231,8 @@ def _check_layer(tree: Path, listed: Path, hint: str, share: Share, tell: Tell) 
         for item, entry in _beside(walk(root), manifest.read(listed)):
             if not share.next_is_mine():
                 continue
-            path = tree / os.fsdecode(
-                item.path if item is not None else raw_path(entry.path if entry else "")
-            )
+            name = readable(item.path) if item is not None else entry.path if entry is not None else ""
+            path = tree / name  # as a manifest writes it: what is told has to be text
             found: tuple[Problem, ...] = ()
             if item is None:
                 found = (Problem("it is in the manifest, but missing", str(path), hint),)

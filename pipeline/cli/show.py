@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from pipeline.sources.lock import LockedSource
 from pipeline.store.content import changed
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
+from pipeline.store.version_lock import damage, lock_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +44,11 @@ def run(options: argparse.Namespace) -> int:
         print(store.layer_log(layer).read_text(errors="replace"), end="")
         return 0
     verification = store.versions.verification(version)
-    lock = read_lock(store.versions.directory(version) / "recipe.lock")
-    sources = lock.sources if lock is not None else ()
+    damaged = damage(store, version)
+    sources: tuple[LockedSource, ...] = ()
+    with suppress(UsageError):  # what is wrong with the lock is told below
+        lock = read_lock(lock_of(store, version))
+        sources = lock.sources if lock is not None else ()
     published = publication(store, version.image)
     place = (
         present_directory(site, published, version.image, version.number)
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             "hand_edits": hand_edits(store, version.image, version.number),
             "current": published.current == version.number,
             "lost": changed(store, version),
+            "damaged": damaged,
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
@@ -67,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     lines = _lines(version, verification, place, current=current, packages=options.packages)
     lost = changed(store, version)
     lines += ["", f"LOST: {lost}"] if lost else []
+    lines += ["", f"DAMAGED: {damaged}"] if damaged else []
     print("\n".join([*lines, *_sources(sources), *_edits(site, store, version, place)]))
     return 0
 

@@ -24,6 +24,7 @@ from pipeline.store.records import Base, Failure, Layer, Verification, Version, 
 from pipeline.store.remedies import Remedies
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, readable, walk
+from pipeline.store.version_lock import damage
 
 _RUN = 64
 T = TypeVar("T")
@@ -143,26 +144,13 @@ def _versions(store: Store) -> list[Problem]:
             ]
             with suppress(PipelineError):  # a damaged record of a layer is told with the layers
                 problems += filter(None, [changed(store, version)])
-            problems += _lock(path / "recipe.lock", version)
+            if (version.image, version.number) == (image, number):
+                problems += filter(None, [damage(store, version)])
             results = versions.verification_directory(version) / "verification.json"
             if results.exists():
                 again = f"test it again: pipeline verify {version.label}"
                 _record(problems, results, partial(read, kind=Verification), again)
     return problems
-
-
-def _lock(path: Path, version: Version) -> list[Problem]:
-    hint = (
-        f"put back the one of that build, beside the recipe or from version control (its sha256 is "
-        f"{version.lock_digest}): cp recipes/{version.image}/recipe.lock {path}"
-    )
-    try:
-        got = hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return [Problem(f"{version.label} has lost its recipe.lock", str(path), hint)]
-    except OSError as error:
-        return [Problem(f"the file cannot be read: {error}", str(path), hint)]
-    return [_differs(path, "sha256", version.lock_digest, got, hint)] if got != version.lock_digest else []
 
 
 def _failures(store: Store) -> list[Problem]:

@@ -44,10 +44,19 @@ def test_a_lock_of_a_version_that_is_not_its_own_is_told(
         assert project.run(*words).exit_code == 0
     images = {each["image"]: each for each in project.run("build", "--no-publish", "--json").json()["images"]}
     assert {name: each["exit_code"] for name, each in images.items()} == {"web": 0, "other": 0, "shop": 1}
-    assert "has lost its recipe.lock" in images["shop"]["problems"][0]["message"]
+    problem = images["shop"]["problems"][0]
+    assert problem["message"] == "web@1 has lost its recipe.lock"
+    assert (problem["where"], problem["command"]) == (str(path), None)
+    assert problem["hint"].endswith(f": cp recipes/web/recipe.lock {path}")
+    shown = project.run("show", "web@1")
+    assert shown.exit_code == 0, shown.err
+    assert f"DAMAGED: {path}: web@1 has lost its recipe.lock" in shown.out
+    assert f": cp recipes/web/recipe.lock {path}\n" in shown.out
+    assert project.run("show", "web@1", "--json").json()["damaged"]["hint"] == problem["hint"]
     path.write_bytes((project.path / "recipes/web/recipe.lock").read_bytes())
     assert project.run("fsck").exit_code == 0
     assert project.run("build", "--no-publish").exit_code == 0
+    assert project.run("show", "web@1", "--json").json()["damaged"] is None
 
 
 @pytest.mark.parametrize("number", [0, 2])

@@ -119,7 +119,8 @@ def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> 
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
     named = keys.identity(recipe.name, tree(found, made), words, recipe.parameters)
-    return store.versions.find(recipe.name, named, len(found.layers) + len(made))
+    layers = (*found.layers, *(layer_name(layer.key) for layer in made))
+    return store.versions.find(recipe.name, named, layers)
 
 
 def _on_image(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.printable import plain
+from pipeline.printable import on_one_line, plain
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -26,9 +26,9 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """What is told may be of a server or a program, with the URL that a mirror of the site has."""
-        for name in ("message", "where", "hint"):
+        for name, shown in (("message", plain), ("where", on_one_line), ("hint", plain)):
             text = getattr(self, name)
-            if text is not None and (told := plain(text)) != text:
+            if text is not None and (told := shown(text)) != text:
                 msgspec.structs.force_setattr(self, name, told)
 
     def __str__(self) -> str:

@@ -20,4 +20,18 @@ def plain(text: str) -> str:
     )
 
 
+def on_one_line(name: str) -> str:
+    """``name``, of a file or another place, ``masked``, with escapes for all control characters, and for
+    bytes that are not UTF-8."""
+    if name.isprintable() and "@" not in name:
+        return name
+    return UNSHOWN.sub(_escape, masked(name))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if code >= 0xDC80 else found[0].encode("unicode_escape").decode()
+
+
 CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")
+UNSHOWN = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")

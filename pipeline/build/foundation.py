@@ -113,15 +113,18 @@ def _of_base(store: Store, base: Base) -> Foundation | None:
 
 def _of_version(store: Store, image: str, number: int | None) -> Foundation:
     from pipeline.sources.lock import read
+    from pipeline.store.version_lock import lock_of, remedy
 
     version = store.versions.get(image, number)
     if version is None:
         raise PipelineError(f"the base {image} has no version", command=f"pipeline build {image}")
     lock = None
-    with suppress(UsageError):  # damaged; fsck says what to do
-        lock = read(store.versions.directory(version) / "recipe.lock")
+    place = lock_of(store, version)
+    with suppress(UsageError):  # told with what to do, which is not to lock this one anew
+        lock = read(place)
     if lock is None:
-        raise PipelineError(f"{version.label} has lost its recipe.lock", command="pipeline fsck")
+        message = f"{version.label} has lost its recipe.lock"
+        raise PipelineError(message, where=str(place), hint=remedy(store, version))
     layers = [layer for name in version.layers if (layer := store.layer_called(name)) is not None]
     if len(layers) < len(version.layers):
         raise PipelineError(f"{version.label} has lost layers", command="pipeline fsck")

@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.events import ImageFinished, ImagePlanned, Observer, StageFinished
 from pipeline.sources import lock as locks
 from pipeline.store.fingerprint import Look
-from pipeline.store.store import Store
+from pipeline.store.store import Store, layer_name
 
 
 def outcome_or_job(
@@ -79,7 +79,8 @@ def _kept(job: Job, found: Foundation, store: Store) -> ImageOutcome | None:
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
     named = keys.identity(recipe.name, content, words, recipe.parameters)
-    version = store.versions.find(recipe.name, named, len(found.layers) + len(made))
+    layers = (*found.layers, *(layer_name(layer.key) for _, layer in made))
+    version = store.versions.find(recipe.name, named, layers)
     if version is None:
         return None
     stages = tuple(

@@ -17,6 +17,7 @@ from pipeline.interrupts import work_begins
 from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
+from pipeline.store.base_trees import require_base
 from pipeline.store.records import Version
 from pipeline.store.store import Store, is_there, layer_name
 
@@ -118,7 +119,8 @@ def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> 
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
     named = keys.identity(recipe.name, tree(found, made), words, recipe.parameters)
-    return store.versions.find(recipe.name, named, len(found.layers) + len(made))
+    layers = (*found.layers, *(layer_name(layer.key) for layer in made))
+    return store.versions.find(recipe.name, named, layers)
 
 
 def _on_image(
@@ -150,20 +152,20 @@ def _on_base(
 ) -> Foundation | None:
     """The imported base; where a build would import it first, what the lock or the last import says."""
     path = site.bases[recipe.base]
-    if not path.is_dir():
-        if site.lab is None:
-            raise PipelineError(
-                f"the base {recipe.base} is missing: {path} is no directory",
-                where=str(site.file),
-                hint="the site file says where bases are",
-            )
+    if is_lab_to_come(site, path):
         notes.append("the lab is not built yet; a build does that first")
+    else:
+        require_base(recipe.base, path)
     with looking(site, [recipe.name]) as looks:
         known = presumed_foundation(recipe, site, store, None)
         if known is not None and is_unchanged(recipe, site, store, looks):
             return known
     record = store.base(recipe.base)
-    what = "is not imported yet" if record is None else f"has changed since {path} was imported"
+    what = "is not imported yet"
+    if record is not None and record.path == str(path):
+        what = f"has changed since {path} was imported"
+    elif record is not None:
+        what = f"was imported from {record.path}, and the site file names {path} now"
     if lock is not None and lock.base.name == recipe.base:
         notes.append(f"the base {recipe.base} {what}; taken to be the one of {recipe.lock_file.name}")
         return _assumed(recipe.base, lock.base.digest, lock.base.epoch)
@@ -172,6 +174,11 @@ def _on_base(
         return _assumed(recipe.base, record.digest, record.epoch)
     notes.append(f"the base {recipe.base} {what}, and no lock says what it is; a build imports it first")
     return None
+
+
+def is_lab_to_come(site: Site, path: Path) -> bool:
+    """Whether the base ``path`` is missing only because the lab, which makes it, is not built yet."""
+    return site.lab is not None and not path.is_dir()
 
 
 def _assumed(name: str, digest: str, epoch: int) -> Foundation:

@@ -106,7 +106,8 @@ def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
 def check_locks(site: Site, images: Sequence[str]) -> list[str]:
     """The images whose locks hold; ``StaleLockError`` with every difference when one does not.
 
-    Nothing is changed. A base is compared as it was imported last: importing it would change the store.
+    Nothing is changed. A base is compared as it was imported last: importing it would change the store. One
+    that no build would take is a ``PipelineError``.
     """
     from pipeline.build.prospect import prospects, store_to_look_at
     from pipeline.recipe.findings import shown
@@ -114,6 +115,7 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
 
     problems: list[Problem] = []
     recipes = recipes_of(site, images)
+    refused = _refused_bases(site, recipes)
     with store_to_look_at(site) as store:
         read = [locks.read(recipe.lock_file) for recipe in recipes]
         based = any(recipe.base_recipe for recipe in recipes)
@@ -126,9 +128,27 @@ def check_locks(site: Site, images: Sequence[str]) -> list[str]:
                 problems.append(Problem(message, shown(recipe.file), command=f"pipeline lock {recipe.name}"))
             else:
                 problems += _differences(recipe, lock, site, store, versions.get(recipe.base))
+    if refused:
+        raise PipelineError([*refused, *problems])
     if problems:
         raise StaleLockError(problems)
     return [recipe.name for recipe in recipes]
+
+
+def _refused_bases(site: Site, recipes: Sequence[Recipe]) -> list[Problem]:
+    """What a build would say of directories that are missing or no root."""
+    from pipeline.build.prospect import is_lab_to_come
+    from pipeline.store.base_trees import require_base
+
+    problems: list[Problem] = []
+    for name in dict.fromkeys(recipe.base for recipe in recipes if not recipe.base_recipe):
+        path = site.bases[name]
+        try:
+            if not is_lab_to_come(site, path):
+                require_base(name, path)
+        except PipelineError as error:
+            problems += error.problems
+    return problems
 
 
 def _differences(

@@ -32,7 +32,7 @@ def make_version(
     content = tree(found, (layer for _, layer in done))
     words = kernel_parameters(recipe, found, planned)
     named = keys.identity(recipe.name, content, words, recipe.parameters)
-    known = store.versions.find(recipe.name, named, len(layers))
+    known = store.versions.find(recipe.name, named, layers)
     if known is not None:
         return known
     if packages is None or not done:

@@ -10,6 +10,7 @@ import sys
 
 from pipeline.build.outcome import ImageOutcome
 from pipeline.cli.text import seconds, size, table
+from pipeline.printable import on_one_line
 from pipeline.store.records import Tally
 
 
@@ -73,13 +74,13 @@ def _image(outcome: ImageOutcome) -> str:
     head = ("stage", "type", "", "seconds", "bytes", "packages")
     lines = [f"{outcome.image}{f'@{outcome.version}' if outcome.version else ''}"]
     lines.append(table(head, rows, right=frozenset({3, 4, 5})))
-    notes = [f"  {stage.name}: {note}" for stage in outcome.stages for note in stage.notes]
+    notes = [f"  {stage.name}: {on_one_line(note)}" for stage in outcome.stages for note in stage.notes]
     if notes:
         lines += ["notes:", *notes]
     if outcome.tests is not None:
         lines.append(f"tests: {Tally(*outcome.tests, outcome.skipped, outcome.expected_to_fail)}")
     if outcome.published:
-        lines.append(f"published: {outcome.published}")
+        lines.append(f"published: {on_one_line(outcome.published)}")
     if outcome.stays:
         lines.append(f"not published: {outcome.stays}")
     ran = sum(not stage.cached for stage in outcome.stages)

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeline.cli.text import size
+from pipeline.printable import on_one_line, plain
 
 if TYPE_CHECKING:
     from pipeline.build.difference import Difference, Value
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode({"path": options.text, "lines": lines}).decode())
         else:
-            print("\n".join(lines) or f"{options.text} is the same in both")
+            told = [plain(line) for line in lines] or [f"{on_one_line(options.text)} is the same in both"]
+            print("\n".join(told))
         return 0
     found = difference(store, old, new)
     if options.files is not None:
@@ -107,9 +109,9 @@ def _lines(found: Difference, *, stat: bool) -> list[str]:
 
 def _value(value: Value) -> str:
     def shown(side: object) -> str:
-        return "none" if side is None else str(side)
+        return "none" if side is None else on_one_line(str(side))
 
-    return f"  {value.name}: {shown(value.old)} → {shown(value.new)}"
+    return f"  {on_one_line(value.name)}: {shown(value.old)} → {shown(value.new)}"
 
 
 def _packages(found: Difference) -> list[str]:
@@ -136,7 +138,7 @@ def _file(file: FileChange) -> str:
     what = ", ".join(part for part in parts if part)
     kind = file.type if file.type != "file" else ""
     told = ", ".join(part for part in (kind, what) if part)
-    return f"  {SIGNS[file.change]} {file.path}" + (f"  ({told})" if told else "")
+    return on_one_line(f"  {SIGNS[file.change]} {file.path}" + (f"  ({told})" if told else ""))
 
 
 def _grown(count: int) -> str:

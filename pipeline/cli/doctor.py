@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from pipeline.errors import MachineError, PipelineError
+from pipeline.printable import on_one_line
 
 if TYPE_CHECKING:
     from pipeline.chroot.machine import Check
@@ -30,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
         return MachineError.exit_code if lacking else 0
     for check in found:
         mark = "ok  " if check.good else "LACK" if check.needed else "note"
-        print(f"{mark}  {check.name}: {check.detail}")
+        print(f"{mark}  {check.name}: {on_one_line(check.detail)}")
         if not check.good and check.hint:
-            print(f"      {check.hint}")
+            print(f"      {on_one_line(check.hint)}")
         if not check.good and check.command:
             print(f"      run: {check.command}")
     print("this machine can build images" if not lacking else f"{len(lacking)} things are missing")

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pipeline.cli.text import when
+from pipeline.printable import on_one_line
 
 if TYPE_CHECKING:
     from pipeline.build.explaining import Explained
@@ -57,6 +58,6 @@ def _lines(stage: Explained) -> list[str]:
         return [f"{title} since {when(stage.since)}{version}"]
     lines = [title + (f"; compared with {stage.compared}" if stage.compared else "")]
     for reason in stage.reasons:
-        lines.append(f"  {reason.message}")
-        lines += [f"    {detail}" for detail in reason.details]
+        lines.append(f"  {on_one_line(reason.message)}")
+        lines += [f"    {on_one_line(detail)}" for detail in reason.details]
     return lines

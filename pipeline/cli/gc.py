@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pipeline.cli.text import size
+from pipeline.printable import on_one_line
 
 if TYPE_CHECKING:
     from pipeline.store.garbage import Removal
@@ -73,7 +74,7 @@ def _lines(found: tuple[Removal, ...], *, dry_run: bool) -> list[str]:
     if not found:
         return ["nothing to remove"]
     lines = [
-        f"{removal.kind} {removal.name}: {size(removal.bytes)}, {removal.why}"
+        f"{removal.kind} {on_one_line(removal.name)}: {size(removal.bytes)}, {removal.why}"
         for removal in found
         if removal.kind in NAMED
     ]

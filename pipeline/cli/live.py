@@ -25,6 +25,7 @@ from pipeline.events import (
     StageFinished,
     StageStarted,
 )
+from pipeline.printable import on_one_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PER_SECOND = 10
@@ -80,7 +81,8 @@ class LiveView:
                     del self._transfers[event.what]
             case Note():
                 place = ": ".join(word for word in (event.image, event.stage) if word)
-                self._console.print(Text(f"{place}: {event.text}" if place else event.text, style="dim"))
+                text = on_one_line(f"{place}: {event.text}" if place else event.text)
+                self._console.print(Text(text, style="dim"))
             case _ if event.image:
                 self._see_image(self._boxes.setdefault(event.image, ImageBox()), event)
         self.refresh()
@@ -160,5 +162,5 @@ class LiveView:
         line.add_column(justify="right", no_wrap=True)
         of = f" of {size(event.total)}" if event.total else ""
         bar = ProgressBar(total=event.total or None, completed=event.done, pulse=event.total is None)
-        line.add_row(event.what.rpartition("/")[2] or event.what, bar, f"{size(event.done)}{of}")
+        line.add_row(on_one_line(event.what.rpartition("/")[2] or event.what), bar, f"{size(event.done)}{of}")
         return line

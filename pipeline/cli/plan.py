@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.text import table
+from pipeline.printable import on_one_line
 
 if TYPE_CHECKING:
     from pipeline.build.prospect import Prospect
@@ -55,7 +56,10 @@ def head(prospect: Prospect) -> list[str]:
     """What is said of an image before its stages."""
     recipe, version = prospect.recipe, prospect.version
     come = f": would be {version.label}, which is there" if version else ""
-    lines = [f"{recipe.name}, on {recipe.base}{come}", *(f"  note: {note}" for note in prospect.notes)]
+    lines = [
+        f"{recipe.name}, on {recipe.base}{come}",
+        *(f"  note: {on_one_line(note)}" for note in prospect.notes),
+    ]
     if prospect.differences:
         lines.append("  recipe.lock is not what the recipe asks for; a build renews it:")
         lines += [f"    {_told(problem)}" for problem in prospect.differences]
@@ -63,7 +67,7 @@ def head(prospect: Prospect) -> list[str]:
 
 
 def _told(problem: Problem) -> str:
-    return f"{problem.where}: {problem.message}" if problem.where else problem.message
+    return on_one_line(f"{problem.where}: {problem.message}" if problem.where else problem.message)
 
 
 def summary(prospect: Prospect) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pipeline.events import (
     StageFinished,
     StageStarted,
 )
+from pipeline.printable import on_one_line
 
 
 @contextmanager
@@ -55,14 +56,14 @@ class PlainLog:
                 return f"{event.image}: {event.stage}: done in {seconds(event.seconds)}, {size(event.bytes)}"
             case Note():
                 place = ": ".join(word for word in (event.image, event.stage) if word)
-                return f"{place}: {event.text}" if place else event.text
+                return on_one_line(f"{place}: {event.text}" if place else event.text)
             case Line() if self._verbose:
                 return f"{event.image}: {event.stage}: | {event.text}"
             case Progress() if event.what not in self._begun:
                 self._begun.add(event.what)
                 total = f" ({size(event.total)})" if event.total else ""
                 doing = "fetching " if "://" in event.what else ""
-                return f"{doing}{event.what}{total}"
+                return f"{doing}{on_one_line(event.what)}{total}"
             case ImageFinished(number=None):
                 return f"{event.image}: failed"
             case ImageFinished():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
-from pipeline.printable import masked
+from pipeline.printable import on_one_line, plain
 from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
 from pipeline.store.content import changed
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
+from pipeline.store.version_lock import damage, lock_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +44,11 @@ def run(options: argparse.Namespace) -> int:
         print(store.layer_log(layer).read_text(errors="replace"), end="")
         return 0
     verification = store.versions.verification(version)
-    lock = read_lock(store.versions.directory(version) / "recipe.lock")
-    sources = lock.sources if lock is not None else ()
+    damaged = damage(store, version)
+    sources: tuple[LockedSource, ...] = ()
+    with suppress(UsageError):  # what is wrong with the lock is told below
+        lock = read_lock(lock_of(store, version))
+        sources = lock.sources if lock is not None else ()
     published = publication(store, version.image)
     place = (
         present_directory(site, published, version.image, version.number)
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             "hand_edits": hand_edits(store, version.image, version.number),
             "current": published.current == version.number,
             "lost": changed(store, version),
+            "damaged": damaged,
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
@@ -67,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     lines = _lines(version, verification, place, current=current, packages=options.packages)
     lost = changed(store, version)
     lines += ["", f"LOST: {lost}"] if lost else []
+    lines += ["", f"DAMAGED: {damaged}"] if damaged else []
     print("\n".join([*lines, *_sources(sources), *_edits(site, store, version, place)]))
     return 0
 
@@ -105,14 +112,16 @@ def _lines(
         ("directory", f"{place}{' (published)' if current else ''}" if place else "none"),
     ]
     width = max(len(name) for name, _ in facts)
-    lines = [version.label, *(f"  {name.ljust(width)}  {value}" for name, value in facts), ""]
+    lines = [version.label, *(f"  {name.ljust(width)}  {on_one_line(value)}" for name, value in facts), ""]
     lines.append(table(head, rows, right=frozenset({2, 3, 4, 5})))
-    notes = [f"  {stage.name}: {note}" for stage in version.stages for note in stage.notes]
+    notes = [f"  {stage.name}: {on_one_line(note)}" for stage in version.stages for note in stage.notes]
     if notes:
         lines += ["", "notes:", *notes]
     if verification is not None:
         bad = [
-            f"  {test} {how}: {message}" for test, how, _, message in verification.results if how != "passed"
+            f"  {on_one_line(test)} {how}: {plain(message)}"
+            for test, how, _, message in verification.results
+            if how != "passed"
         ]
         lines += ["", "tests that did not pass:", *bad] if bad else []
     if packages:
@@ -125,7 +134,9 @@ def _edits(site: Site, store: Store, version: Version, place: Path | None) -> li
     from pipeline.publish.restoring import hand_edits, not_mounted, outdated
 
     found = hand_edits(store, version.image, version.number)
-    lines = ["", f"edited by hand in {place}:", *(f"  {path}" for path in found)] if found else []
+    lines = (
+        ["", f"edited by hand in {place}:", *(f"  {on_one_line(path)}" for path in found)] if found else []
+    )
     if place is not None and place in not_mounted(site, store):
         lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
     if place is not None and place in outdated(site, store):
@@ -136,7 +147,11 @@ def _edits(site: Site, store: Store, version: Version, place: Path | None) -> li
 def _sources(sources: tuple[LockedSource, ...]) -> list[str]:
     if not sources:
         return []
-    return ["", "sources:", *(f"  sha256 {source.sha256}  {masked(source.location)}" for source in sources)]
+    return [
+        "",
+        "sources:",
+        *(f"  sha256 {source.sha256}  {on_one_line(source.location)}" for source in sources),
+    ]
 
 
 def _tests(verification: Verification | None) -> str:

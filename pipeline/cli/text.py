@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.printable import on_one_line
+
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """``rows`` under ``head``, columns aligned; those in ``right`` to the right."""
-    lines = [head, *rows]
+    lines = [[on_one_line(cell) for cell in line] for line in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(

@@ -94,16 +94,36 @@ def make_images(site: Site) -> None:
     if place.is_dir():
         return
     if os.path.lexists(place):
+        require_images(site)
+    new = [each for each in (place, *place.parents) if not each.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    for each in new:
+        each.chmod(0o755)
+
+
+def require_images(site: Site) -> None:
+    """Raise ``PipelineError`` when the images directory is not there."""
+    place = site.images
+    if place.is_dir():
+        return
+    if os.path.lexists(place):
         real = os.path.realpath(place)
         raise PipelineError(
             f"the images directory {place} is gone: it leads to {real}, which is no directory",
             hint="mount or make what it leads to, or name another one in the site file",
             command=f"mkdir -p {real}",
         )
-    new = [each for each in (place, *place.parents) if not each.exists()]
-    place.mkdir(parents=True, exist_ok=True)
-    for each in new:
-        each.chmod(0o755)
+    raise PipelineError(
+        f"the images directory {place} is gone: copies made now would go to the disk of {_above(place)}",
+        where=str(site.file),
+        hint="is its own disk not mounted? mount it, and run the same command again; if it was removed, "
+        f"make it first: mkdir -p {place}",
+    )
+
+
+def _above(place: Path) -> Path:
+    """The nearest directory that is there."""
+    return next(each for each in place.parents if each.is_dir())
 
 
 def edits(store: Store, target: Path) -> Path:

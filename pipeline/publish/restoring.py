@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.publish.directories import OVERLAY, appear, edits, how, make_images
+from pipeline.publish.directories import OVERLAY, appear, edits, how, make_images, require_images
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import is_outdated
 from pipeline.publish.mounted import is_mounted
@@ -70,9 +70,10 @@ def restore(site: Site, store: Store) -> tuple[Path, ...]:
     """Mount everything again that was published by mounting, copy again what was copied and is gone, and
     return what was made.
 
-    What is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone
-    is done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError``
-    tells of all that failed, at the end.
+    Copies are made in an images directory that is there only: it may be on a disk that is not mounted. What
+    is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone is
+    done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError`` tells
+    of all that failed, at the end.
     """
     done: list[Path] = []
     problems: list[Problem] = []
@@ -82,6 +83,8 @@ def restore(site: Site, store: Store) -> tuple[Path, ...]:
                 done += _restore(site, store, image, number)
             except PipelineError as error:
                 problems += error.problems
+        if problems and not site.images.is_dir():
+            continue
         try:
             _turn(site, store, image)
         except PipelineError as error:
@@ -104,9 +107,13 @@ def _restore(site: Site, store: Store, image: str, number: int) -> list[Path]:
     target = directory(site, image, number)
     with store.lock(f"publish-{image}"), told(f"{image}@{number} cannot be restored", target):
         now = publication_here(site, store, image)
-        if number not in now.directories or how(site, store, now, image, number) is None:
+        mode = how(site, store, now, image, number) if number in now.directories else None
+        if mode is None:
             return []
-        make_images(site)
+        if mode == OVERLAY:
+            make_images(site)
+        else:
+            require_images(site)  # a disk that is not mounted yet is no reason to fill the one below
         appear(site, store, store.versions.resolve(f"{image}@{number}"), now)
     return [target]
 

@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.events import Observer, Progress
+from pipeline.printable import on_one_line
 from pipeline.store import hardlinks, manifest
 from pipeline.store.content import changed
 from pipeline.store.filesystem import DIRECTORY, lock_directory
@@ -22,7 +23,8 @@ from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
 from pipeline.store.remedies import Remedies
 from pipeline.store.store import Store, layer_name
-from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, walk
+from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, readable, walk
+from pipeline.store.version_lock import damage
 
 _RUN = 64
 T = TypeVar("T")
@@ -100,7 +102,7 @@ def _layer_records(store: Store, remedies: Remedies) -> list[Problem]:
 
 
 def _differs(path: Path | str, what: str, expected: object, got: object, hint: str | None) -> Problem:
-    return Problem(f"{what}: expected {expected}, got {got}", str(path), hint)
+    return Problem(on_one_line(f"{what}: expected {expected}, got {got}"), str(path), hint)
 
 
 def _bases(store: Store) -> list[Problem]:
@@ -142,26 +144,13 @@ def _versions(store: Store) -> list[Problem]:
             ]
             with suppress(PipelineError):  # a damaged record of a layer is told with the layers
                 problems += filter(None, [changed(store, version)])
-            problems += _lock(path / "recipe.lock", version)
+            if (version.image, version.number) == (image, number):
+                problems += filter(None, [damage(store, version)])
             results = versions.verification_directory(version) / "verification.json"
             if results.exists():
                 again = f"test it again: pipeline verify {version.label}"
                 _record(problems, results, partial(read, kind=Verification), again)
     return problems
-
-
-def _lock(path: Path, version: Version) -> list[Problem]:
-    hint = (
-        f"put back the one of that build, beside the recipe or from version control (its sha256 is "
-        f"{version.lock_digest}): cp recipes/{version.image}/recipe.lock {path}"
-    )
-    try:
-        got = hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return [Problem(f"{version.label} has lost its recipe.lock", str(path), hint)]
-    except OSError as error:
-        return [Problem(f"the file cannot be read: {error}", str(path), hint)]
-    return [_differs(path, "sha256", version.lock_digest, got, hint)] if got != version.lock_digest else []
 
 
 def _failures(store: Store) -> list[Problem]:
@@ -230,9 +219,8 @@ def _check_layer(tree: Path, listed: Path, hint: str, share: Share, tell: Tell) 
         for item, entry in _beside(walk(root), manifest.read(listed)):
             if not share.next_is_mine():
                 continue
-            path = tree / os.fsdecode(
-                item.path if item is not None else raw_path(entry.path if entry else "")
-            )
+            name = readable(item.path) if item is not None else entry.path if entry is not None else ""
+            path = tree / name  # as a manifest writes it: what is told has to be text
             found: tuple[Problem, ...] = ()
             if item is None:
                 found = (Problem("it is in the manifest, but missing", str(path), hint),)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer, Progress
 from pipeline.store import manifest
+from pipeline.store.base_trees import require_base
 from pipeline.store.copying import (
     attributes_in,
     attributes_of,
@@ -71,7 +72,7 @@ def import_base(store: Store, name: str, path: Path, observer: Observer) -> Base
     Everything is kept but sockets and mount points, which are noted. Raises ``PipelineError`` when it is
     missing, not a root, unreadable, keeps changing, or does not fit on the disk.
     """
-    _check_is_root(name, path)
+    require_base(name, path)
     now = fingerprint(path)
     known = _known(store, name, path, now)
     if known is not None:
@@ -99,20 +100,6 @@ def _known(store: Store, name: str, path: Path, now: str) -> Base | None:
     if base is None or base.path != str(path) or base.fingerprint != now:
         return None
     return base if store.layer_called(base.layer) is not None else None
-
-
-def _check_is_root(name: str, path: Path) -> None:
-    where = f"base {name!r}"
-    if not path.is_dir():
-        what = "is no directory" if os.path.lexists(path) else "does not exist"
-        raise PipelineError(f"{path} {what}", where=where, hint="the site file says where bases are")
-    missing = [] if (path / "etc").is_dir() else ["etc"]
-    if not any(os.path.lexists(path / place) for place in ("bin", "usr/bin")):
-        missing.append("bin or usr/bin")
-    if missing:
-        raise PipelineError(
-            f"{path} is not the root of a system: it has no {' and no '.join(missing)}", where=where
-        )
 
 
 def _import(store: Store, name: str, path: Path, before: str, observer: Observer) -> Base | None:

@@ -6,14 +6,15 @@ import fcntl
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.store.filesystem import exchange, sync, sync_directory, told
-from pipeline.store.records import Verification, Version, read
+from pipeline.store.records import Layer, Verification, Version, read, stack_digest
 from pipeline.store.work import begin
 
 _LABEL = re.compile(r"(?P<image>[^@/.][^@/]*)(@(?P<number>[0-9]{1,9}))?")
@@ -106,23 +107,32 @@ class Versions(msgspec.Struct, frozen=True):
             )
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                known = self.find(version.image, version.identity, len(version.layers))
+                known = self.find(version.image, version.identity, version.layers)
                 return known or self._add(version, files)
             finally:
                 os.close(lock)
 
-    def find(self, image: str, identity: str, layers: int) -> Version | None:
+    def find(self, image: str, identity: str, layers: tuple[str, ...]) -> Version | None:
         """The version of ``image`` with that identity; None when there is none.
 
-        One whose record does not name as many ``layers`` as that stands for is damaged, and does not count.
+        ``layers`` are names of layers that are there and come to it. A version of other ones counts while
+        those are there as well, and what they were.
         """
         for number in reversed(self.numbers(image)):
             found = read(self._place(image) / str(number) / "version.json", _Identity)
             if found is not None and found.identity == identity:
                 version = self.get(image, number)
-                if version is not None and len(version.layers) == layers:
+                if version is not None and (version.layers == layers or self._is_whole(version)):
                     return version
         return None
+
+    def _is_whole(self, version: Version) -> bool:
+        places = [self.store / "layers" / name for name in version.layers]
+        with suppress(PipelineError):  # fsck tells of damaged records
+            layers = [read(place / "layer.json", Layer) for place in places if (place / "tree").is_dir()]
+            found = [layer.digest for layer in layers if layer is not None]
+            return len(found) == len(places) and stack_digest(found) == version.tree
+        return False
 
     def _add(self, version: Version, files: Mapping[str, bytes]) -> Version:
         number = max(self.numbers(version.image), default=0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -275,20 +276,49 @@ def test_a_base_that_changed_since_the_lock_ends_with_4_as_a_build_would(
 def test_a_base_that_was_touched_is_said_to_be_imported_again(
     built_once: Path, project: SmallProject
 ) -> None:
-    base = project.path / "base"
-    shutil.copytree(built_once / "base", base)
-    project.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "base"\n')
+    record = project.path / "store/bases/small.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "fingerprint": "old"}))
     out = project.run("plan", "web").out
-    assert "has changed since" in out
+    assert f"the base small has changed since {built_once}/base was imported; " in out
     assert "3 of 3 stages are cached" in out
 
 
 def test_a_base_that_is_missing_is_refused(project: SmallProject) -> None:
     project.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "none"\n')
-    result = project.run("plan", "web")
+    for words in (("plan", "web"), ("lock", "--check", "web")):
+        result = project.run(*words)
+        assert result.exit_code == 1
+        assert "base 'small'" in result.err
+        assert f"{project.path}/none does not exist" in result.err
+        assert "hint: the site file says where bases are" in result.err
+
+
+@pytest.mark.parametrize(
+    ("made", "missing"),
+    [(("other",), "etc and no bin or usr/bin"), (("other/etc",), "bin or usr/bin"), (("other/bin",), "etc")],
+)
+@pytest.mark.parametrize("words", [("plan", "web"), ("explain", "web"), ("lock", "--check", "web")])
+def test_a_base_that_is_no_root_is_refused_as_a_build_would(
+    project: SmallProject, words: tuple[str, ...], made: tuple[str, ...], missing: str
+) -> None:
+    for name in made:
+        (project.path / name).mkdir(parents=True)
+    project.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "other"\n')
+    result = project.run(*words)
     assert result.exit_code == 1
-    assert "the base small is missing" in result.err
-    assert "hint: the site file says where bases are" in result.err
+    told = f"base 'small': {project.path}/other is not the root of a system: it has no {missing}"
+    assert told in result.err
+
+
+def test_a_base_at_another_place_is_told_with_the_place_that_was_imported(
+    built_once: Path, project: SmallProject
+) -> None:
+    base = project.path / "moved"
+    shutil.copytree(built_once / "base", base)
+    project.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "moved"\n')
+    out = project.run("plan", "web").out
+    assert f"the base small was imported from {built_once}/base, and the site file names {base} now; " in out
+    assert "has changed since" not in out
 
 
 def test_an_unknown_stage_or_image_is_refused_with_the_nearest(project: SmallProject) -> None:

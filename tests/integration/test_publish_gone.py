@@ -24,13 +24,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield make_place(tmp_path / "site", "copy")
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_copy_that_is_lost_is_told_and_made_again(
-    place: Place, whole: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_copy_that_is_lost_is_told_and_made_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     version = place.version(says("one"))
     target = publish(place.site, place.store, version)
-    shutil.rmtree(place.site.images if whole else target)
+    shutil.rmtree(target)
     at = ["--site", str(place.site.file)]
     for words, said in (
         (["versions"], "published, GONE: pipeline publish --restore"),
@@ -42,6 +39,37 @@ def test_a_copy_that_is_lost_is_told_and_made_again(
         main([*words, *at])
         assert said in capsys.readouterr().out, words
     assert motd(place) == "one"
+
+
+@pytest.mark.parametrize("disk", [False, True])
+def test_copies_are_not_made_again_where_the_images_directory_is_not_there(
+    place: Place, disk: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = publish(place.site, place.store, place.version(says("one")))
+    publish(place.site, place.store, place.version(says("two")))
+    other = place.site.images.with_name("unmounted")
+    place.site.images.rename(other)
+    at, make = ["--site", str(place.site.file)], f"mkdir -p {place.site.images}"
+    for words, said in (
+        (["versions"], "published, GONE: pipeline publish --restore"),
+        (["doctor"], str(target)),
+    ):
+        main([*words, *at])
+        assert said in capsys.readouterr().out
+    for words in (["publish", "--restore", "--dry-run"], ["publish", "--restore"]):
+        assert main([*words, *at]) == 1
+        told = capsys.readouterr().err
+        assert told.count("pipeline: ") == 1
+        assert f"the images directory {place.site.images} is gone" in told
+        assert f"mount it, and run the same command again; if it was removed, make it first: {make}\n" in told
+        assert not place.site.images.exists()
+    if disk:
+        other.rename(place.site.images)
+    else:
+        place.site.images.mkdir()
+    assert main(["publish", "--restore", *at]) == 0
+    assert ("is copied again" in capsys.readouterr().out) == (not disk)
+    assert motd(place) == "two"
 
 
 def test_an_images_directory_that_leads_nowhere_is_named_with_the_remedy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,10 +45,19 @@ def test_a_lock_of_a_version_that_is_not_its_own_is_told(
         assert project.run(*words).exit_code == 0
     images = {each["image"]: each for each in project.run("build", "--no-publish", "--json").json()["images"]}
     assert {name: each["exit_code"] for name, each in images.items()} == {"web": 0, "other": 0, "shop": 1}
-    assert "has lost its recipe.lock" in images["shop"]["problems"][0]["message"]
+    problem = images["shop"]["problems"][0]
+    assert problem["message"] == "web@1 has lost its recipe.lock"
+    assert (problem["where"], problem["command"]) == (str(path), None)
+    assert problem["hint"].endswith(f": cp recipes/web/recipe.lock {path}")
+    shown = project.run("show", "web@1")
+    assert shown.exit_code == 0, shown.err
+    assert f"DAMAGED: {path}: web@1 has lost its recipe.lock" in shown.out
+    assert f": cp recipes/web/recipe.lock {path}\n" in shown.out
+    assert project.run("show", "web@1", "--json").json()["damaged"]["hint"] == problem["hint"]
     path.write_bytes((project.path / "recipes/web/recipe.lock").read_bytes())
     assert project.run("fsck").exit_code == 0
     assert project.run("build", "--no-publish").exit_code == 0
+    assert project.run("show", "web@1", "--json").json()["damaged"] is None
 
 
 @pytest.mark.parametrize("number", [0, 2])
@@ -67,3 +77,26 @@ def test_a_layer_that_is_taken_out_of_a_record_is_told_and_a_build_makes_another
     assert [each["version"] for each in built] == [2]
     assert project.run("gc", "--keep", "1").exit_code == 0
     assert project.run("fsck").exit_code == 0
+
+
+def test_a_version_whose_layers_are_gone_is_not_what_a_build_of_the_same_content_comes_to(
+    project: SmallProject,
+) -> None:
+    def built() -> int:
+        [image] = project.run("build", "--no-publish", "other", "--json").json()["images"]
+        assert image["exit_code"] == 0
+        return int(image["version"])
+
+    project.recipe(STAGES.replace('"1"', '"1"\nmode = "0644"'), name="other")
+    assert [built(), built()] == [1, 1]
+    first = project.store.versions.resolve("other@1")
+    for stage in first.stages[1:]:
+        shutil.rmtree(project.store.path / "layers" / stage.layer)
+    assert [built(), built()] == [2, 2]
+    assert "would be other@2, which is there" in project.run("plan", "other").out
+    second = project.store.versions.resolve("other@2")
+    assert second.identity == first.identity
+    assert all(project.store.layer_tree(layer).is_dir() for layer in second.layers)
+    assert project.run("verify", "other@2").exit_code == 0
+    left = project.run("fsck", "--json").json()["problems"]
+    assert not [each for each in left if "other@2" in each["message"]]

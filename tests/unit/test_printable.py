@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.printable import masked, plain
+from pipeline.printable import masked, on_one_line, plain
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,9 @@ def test_what_a_program_printed_does_not_drive_the_terminal() -> None:
     assert plain("10 %\r20 %") == "10 %\\r20 %"
     assert plain("ein Gruß, 日本\udcff") == "ein Gruß, 日本\udcff"
     assert str(Problem("said \x1b[31mred", hint="\x1b[2J")) == "said \\x1b[31mred\n  hint: \\x1b[2J"
+
+
+def test_a_name_stays_on_its_line_and_can_be_written() -> None:
+    assert on_one_line("/etc/\udcff\nx\t\x9b\u2028") == r"/etc/\xff\nx\t\x9b\u2028"
+    assert on_one_line("/Gruß/日本 1/a\\b") == "/Gruß/日本 1/a\\b"
+    assert str(Problem("gone", "/etc/a\nb")) == r"/etc/a\nb: gone"

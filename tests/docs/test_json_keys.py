@@ -1,0 +1,36 @@
+"""The keys of the JSON documents of versions are those that docs/exit-codes.md names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.small_project import SmallProject, make_small_project
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> SmallProject:
+    project = make_small_project(tmp_path_factory.mktemp("keys") / "project")
+    project.built()
+    return project
+
+
+def named(verb: str) -> list[str]:
+    """What the row of ``verb`` has in code quotes."""
+    page = (DOCS / "exit-codes.md").read_text()
+    [row] = re.findall(rf"^\| `{verb}` \|(.*)$", page, re.MULTILINE)
+    return re.findall(r"`([^`]*)`", row)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="building takes root")
+def test_every_key_of_versions_and_show_is_named(project: SmallProject) -> None:
+    listed = project.run("versions", "--json").json()
+    assert named("versions") == [*listed, *listed["versions"][0]]
+    shown = project.run("show", "web", "--json").json()
+    assert named("show")[: len(shown)] == list(shown)
+    assert set(named("show")[len(shown) :]) == {"message", "where", "hint", "command"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.cluster.importing import Imported
     from pipeline.cluster.keepers import Keepers
     from pipeline.cluster.model import Cluster
     from pipeline.cluster.plan import Plan
@@ -185,30 +186,57 @@ def _status(options: argparse.Namespace, site: Site) -> int:
 
 
 def _import(options: argparse.Namespace, site: Site) -> int:
-    import json
-
+    from pipeline.cli.cluster_text import json_text, one_line
     from pipeline.cluster.importing import import_cluster
+
+    usual = site.recipes / "clusters" / f"{options.cluster}.toml"
+    file = options.out or usual
+    printed = str(file) == "-"
+    imported = import_cluster(options.cluster, site, None if printed else file)
+    for note in imported.notes:
+        print(f"note: {one_line(note)}", file=sys.stderr)
+    for each in imported.left_out:
+        print(f"left out: {one_line(each)}", file=sys.stderr)
+    for problem in imported.problems:
+        print(f"pipeline: {problem}", file=sys.stderr)
+    if options.json:
+        document = {
+            "cluster": options.cluster,
+            "file": str(file),
+            "text": imported.text if printed else None,
+            "left_out": imported.left_out,
+            "notes": imported.notes,
+            "changes": [str(change.ref) for change in imported.changes],
+            "problems": imported.problems,
+        }
+        print(json_text(document))
+    elif printed:
+        print(imported.text, end="")
+    else:
+        _tell_imported(options.cluster, imported, file, usual)
+    return 1 if imported.problems else 0
+
+
+def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> None:
+    from pipeline.cli.cluster_text import counted
     from pipeline.recipe.findings import shown
 
-    file = options.out or site.recipes / "clusters" / f"{options.cluster}.toml"
-    text = import_cluster(options.cluster, site, None if str(file) == "-" else file)
-    if options.json:
-        print(json.dumps({"cluster": options.cluster, "file": str(file)}, indent=2))
-    elif str(file) == "-":
-        print(text, end="")
-    else:
-        print(f"{shown(file)}: written; it has what is there, so that a plan finds nothing to do")
-        print(f"  run: pipeline cluster plan {options.cluster}")
-    return 0
+    said = "it has what is there, so that a plan finds nothing to do"
+    if imported.changes:
+        found = counted(len(imported.changes), "change")
+        said = f"it is not quite what is there: a plan finds {found} to make"
+    if imported.problems:
+        said = f"{counted(len(imported.problems), 'problem')} to be mended before it can be planned"
+    print(f"{shown(file)}: written; {said}")
+    if file.resolve() != usual.resolve():
+        print(f"  a plan reads {shown(usual)}: move it there first")
+    print(f"  run: pipeline cluster plan {name}")
 
 
 def _print(options: argparse.Namespace, cluster: Cluster, plan: Plan, **more: Any) -> None:
     from pipeline.cli import cluster_text
 
     if options.json:
-        import msgspec
-
-        document = cluster_text.document(cluster, plan, **more)
-        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        print(cluster_text.json_text(cluster_text.document(cluster, plan, **more)))
     else:
         print("\n".join(cluster_text.lines(cluster, plan)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+import msgspec
+
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Assignment, Change
 from pipeline.cluster.plan import Plan, named, told
+from pipeline.printable import plain
 from pipeline.recipe.findings import positions
 
 SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!"}
@@ -38,8 +42,18 @@ def document(cluster: Cluster, plan: Plan, **more: Any) -> dict[str, Any]:
     return {"cluster": plan.cluster, "changes": changes, "notes": plan.notes, **more}
 
 
+def json_text(document: dict[str, Any]) -> str:
+    """A document as it is printed; bytes of files that are no UTF-8 are replaced."""
+    text = json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False)
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
-    """The plan, with the objects that get the same folded into one."""
+    """The plan, with the objects that get the same folded into one; nothing in it drives a terminal."""
+    yield from map(_plain, _lines(cluster, plan))
+
+
+def _lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
     for note in plan.notes:
         yield f"note: {note}"
     if not plan.changes:
@@ -56,6 +70,15 @@ def lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
     drifted = sum(change.drift for change in plan.changes)
     tail = f", {drifted} of them changed by hand since the last apply" if drifted else ""
     yield f"{plan.cluster}: {counted(len(plan.changes), 'change')}{tail}"
+
+
+def one_line(text: str) -> str:
+    """``text`` from a cluster as it may be shown, in one line."""
+    return _plain(text).replace("\n", "\\n")
+
+
+def _plain(text: str) -> str:
+    return plain(text).encode(errors="backslashreplace").decode()
 
 
 def counted(number: int, what: str) -> str:

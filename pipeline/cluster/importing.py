@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import msgspec
+
+from pipeline.cluster import plan as planning
+from pipeline.cluster.cloudtables import cloud_tables
+from pipeline.cluster.keepers import Keepers
+from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
-from pipeline.cluster.objects import HEAD, Kind, Properties, Ref, State, Value
-from pipeline.cluster.opening import driver
-from pipeline.errors import UsageError
+from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
+from pipeline.cluster.opening import CLOUDS, driver, head_site, names_cloud
+from pipeline.cluster.record import Record
+from pipeline.cluster.sayable import SETTING, Sayable
+from pipeline.cluster.tomltext import comment, key, table, text, value
+from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Site
 from pipeline.recipe.names import file_name_fault
-from pipeline.store.filesystem import told, write_whole
+from pipeline.store.filesystem import write_whole
 
 HEADER = """#:schema ../schema/cluster.json
 
 # Written from what the cluster manager had. Take out what shall not be kept by this file: what it does not
 # name is left alone. Numbers that stand in several places are better said once, in [parameters].
-
+# Not in it, for nobody can know which shall be kept: whole files of the head node ([[head.file]]). Nor what
+# there are no words for: addresses of single interfaces, those that nodes boot or are managed through.
+{cloud}{left_out}
 [cluster]
 name = {name}
 summary = "As the cluster manager had it"
 """
 
-SETTING = re.compile(r"(?P<file>[^\[]+)\[(?P<section>[^\]]*)\](?P<key>.+)", re.DOTALL)
+NO_CLOUD = "# Networks of the cloud are not in it: the site's [head] names no cloud, nor does OS_CLOUD.\n"
 
-BARE = re.compile(r"[A-Za-z0-9_-]+")
+DISAGREES = "is there as a comment only: [neutron] has to be written so that all places agree"
 
 
-def import_cluster(name: str, site: Site, file: Path | None) -> str:
-    """The text of a cluster file called ``name`` of the site's cluster; written to ``file`` if there is one.
+class Imported(msgspec.Struct, frozen=True):
+    """A cluster file as it was written.
 
-    A file that is there already is never overwritten.
+    ``left_out`` is what there are no words for, ``notes`` are the cluster manager's. ``problems`` are those
+    of the file itself: without any, ``changes`` are what a plan finds to do.
+    """
+
+    text: str
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
+    """A cluster file called ``name`` of the site's cluster; written to ``file`` if there is one.
+
+    It is loaded, and planned with what was read. A file that is there already is never overwritten.
     """
     fault = file_name_fault(name)
     if fault:
@@ -44,35 +70,113 @@ def import_cluster(name: str, site: Site, file: Path | None) -> str:
             where=str(file),
             hint="--out FILE writes another one, --out - prints it",
         )
-    text = as_text(name, driver(site).survey())
+    state = _surveyed(site)
+    sayable = Sayable(state, _kernel_parameters(state, site))
+    kept, cloud = sayable.kept(), cloud_tables(state)
+    left_out = (*sayable.left_out, *cloud.left_out)
+    asked = names_cloud(site)
+    with _place(name, file) as place:
+        imported = _tried(name, site, place, state, as_text(name, kept, left_out, cloud.text, asked=asked))
+        if imported.problems and cloud.text:
+            commented = "".join(comment(line) for line in cloud.text.splitlines())
+            left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in kept.objects if ref.kind in CLOUDS))
+            imported = _tried(name, site, place, state, as_text(name, kept, left_out, commented, asked=asked))
+    return msgspec.structs.replace(imported, left_out=left_out, notes=state.notes)
+
+
+@contextmanager
+def _place(name: str, file: Path | None) -> Iterator[Path]:
+    """Where the text is written, if only for a while."""
     if file is not None:
-        with told("the cluster file cannot be written", file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, text.encode())
-    return text
+        yield file
+        return
+    with TemporaryDirectory(prefix="pipeline-import-") as folder:
+        yield Path(folder) / f"{name}.toml"
 
 
-def as_text(name: str, state: State) -> str:
-    """A cluster file that has ``state`` as it is: planning it finds nothing to do."""
+def _surveyed(site: Site) -> State:
+    """All that there is, with the networks of the cloud if one is named."""
+    found = driver(site).survey()
+    if not names_cloud(site):
+        return found
+    from pipeline.cluster.openstack import OpenStack
+
+    cloud = OpenStack(head_site(site).cloud).survey()
+    return State({**found.objects, **cloud.objects}, (*found.notes, *cloud.notes))
+
+
+def _kernel_parameters(state: State, site: Site) -> dict[str, tuple[str, ...]]:
+    """Those of the recipes that images are named like; loading appends them."""
+    known = recipe_names(site)
+    names = [ref.name for ref in state.objects if ref.kind == "image" and ref.name in known]
+    try:
+        return {recipe.name: recipe.kernel_parameters for recipe in load_recipes(names, site)}
+    except UsageError:
+        return {}  # loading the file tells what is wrong with them
+
+
+def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Imported:
+    """Write the text, load it, and plan it with what was read."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, written.encode())
+    except OSError as error:
+        said = f"the cluster file cannot be written: {error.strerror or error}"
+        raise PipelineError(said, where=str(place)) from None
+    try:
+        cluster = load_file(name, place, site)
+        read = planning.read(cluster, Keepers([Known(state)]))
+    except UsageError as error:
+        return Imported(written, (), (), problems=error.problems)
+    return Imported(written, (), (), planning.make(cluster, read, Record()).changes)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A keeper that has read everything already."""
+
+    state: State
+    name: str = "what was read"
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset(ref.kind for ref in self.state.objects) | {"node"}
+
+    def read(self, wanted: Sequence[Wanted]) -> State:
+        return State(self.state.objects)
+
+    def write(self, changes: Sequence[Change], state: State) -> None:
+        raise NotImplementedError
+
+
+def as_text(name: str, state: State, left_out: Sequence[str], cloud: str, *, asked: bool) -> str:
+    """A cluster file that has ``state`` as it is, and the tables of its ``cloud``, if ``asked``."""
     owned = _owned(state)
-    parts = [HEADER.format(name=_text(name))]
+    named = "".join(comment(f"- {each}") for each in left_out)
+    parts = [
+        HEADER.format(
+            name=text(name),
+            cloud="" if asked else NO_CLOUD,
+            left_out=f"#\n# Left out:\n{named}" if named else "",
+        )
+    ]
     parts += _head(owned)
     for ref, found in _of_kind(state, "image"):
-        keys = {
+        keys: dict[str, Value | None] = {
             "name": ref.name,
             "path": found.get("path"),
             "append_kernel_parameters": found.get("kernel_parameters"),
         }
-        parts.append(_table("image", keys))
+        parts.append(table("image", keys))
     members = _members(state)
     for ref, found in _of_kind(state, "category"):
         nodes = members.get(ref.name, ())
         keys = {"name": ref.name, "image": found.get("image"), "nodes": folded(nodes) if nodes else None}
-        parts.append(_table("category", keys))
+        parts.append(table("category", keys))
         parts += _belongings("category", owned.get(str(ref), {}))
     parts += _nodes(state, owned)
-    parts += [_table("network", _network(ref, found)) for ref, found in _of_kind(state, "network")]
+    parts += [table("network", _network(ref, found)) for ref, found in _of_kind(state, "network")]
     parts += _interfaces(state)
+    parts.append(cloud)
     return "\n".join(part for part in parts if part)
 
 
@@ -105,18 +209,16 @@ def _nodes(state: State, owned: Mapping[str, Mapping[Ref, Properties]]) -> list[
     """``[[node]]``s; those with the same belongings share one."""
     alike: dict[str, list[str]] = {}
     for ref, _ in _of_kind(state, "node"):
-        text = "\n".join(_belongings("node", owned.get(str(ref), {})))
-        if text:
-            alike.setdefault(text, []).append(ref.name)
-    return [
-        part for text, names in alike.items() for part in (_table("node", {"names": folded(names)}), text)
-    ]
+        same = "\n".join(_belongings("node", owned.get(str(ref), {})))
+        if same:
+            alike.setdefault(same, []).append(ref.name)
+    return [part for same, names in alike.items() for part in (table("node", {"names": folded(names)}), same)]
 
 
 def _belongings(owner: str, found: Mapping[Ref, Properties]) -> list[str]:
     """The services and the settings of one owner."""
     parts = [
-        _table(f"{owner}.service", {"name": ref.name, **properties})
+        table(f"{owner}.service", {"name": ref.name, **properties})
         for ref, properties in found.items()
         if ref.kind == "service"
     ]
@@ -125,21 +227,19 @@ def _belongings(owner: str, found: Mapping[Ref, Properties]) -> list[str]:
         match = SETTING.fullmatch(ref.name) if ref.kind == "setting" else None
         if match:
             how = "set" if properties.get("replaces", True) else "add"
-            key = ".".join(_key(part) for part in (how, match["section"], match["key"]))
-            files.setdefault(match["file"], []).append(f"{key} = {_value(properties.get('value', ''))}\n")
+            dotted = ".".join(key(part) for part in (how, match["section"], match["key"]))
+            files.setdefault(match["file"], []).append(f"{dotted} = {value(properties.get('value', ''))}\n")
     for path, lines in files.items():
-        parts.append(_table(f"{owner}.file", {"path": path}) + "".join(lines))
+        parts.append(table(f"{owner}.file", {"path": path}) + "".join(lines))
     return parts
 
 
 def _network(ref: Ref, found: Properties) -> dict[str, Value | None]:
     """An address and its mask become ``cidr``; what the manager has as nothing is left out."""
-    from ipaddress import ip_network
-
     keys: dict[str, Value | None] = {"name": ref.name}
     base, bits = found.get("base_address"), found.get("netmask_bits")
     if base and bits and base != "0.0.0.0":
-        keys["cidr"] = str(ip_network(f"{base}/{bits}", strict=False))
+        keys["cidr"] = f"{base}/{bits}"
     names = (
         "domain",
         "openstack_type",
@@ -156,35 +256,6 @@ def _interfaces(state: State) -> list[str]:
         if ref.kind == "interface":
             alike.setdefault((ref.name, tuple(found.items())), []).append(ref.of.partition("/")[2])
     return [
-        _table("interface", {"nodes": folded(nodes), "name": name, **dict(found)})
+        table("interface", {"nodes": folded(nodes), "name": name, **dict(found)})
         for (name, found), nodes in alike.items()
     ]
-
-
-def _table(header: str, keys: Mapping[str, Value | Sequence[str] | None]) -> str:
-    lines = [f"{_key(key)} = {_value(value)}\n" for key, value in keys.items() if value not in (None, "", ())]
-    return f"[[{header}]]\n" + "".join(lines)
-
-
-def _key(key: str) -> str:
-    return key if BARE.fullmatch(key) else _text(key)
-
-
-def _value(value: Value | Sequence[str] | None) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str):
-        return _text(value)
-    return f"[{', '.join(_text(member) for member in _strings(value))}]"
-
-
-def _strings(value: Iterable[str] | None) -> Iterable[str]:
-    return value or ()
-
-
-def _text(text: str) -> str:
-    """A TOML string; what would be a template is one that gives the text itself."""
-    escaped = re.sub(r"\{\{|\{%|\{#", lambda match: "{{ '" + match[0] + "' }}", text)
-    return json.dumps(escaped, ensure_ascii=False).replace("\x7f", "\\u007f")

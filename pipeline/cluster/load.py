@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from pipeline.cluster import parameters, providers
@@ -58,13 +60,18 @@ def load_cluster(name: str, site: Site) -> Cluster:
     Raises ``UsageError`` with every problem of the file, of the recipes that it refers to, and of what has to
     agree between them. Nothing is run, and no cluster is asked.
     """
-    findings = Findings()
     folder = site.recipes / FOLDER
     file, fault = folder / f"{name}.toml", file_name_fault(name)
     if fault or not file.exists():
         known = cluster_names(site)
         told = f'the name "{name}" {fault}' if fault else f'no cluster "{name}"'
         raise UsageError(f"{told}{nearest(name, known) or there_are(known)}", where=str(folder))
+    return load_file(name, file, site)
+
+
+def load_file(name: str, file: Path, site: Site) -> Cluster:
+    """As ``load_cluster``, from a ``file`` that may lie elsewhere."""
+    findings = Findings()
     document = read_document(file, findings)
     problems: tuple[Problem, ...] = ()
     cluster = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from pipeline.cluster.drivers.base import Driver
@@ -45,12 +47,19 @@ def driver(site: Site) -> Driver:
 CLOUDS: frozenset[Kind] = frozenset({"os-network", "os-subnet"})
 
 
+def names_cloud(site: Site) -> bool:
+    """Whether the site, or else ``OS_CLOUD``, says which cloud is the cluster's."""
+    return bool(head_site(site).cloud or os.environ.get("OS_CLOUD"))
+
+
 def without_cloud(site: Site, cluster: Cluster) -> Cluster:
-    """``cluster`` without what OpenStack would keep, and with a note, when the site names no cloud."""
+    """``cluster`` without what OpenStack would keep, and with a note, when no cloud is named."""
     kept = tuple(item for item in cluster.wanted if item.ref.kind not in CLOUDS)
-    if head_site(site).cloud or len(kept) == len(cluster.wanted):
+    if names_cloud(site) or len(kept) == len(cluster.wanted):
         return cluster
-    note = "networks of the cloud are left out: the site's [head] names no cloud of clouds.yaml"
+    note = (
+        "networks of the cloud are left out: neither the site's [head] nor OS_CLOUD names one of clouds.yaml"
+    )
     return msgspec.structs.replace(cluster, wanted=kept, notes=(*cluster.notes, note))
 
 

@@ -43,8 +43,8 @@ FIXED: Mapping[str, frozenset[str]] = {
 class OpenStack:
     """Keeps ``os-network`` and ``os-subnet``.
 
-    ``cloud`` is a name in clouds.yaml; empty: ``OS_CLOUD``, or the other ``OS_`` variables; a URL is that of
-    a network service which asks nobody who they are.
+    ``cloud`` is a name in clouds.yaml; empty: the one that ``OS_CLOUD`` names; a URL is that of a network
+    service which asks nobody who they are.
     """
 
     name = "openstack"

@@ -172,11 +172,19 @@ def _is_whole(file: FileTable) -> bool:
     return file.generate == "partitions" or file.content is not None or file.words is not None
 
 
+def path_fault(path: str) -> str:
+    """Why ``path`` can't be that of a configuration file; empty if it can."""
+    if not path.startswith("/") or posixpath.normpath(path) != path or path == "/":
+        return "has to be an absolute path, without . and .. and double slashes"
+    if re.search(r"[\[\]=\"'\\]", path):
+        return "no path of a configuration file has such a character"
+    return ""
+
+
 def _check_path(reading: Reading, at: KeyPath, file: FileTable, label: str) -> None:
-    if not file.path.startswith("/") or posixpath.normpath(file.path) != file.path or file.path == "/":
-        reading.say((*at, "path"), f"{label}has to be an absolute path, without . and .. and double slashes")
-    elif re.search(r"[\[\]=\"'\\]", file.path):
-        reading.say((*at, "path"), f"{label}no path of a configuration file has such a character")
+    fault = path_fault(file.path)
+    if fault:
+        reading.say((*at, "path"), f"{label}{fault}")
 
 
 def _check_form(

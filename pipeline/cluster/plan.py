@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Want
 from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
+from pipeline.printable import plain
 from pipeline.recipe.findings import positions
 from pipeline.store.filesystem import write_whole
 
@@ -144,16 +146,22 @@ def _needs(item: Wanted, state: State) -> list[tuple[Kind, str]]:
 
 def keep(plan: Plan, file: Path) -> None:
     """Write the plan to ``file``, for an apply that must do exactly this."""
-    write_whole(file, msgspec.json.format(msgspec.json.encode(Kept(FORMAT, plan)), indent=1) + b"\n")
+    # json, not msgspec: bytes of a file that are no UTF-8 stay what they are, as escapes of lone surrogates.
+    text = json.dumps(msgspec.to_builtins(Kept(FORMAT, plan)), indent=1)
+    try:
+        write_whole(file, text.encode() + b"\n")
+    except (OSError, ValueError) as error:  # ValueError: a path without a name, such as /
+        why = error.strerror if isinstance(error, OSError) else "it is a directory"
+        raise PipelineError(f"the plan cannot be written: {why}", where=str(file)) from None
 
 
 def kept(file: Path) -> Plan:
     """The plan that was written to ``file``."""
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Kept)
+        found = msgspec.convert(json.loads(file.read_bytes()), Kept)
     except FileNotFoundError:
         raise UsageError("there is no such file", where=str(file)) from None
-    except (msgspec.DecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UsageError(
             f"this is no plan: {error}", where=str(file), hint="pipeline cluster plan --out FILE writes one"
         ) from None
@@ -208,12 +216,12 @@ LONGEST = 120
 
 
 def told(value: Value | None) -> str:
-    """A value as people read it."""
+    """A value as people read it, with nothing in it that drives a terminal."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = " ".join(value) if isinstance(value, tuple) else str(value)
+    text = plain(" ".join(value) if isinstance(value, tuple) else str(value))
     if "\n" in text:
         return f"{len(text.splitlines())} lines"
     return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…") or '""'

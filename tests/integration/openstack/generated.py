@@ -50,8 +50,19 @@ VXLAN = """\
 isolation = "vxlan"
 vni_range = "1:8000"
 vxlan_group = "224.0.0.1"
-local_ip = "10.161.0.2"
+local_ip = "{{ vxlan_ip }}"
 """
+
+VXLAN_NODES = """\
+[[node]]
+names = "node002"
+parameters = { vxlan_ip = "10.161.0.2" }
+
+[[node]]
+names = "node003"
+parameters = { vxlan_ip = "10.161.0.3", ib_interface = "eth4" } # its card came up under another name
+"""
+"""With VXLAN each node has its own address."""
 
 
 class Setting(msgspec.Struct, frozen=True, order=True):
@@ -90,7 +101,16 @@ def _edit(file: Path, edits: Mapping[str, str]) -> None:
 def with_vxlan(folder: Path, default: str = "{{ ib_network }}") -> Cluster:
     """The shipped cluster with isolation by VXLAN; ``default`` is what networks are when nobody chooses."""
     provider = 'default_provider = "{{ ib_network }}"'
-    edits = {'isolation = "vlan"': VXLAN.rstrip(), provider: f'default_provider = "{default}"'}
+    node = """[[node]]
+names = "node003"
+parameters = { ib_interface = "eth4" } # its card came up under another name
+"""
+    edits = {
+        "[parameters]\n": "[parameters]\nvxlan_ip = { required = true }\n",
+        'isolation = "vlan"': VXLAN.rstrip(),
+        provider: f'default_provider = "{default}"',
+        node: VXLAN_NODES,
+    }
     return cluster_with(folder, edits)
 
 

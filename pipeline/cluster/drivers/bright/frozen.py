@@ -48,7 +48,7 @@ def read(session: Session, wanted: Sequence[Wanted], owners: Iterable[Owner]) ->
         found.update(_of_head(session, of_head))
     here = scripts(session, owners)
     wanted_of = {
-        Owner.of(item.ref.of): item.ref for item in wanted if item.ref.kind == "setting" and item.exact
+        Owner.of(item.ref.of): item.ref for item in wanted if item.ref.kind == "setting" and item.make
     }
     _refuse_interpreters({owner: (ref, here.get(owner, "")) for owner, ref in wanted_of.items()})
     for owner, script in sorted(here.items()):

@@ -62,19 +62,41 @@ SAFE_PATH = re.compile(r"/[\w./+-]+\Z")
 FROZEN = re.compile(r"^(?P<before>FrozenFile\s*=\s*\{)(?P<files>[^}]*)\}", re.MULTILINE)
 
 
+SHELL = re.compile(r"\s*(?:/\S*/env\s+(?:-\S+\s+)*)?(?:/?\S*/)?(?:sh|bash|dash)(?:\s.*)?\Z")
+"""What stands behind ``#!`` in a script that sh can read."""
+
+
+def other_interpreter(script: str) -> str:
+    """What a script is run by that can't have the block; empty for sh and bash, and when it doesn't say."""
+    first = script.partition("\n")[0].rstrip()
+    if not first.startswith("#!") or SHELL.match(first[2:]):
+        return ""
+    return first[2:].strip()
+
+
 def kept(script: str) -> list[Setting]:
-    """What the block in a finalize script sets."""
-    return settings(_entries(script))
+    """What the block in a finalize script sets. Behind other commands it may never run: then nothing."""
+    return settings(_entries(script)) if BLOCK.match(_parted(script)[1]) else []
 
 
 def with_settings(script: str, wanted: Sequence[Setting]) -> str:
-    """``script`` with ``wanted`` in its block, which is made if there is none; all else stays."""
+    """``script`` with ``wanted`` in its block, right behind its first line; all else stays.
+
+    There it runs whatever the rest does. Call it with what `other_interpreter` has nothing against.
+    """
     block = _block(merged(_entries(script), wanted))
-    if BLOCK.search(script):
-        return BLOCK.sub(lambda _: block, script)
-    if not script.strip():
+    first, rest = _parted(BLOCK.sub("", script))
+    if not first and not rest.strip():
         return f"#!/bin/bash\n{block}"
-    return f"{script}{'' if script.endswith(chr(10)) else chr(10)}{block}"
+    return f"{first}{block}{rest}"
+
+
+def _parted(script: str) -> tuple[str, str]:
+    """The line with ``#!``, if there is one, and the rest."""
+    if not script.startswith("#!"):
+        return "", script
+    first, _, rest = script.partition("\n")
+    return f"{first}\n", rest
 
 
 def _entries(script: str) -> list[str]:

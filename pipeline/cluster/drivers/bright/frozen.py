@@ -7,7 +7,7 @@ the finalize script does both. So CMDaemon can't put anything new into these fil
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.cluster.drivers.bright import finalize
 from pipeline.cluster.drivers.bright.modifications import NAME, Setting
@@ -20,7 +20,7 @@ from pipeline.cluster.drivers.bright.steps import Problems, Step
 from pipeline.cluster.drivers.bright.words import key
 from pipeline.cluster.headfiles import HeadFiles, file_of
 from pipeline.cluster.objects import Assignment, Change, Properties, Ref, Wanted
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, Problem
 from pipeline.fileops.ini import options, parse
 from pipeline.fileops.settings import change as changed_ini
 
@@ -39,20 +39,40 @@ def warning(revision: int | None) -> str:
     )
 
 
-def read(session: Session, wanted: Iterable[Wanted], owners: Iterable[Owner]) -> dict[Ref, Properties]:
+def read(session: Session, wanted: Sequence[Wanted], owners: Iterable[Owner]) -> dict[Ref, Properties]:
     """The settings of ``owners``: of the head node those that are wanted, of others all in their blocks."""
     owners = tuple(owners)
     found: dict[Ref, Properties] = {}
     of_head = [item for item in wanted if item.ref.kind == "setting" and item.ref.of == str(HEAD_OWNER)]
     if of_head:
         found.update(_of_head(session, of_head))
-    for owner, script in sorted(scripts(session, owners).items()):
+    here = scripts(session, owners)
+    wanted_of = {
+        Owner.of(item.ref.of): item.ref for item in wanted if item.ref.kind == "setting" and item.make
+    }
+    _refuse_interpreters({owner: (ref, here.get(owner, "")) for owner, ref in wanted_of.items()})
+    for owner, script in sorted(here.items()):
         for setting in finalize.kept(script):
             found[Ref("setting", setting.name, str(owner))] = setting.properties()
     return found
 
 
 HEAD_OWNER = Owner("device", HEAD_NAME)
+
+
+def _refuse_interpreters(found: Mapping[Owner, tuple[Ref, str]]) -> None:
+    """Raise for every owner whose finalize script is no shell's; each comes with one of its settings."""
+    problems = [
+        Problem(
+            f"the finalize script of {owner} is run by {program!r}; a block of sh can't go into it",
+            str(ref),
+            f"make it a script of sh or bash ({SCRIPT} of {owner}), or set this by hand",
+        )
+        for owner, (ref, script) in sorted(found.items())
+        if (program := finalize.other_interpreter(script))
+    ]
+    if problems:
+        raise PipelineError(problems)
 
 
 def _files(session: Session, paths: Iterable[str]) -> dict[str, str]:
@@ -107,6 +127,9 @@ def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
     """
     of_owner = _by_owner(changes)
     here = scripts(session, [sources.get(owner, owner) for owner in of_owner])
+    _refuse_interpreters(
+        {owner: (own[0].ref, here.get(sources.get(owner, owner), "")) for owner, own in of_owner.items()}
+    )
     kept: dict[str, str] = {}
     made: list[Step] = []
     for owner, own in of_owner.items():

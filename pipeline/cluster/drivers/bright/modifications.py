@@ -14,7 +14,7 @@ NAME = re.compile(r"(?P<file>/[^\[\]]+)\[(?P<section>[^\[\]]*)\](?P<key>[^=\s][^
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What the entries of one ``FILE[SECTION]KEY`` amount to. ``value`` is None where there's only a ``-``.
+    """What the entries of one ``FILE[SECTION]KEY`` amount to. ``value`` is None where a ``-`` comes last.
 
     Several ``+`` of one key give its values, each in a line.
     """
@@ -35,7 +35,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def settings(entries: Iterable[str]) -> list[Setting]:
-    """The settings of a list, in the order of their first entries; others in it are somebody else's."""
+    """What a list amounts to, carried out in its order; others' entries in it are left out."""
     found: dict[str, Setting] = {}
     for entry in entries:
         match = ENTRY.match(entry)
@@ -44,7 +44,8 @@ def settings(entries: Iterable[str]) -> list[Setting]:
         name = match["name"]
         was = found.get(name, Setting(name, None, False))
         if match["sign"] == "-":
-            found[name] = Setting(name, was.value, True)
+            # It takes out what was put in before it as well.
+            found[name] = Setting(name, None, True)
         else:
             value = match["value"] or ""
             found[name] = Setting(name, value if was.value is None else f"{was.value}\n{value}", was.replaces)

@@ -12,6 +12,7 @@ from pipeline.cluster.drivers.bright.finalize import (
     ROOT,
     frozen_files,
     kept,
+    other_interpreter,
     with_frozen,
     with_settings,
 )
@@ -72,11 +73,32 @@ def test_files_that_were_frozen_stay_so(node: Path, line: str, files: list[str])
     assert sorted(frozen_files(with_frozen(f"A = 1\n{line}\n", [INI]))) == sorted(files)
 
 
-def test_a_script_of_somebody_else_stays_around_the_block() -> None:
-    script = with_settings("#!/bin/bash\necho before\n", WANTED[:1]) + "echo behind\n"
+def test_a_script_of_somebody_else_stays_behind_the_block() -> None:
+    script = with_settings("#!/bin/bash -e\necho before\n", WANTED[:1]) + "echo behind\n"
     assert kept(script) == WANTED[:1]
     again = with_settings(script, [Setting(WANTED[0].name, "new", True), WANTED[2]])
     assert kept(again) == [Setting(WANTED[0].name, "new", True), WANTED[2]]
-    assert again.startswith("#!/bin/bash\necho before\n# begin")
-    assert again.endswith("cluster file\necho behind\n")
+    assert again.startswith("#!/bin/bash -e\n# begin")
+    assert again.endswith("cluster file\necho before\necho behind\n")
     assert with_settings(again, kept(again)) == again
+
+
+@pytest.mark.parametrize("first", ["#!/bin/sh\n", "#! /usr/bin/env bash\n", ""])
+def test_the_block_is_carried_out_in_a_script_that_exits(node: Path, first: str) -> None:
+    script = with_settings(f"{first}echo hello\nexit 0\n", WANTED[:1])
+    finalize(node, script)
+    assert "ranges=a:1:10,b:11:20\n" in (node / INI[1:]).read_text()
+
+
+def test_a_block_behind_other_commands_may_never_run_and_counts_for_nothing() -> None:
+    block = with_settings("", WANTED[:1]).partition("\n")[2]
+    moved = f"#!/bin/sh\nexit 0\n{block}"
+    assert kept(moved) == []
+    assert with_settings(moved, WANTED[:1]) == f"#!/bin/sh\n{block}exit 0\n"
+
+
+@pytest.mark.parametrize("first", ["#!/usr/bin/python3", "#!/usr/bin/env perl", "#!/bin/bashful", "#!/bin/csh -f"])
+def test_a_script_of_another_interpreter_is_told_apart(first: str) -> None:
+    assert other_interpreter(f"{first}\nx = 1\n") == first.removeprefix("#!")
+    assert not other_interpreter("#!/bin/bash\n")
+    assert not other_interpreter("echo x\n")

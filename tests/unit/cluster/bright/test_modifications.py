@@ -1,0 +1,28 @@
+"""A list of file modifications is carried out in its order."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.cluster.drivers.bright.modifications import Setting, merged, settings
+
+NAME = "/etc/x.ini[s]k"
+
+
+@pytest.mark.parametrize(
+    ("entries", "value"),
+    [
+        ([f"-{NAME}", f"+{NAME}=v"], "v"),
+        ([f"+{NAME}=v", f"-{NAME}"], None),
+        ([f"-{NAME}", f"+{NAME}=v", f"-{NAME}"], None),
+        ([f"+{NAME}=old", f"-{NAME}", f"+{NAME}=v"], "v"),
+        ([f"-{NAME}", f"+{NAME}=a", f"+{NAME}=b"], "a\nb"),
+    ],
+)
+def test_a_minus_takes_out_what_was_put_in_before_it(entries: list[str], value: str | None) -> None:
+    assert settings(entries) == [Setting(NAME, value, True)]
+
+
+def test_a_setting_that_is_taken_out_again_is_put_back() -> None:
+    entries = [f"-{NAME}", f"+{NAME}=v", "+/etc/a[b]c=1", f"-{NAME}"]
+    assert merged(entries, [Setting(NAME, "v", True)]) == [f"-{NAME}", f"+{NAME}=v", "+/etc/a[b]c=1"]

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "cluster", nargs="?", metavar="CLUSTER", help="may be left out when there is one only"
     )
     parser.add_argument("--nodes", metavar="SET", help="only these of them: node[001-003],node007")
-    parser.add_argument("--retry", action="store_true", help="only those that the last run left undone")
+    parser.add_argument("--retry", action="store_true", help="only those not done yet")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run where")
     parser.add_argument("--fanout", metavar="N", type=int, default=0, help="nodes at once (default: 64)")
     parser.add_argument(

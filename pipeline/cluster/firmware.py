@@ -29,7 +29,10 @@ Show = Callable[[str, str], None]
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """Which nodes a run is for, ``targets``; ``before`` are results of the run that it goes on with."""
+    """Which nodes a run is for, ``targets``; ``before`` are results of earlier runs that it goes on with.
+
+    ``retry_of`` is the newest of those.
+    """
 
     targets: tuple[Target, ...]
     before: dict[str, Result] = {}
@@ -59,19 +62,40 @@ def choose(
     asked = tuple(target for target in targets if nodes is None or target.name in set(nodes))
     if not retry:
         return Chosen(asked)
-    last = runs.last(runs_folder)
+    before, number = _done(order, runs_folder)
+    before = {name: result for name, result in before.items() if name in known}
+    return Chosen(tuple(target for target in asked if target.name not in before), before, number)
+
+
+def _done(order: Firmware, runs_folder: Path) -> tuple[dict[str, Result], int]:
+    """The nodes on which this work is done, by the newest run of each, and the newest run with this work.
+
+    A run may have been for some nodes only, and one that went on with another holds copies of its results:
+    those count only where the run itself is gone.
+    """
+    newest: dict[str, tuple[bool, Result]] = {}
+    number, last = None, None
+    for record in runs.kept(runs_folder):
+        last, same = record, _work(record.order) == _work(order)
+        number = record.number if same else number
+        own = set(record.names)
+        newest |= {
+            name: (same, result)
+            for name, result in record.results.items()
+            if name in own or name not in newest
+        }
     if last is None:
         raise UsageError(
             "there is no run to go on with", where=str(runs_folder), command="pipeline cluster run firmware"
         )
-    if _work(last.order) != _work(order):
+    if number is None:
         raise UsageError(
             f"the last run, {last.word}, was for another directory, options or packages than the cluster "
-            "file says now: there is nothing of it to go on with",
+            "file says now, and so was every one before it: there is nothing to go on with",
             command="pipeline cluster run firmware",
         )
-    before = {name: result for name, result in last.results.items() if result.is_done and name in known}
-    return Chosen(tuple(target for target in asked if target.name not in before), before, last.number)
+    done = {name: result for name, (same, result) in newest.items() if same and result.is_done}
+    return done, number
 
 
 def run_firmware(

@@ -110,7 +110,11 @@ def read(folder: Path) -> Record:
             "the run has no record: it was stopped before it began", where=str(folder)
         ) from None
     except msgspec.MsgspecError as error:
-        raise PipelineError(f"the record is damaged: {error}", where=str(folder / RECORD)) from None
+        raise PipelineError(
+            f"the record is damaged: {error}",
+            where=str(folder / RECORD),
+            hint="moved elsewhere, this run counts as one that never was",
+        ) from None
     results = {
         name: record.results.get(name) or _from_log(folder, record, name)
         for name in (*record.results, *record.names)
@@ -118,12 +122,11 @@ def read(folder: Path) -> Record:
     return msgspec.structs.replace(record, results=results)
 
 
-def last(runs: Path) -> Record | None:
-    """The newest run that got as far as a record."""
-    for number in reversed(numbers(runs)):
+def kept(runs: Path) -> Iterator[Record]:
+    """The runs that got as far as a record, oldest first."""
+    for number in numbers(runs):
         if (folder_of(runs, number) / RECORD).exists():
-            return read(folder_of(runs, number))
-    return None
+            yield read(folder_of(runs, number))
 
 
 def _from_log(folder: Path, record: Record, name: str) -> Result:

@@ -123,8 +123,7 @@ def test_a_record_that_lacks_results_is_completed_by_the_logs(tmp_path: Path) ->
         runs.log_of(folder, "b").write_text(end)
         runs.log_of(folder, "c").write_text("@pipeline:firmware-1 begin me\nInstall")
     assert not runs.is_running(folder)
-    last = runs.last(tmp_path)
-    assert last is not None
+    (last,) = runs.kept(tmp_path)
     assert {name: result.status for name, result in last.results.items()} == {
         "a": "updated",
         "b": "updated",
@@ -138,11 +137,55 @@ def test_a_run_without_a_record_is_passed_over_and_a_damaged_one_is_told(tmp_pat
         runs.write(first, _record(a=Result("updated")))
     with runs.new_folder(tmp_path) as (number, second):
         assert number == 2
-    last = runs.last(tmp_path)
-    assert last is not None and last.number == 1
+    assert [record.number for record in runs.kept(tmp_path)] == [1]
     (second / runs.RECORD).write_text("{")
     with pytest.raises(PipelineError, match="damaged"):
-        runs.last(tmp_path)
+        list(runs.kept(tmp_path))
+
+
+NODES = ("node001", "node002", "node003", "master")
+TARGETS = tuple(Target(name) for name in NODES)
+
+
+def _kept(folder: Path, order: Firmware = ORDER, retry_of: int | None = None, **results: str) -> None:
+    """A run of these nodes; results of those whose name begins with ``was_`` are copies."""
+    told = {name.removeprefix("was_"): Result(status) for name, status in results.items()}  # type: ignore[arg-type]
+    names = tuple(name for name in results if not name.startswith("was_"))
+    with runs.new_folder(folder) as (number, there):
+        runs.write(there, runs.Record(number, "c", "me", order, names, 0.0, told, 1.0, retry_of))
+
+
+def _left(folder: Path, order: Firmware = ORDER) -> list[str]:
+    return [target.name for target in choose(order, TARGETS, folder, retry=True).targets]
+
+
+def test_a_retry_goes_by_the_newest_run_of_each_node_whichever_run_was_the_last(tmp_path: Path) -> None:
+    _kept(tmp_path, node001="updated", node002="updated", node003="failed", master="updated")
+    _kept(tmp_path, node003="failed")
+    chosen = choose(ORDER, TARGETS, tmp_path, retry=True)
+    assert [target.name for target in chosen.targets] == ["node003"]
+    assert (set(chosen.before), chosen.retry_of) == ({"node001", "node002", "master"}, 2)
+    _kept(tmp_path, node003="updated")
+    assert _left(tmp_path) == []
+    _kept(tmp_path, node001="failed")
+    assert _left(tmp_path) == ["node001"]
+
+
+def test_a_copy_of_an_earlier_result_counts_only_where_nothing_else_is_known(tmp_path: Path) -> None:
+    _kept(tmp_path, node001="updated", node002="updated", node003="failed")
+    _kept(tmp_path, node001="failed")  # while the next one was under way
+    _kept(tmp_path, was_node001="updated", was_master="up to date", node003="updated", retry_of=1)
+    assert _left(tmp_path) == ["node001"]
+
+
+def test_what_was_done_with_other_work_is_not_done(tmp_path: Path) -> None:
+    other = Firmware(("compute",), "node001", True, "/cm/shared/newer")
+    _kept(tmp_path, node001="updated", node002="updated", node003="updated", master="updated")
+    with pytest.raises(UsageError, match="the last run, firmware-1, was for another directory"):
+        choose(other, TARGETS, tmp_path, retry=True)
+    _kept(tmp_path, other, node002="updated")
+    assert _left(tmp_path) == ["node002"]
+    assert _left(tmp_path, other) == ["node001", "node003", "master"]
 
 
 def test_few_logs_are_open_however_many_nodes_write(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
         raise PipelineError(said, where=str(place)) from None
     try:
         cluster = load_file(name, place, site)
-        read = planning.read(cluster, Keepers([Known(state)]))
+        full, read = planning.read(cluster, Keepers([Known(state)]), Record())
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)
-    return Imported(written, (), (), planning.make(cluster, read, Record()).changes)
+    return Imported(written, (), (), planning.make(full, read, Record()).changes)
 
 
 class Known(msgspec.Struct, frozen=True):

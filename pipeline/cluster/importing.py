@@ -79,7 +79,9 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
         imported = _tried(name, site, place, state, as_text(name, kept, left_out, cloud.text, asked=asked))
         if imported.problems and cloud.text:
             commented = "".join(comment(line) for line in cloud.text.splitlines())
-            left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in kept.objects if ref.kind in CLOUDS))
+            named = {each.partition(": ")[0] for each in cloud.left_out}
+            commented_out = [ref for ref in kept.objects if ref.kind in CLOUDS and str(ref) not in named]
+            left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in commented_out))
             imported = _tried(name, site, place, state, as_text(name, kept, left_out, commented, asked=asked))
     return msgspec.structs.replace(imported, left_out=left_out, notes=state.notes)
 

@@ -271,6 +271,133 @@ def test_an_import_has_what_is_there(site: Cluster) -> None:
     assert site.cluster("import", "other", "--out", "-").out.startswith("#:schema")
 
 
+ODD = """
+category
+use openstack-compute-hosts
+roles
+use openstacknode
+append configfilemodifications "-/etc/y.conf[s]only"
+append configfilemodifications "+/etc/y.conf[s]m=1"
+append configfilemodifications "+/etc/y.conf[s]m=2"
+append configfilemodifications "+/etc/y.conf[s]blank= x"
+append configfilemodifications "+/etc/y.conf[s]co:lon=x"
+append configfilemodifications "+/etc/y.conf[s]plain=x"
+commit
+home
+softwareimage
+clone openstack-image openstack-image-mellanox
+commit
+home
+network
+use internalnet
+set broadcastaddress 0.0.0.0
+commit
+home
+device
+use node001
+interfaces
+add bond bond0
+set network internalnet
+commit
+"""
+"""What there are no words for in a cluster file, but for one setting."""
+
+LEFT_OUT = {
+    "setting//etc/y.conf[s]only: only takes out",
+    "setting//etc/y.conf[s]m: the key has several values (1, 2)",
+    "setting//etc/y.conf[s]blank: its value ' x' has blanks",
+    "setting//etc/y.conf[s]co:lon: the name of its file, section or key",
+    "image/openstack-image-mellanox: the recipe of this name has kernel parameters that it lacks",
+    "network/internalnet: its address:",
+    'node/node001/interface/bond0: its type is "bond"',
+}
+
+
+def test_an_import_names_what_it_has_no_words_for_and_plans_the_rest(site: Cluster) -> None:
+    site.cmsh(ODD)
+    imported = site.cluster("import", "odd")
+    assert imported.exit_code == 0, imported.err
+    assert "it has what is there, so that a plan finds nothing to do" in imported.out
+    text = (site.path / "recipes/clusters/odd.toml").read_text()
+    for named in LEFT_OUT:
+        assert named in imported.err
+        assert named in re.sub(r"(?m)^(?!# ).*\n", "", text)
+    assert 'add.s.plain = "x"' in text
+    planned = site.cluster("plan", "odd")
+    assert planned.out.endswith("odd: nothing to do\n"), planned.out + planned.err
+
+
+def test_a_node_whose_list_lacks_a_setting_of_its_category_is_not_given_it(site: Cluster) -> None:
+    for owner, entry in (("category\nuse openstack-compute-hosts", "a"), ("device\nuse node002", "b")):
+        assign = "assign openstacknode" if "node002" in owner else "use openstacknode"
+        site.cmsh(
+            f'{owner}\nroles\n{assign}\nappend configfilemodifications "+/etc/y.conf[s]{entry}=1"\ncommit\n'
+        )
+    imported = site.cluster("import", "odd")
+    assert "node/node002: the settings of its own" in imported.err
+    assert site.cluster("plan", "odd").out.endswith("odd: nothing to do\n")
+
+
+def test_an_import_says_what_a_plan_really_finds(site: Cluster) -> None:
+    (site.path / "recipes/openstack-image/").mkdir()
+    site.write("recipes/openstack-image/recipe.toml", "[image\n")
+    imported = site.cluster("import", "odd")
+    assert imported.exit_code == 1
+    assert "to be mended before it can be planned" in imported.out
+    assert "recipes/openstack-image/recipe.toml:1" in imported.err
+    assert "nothing to do" not in imported.out
+
+
+def test_an_import_tells_where_its_file_has_to_lie_and_prints_it_as_json(site: Cluster) -> None:
+    elsewhere = site.cluster("import", "new", "--out", "elsewhere/x.toml")
+    assert "a plan reads recipes/clusters/new.toml: move it there first" in elsewhere.out
+    printed = site.cluster("import", "new", "--out", "-", "--json").json()
+    assert printed["text"] == (site.path / "elsewhere/x.toml").read_text()
+    assert printed["changes"] == printed["problems"] == []
+    assert "a plan reads" not in site.cluster("import", "new").out
+    refused = site.cluster("import", "other", "--out", "/proc/none/x.toml")
+    assert (refused.exit_code, "x.toml: the cluster file cannot be written" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize("out", ["/", "nodir/a.json", "store"])
+def test_a_plan_that_cannot_be_kept_names_the_path_that_was_given(site: Cluster, out: str) -> None:
+    (site.path / "store").mkdir(exist_ok=True)
+    refused = site.cluster("plan", "--out", out)
+    assert refused.exit_code == 1
+    assert f"pipeline: {out}: the plan cannot be written" in refused.err
+    assert "defect" not in refused.err
+
+
+def test_a_file_of_the_head_node_that_is_no_utf_8_can_be_planned_kept_and_compared(site: Cluster) -> None:
+    conf = site.head / "root/etc/opensm/opensm.conf"
+    conf.write_bytes(b"# caf\xe9 \x1b[31mred\nallow_both_pkeys FALSE\n")
+    shown = site.cluster("plan")
+    assert shown.exit_code == 0, shown.err
+    assert "\x1b" not in shown.out
+    changes = {one["object"]: one for one in site.cluster("plan", "--json").json()["changes"]}
+    entry = changes["head/master/file//etc/opensm/opensm.conf"]["properties"][0]
+    assert entry["old"].startswith("# caf\ufffd ")
+    assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
+    conf.write_bytes(conf.read_bytes().replace(b"\xe9", b"\xe8"))
+    assert "somebody has been there" in site.cluster("apply", "--plan", "agreed.json").err
+    conf.write_bytes(conf.read_bytes().replace(b"\xe8", b"\xe9"))
+    assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
+    assert conf.read_bytes().startswith(b"# caf\xe9 ")
+
+
+def test_os_cloud_names_a_cloud_where_the_site_does_not(
+    site: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+    assert "networks of the cloud are left out" in site.cluster("plan").out
+    assert "names no cloud, nor does OS_CLOUD" in site.cluster("import", "new", "--out", "-").out
+    monkeypatch.setenv("OS_CLOUD", "nowhere")
+    for words in (["plan"], ["import", "new", "--out", "-"]):
+        asked = site.cluster(*words)
+        assert asked.exit_code in (2, 3), asked.out
+        assert "cloud" in asked.err or "openstacksdk" in asked.err
+
+
 def test_no_head_node(site: Cluster) -> None:
     site.write("pipeline.toml", (site.path / "pipeline.toml").read_text().replace("/bin", "/nowhere"))
     assert site.cluster("plan").exit_code == 3

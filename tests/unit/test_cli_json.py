@@ -19,6 +19,16 @@ PROSE_ONLY = {"shell", "schema"}
 """The output of the one is that of what runs in it; the other's is JSON as it is."""
 
 
+SUBVERBS = {
+    "cluster": [["plan"], ["apply"], ["status"], ["import", "a"], ["run", "firmware"]],
+}
+"""Verbs that have verbs of their own, with the words that these need."""
+
+COMMANDS = [
+    (verb, *words) for verb in sorted(VERBS.keys() - PROSE_ONLY) for words in SUBVERBS.get(verb, [[]])
+]
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     file = tmp_path / "pipeline.toml"
@@ -26,10 +36,12 @@ def site(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS.keys() - PROSE_ONLY))
-def test_every_command_can_print_one_document(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_can_print_one_document(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*words, "--help"])
     assert re.search(r"--json\b", capsys.readouterr().out)
 
 
@@ -59,17 +71,24 @@ def test_the_keys_of_lists_are_those_that_the_page_names(
         assert told.keys() <= set(re.findall(r"`([a-z_]+)`", row[0])), words
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS.keys() - PROSE_ONLY))
+def test_every_verb_of_the_cluster_is_held_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cluster", "--help"])
+    shown = re.findall(r"(?m)^    (\w+)  ", capsys.readouterr().out)
+    assert shown == [words[0] for words in SUBVERBS["cluster"]]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(
     "site_toml", ["[site\n", '[site]\nstore = "s"\nimages = "i"\nstorre = 1\n'], ids=["syntax", "key"]
 )
 def test_every_command_prints_one_document_for_a_wrong_site(
-    site_toml: str, verb: str, site: Path, capsys: pytest.CaptureFixture[str]
+    site_toml: str, words: tuple[str, ...], site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if verb in {"doctor", "stages"}:
+    if words[0] in {"doctor", "stages"}:
         pytest.skip("reads no site, or tells of it as of one check")
     site.write_text(site_toml)
-    code = main(["--site", str(site), verb, *NEEDED.get(verb, ()), "--json"])
+    code = main(["--site", str(site), *words, *NEEDED.get(words[0], ()), "--json"])
     told = capsys.readouterr()
     assert code == 2
     [problem] = json.loads(told.out)["problems"]

@@ -38,7 +38,7 @@ echo "@pipeline:$run end installer 0"
 """
 
 CHILD = """\
-import json, resource, sys, time
+import json, re, resource, sys, time
 from pathlib import Path
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.firmware import choose, run_firmware
@@ -59,7 +59,9 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 statuses = {}
 for result in record.results.values():
     statuses[result.status] = statuses.get(result.status, 0) + 1
-print(json.dumps({"own": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 1024, "lines": lines,
+# Not ru_maxrss: that keeps, over exec, what the process had that started this one, such as a pytest.
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+print(json.dumps({"own": used.ru_utime + used.ru_stime, "megabytes": peak, "lines": lines,
     "wall": time.monotonic() - begun, "statuses": statuses}))
 """
 

@@ -87,7 +87,8 @@ def _targets(order: Firmware, cluster: object, site: Site) -> tuple[Target, ...]
     from pipeline.cluster.opening import driver, head_site
 
     assert isinstance(cluster, Cluster)
-    there = driver(site).read(()).objects if livenodes.needs_manager(order, cluster) else {}
+    ask = livenodes.needs_manager(order, cluster)
+    there = driver(site).read(livenodes.asked(order, cluster)).objects if ask else {}
     members = livenodes.members(cluster, there)
     nodes = _nodes(order.nodes) or ()
     return livenodes.targets(order, members, nodes, head_site(site), lab=site.lab is not None)

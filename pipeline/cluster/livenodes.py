@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pipeline.cluster.fanout import Target
 from pipeline.cluster.model import Cluster, Firmware
-from pipeline.cluster.objects import HEAD, Properties, Ref
+from pipeline.cluster.objects import HEAD, Properties, Ref, Wanted
 from pipeline.errors import UsageError
 from pipeline.recipe.model import HeadSite
 
@@ -40,6 +40,13 @@ def needs_manager(order: Firmware, cluster: Cluster) -> bool:
     """Whether the cluster manager must be asked: the file names no node of one of the categories."""
     known = members(cluster, {})
     return any(category not in known for category in order.categories)
+
+
+def asked(order: Firmware, cluster: Cluster) -> tuple[Wanted, ...]:
+    """What to ask the cluster manager for when it must be: the categories of the file and of the step."""
+    files = (item.ref for item in cluster.wanted if item.ref.kind == "category")
+    steps = (Ref("category", name) for name in order.categories)
+    return tuple(Wanted(ref, make=False) for ref in dict.fromkeys([*files, *steps]))
 
 
 def targets(

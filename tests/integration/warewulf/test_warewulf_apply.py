@@ -140,13 +140,118 @@ def test_other_profiles_of_a_node_stay(server: Server) -> None:
     assert registry.snapshot(server.home)["nodes"]["node002"]["profiles"] == ["default", "rack7", "hosts-web"]
 
 
-def test_a_node_that_has_an_image_of_its_own_is_told(server: Server) -> None:
+def test_a_profile_that_the_file_does_not_know_is_no_category_and_stays(server: Server) -> None:
+    server.apply(server.wanted())
+    other = edited(server)
+    other.profiles["gpu"] = {"kernel": {"args": ["nouveau.blacklist=1"]}}
+    other.nodes["node003"]["profiles"] = ["default", "hosts-web", "gpu"]
+    other.nodes["node002"]["profiles"] = ["default", "gpu"]
+    other.save()
+    (change,) = server.plan(server.wanted())
+    assert (change.ref.name, change.assignments[0].old) == ("node002", None)
+    server.apply(server.wanted())
+    assert server.plan(server.wanted()) == ()
+    nodes = registry.snapshot(server.home)["nodes"]
+    assert nodes["node002"]["profiles"] == ["default", "gpu", "hosts-web"]
+    assert nodes["node003"]["profiles"] == ["default", "hosts-web", "gpu"]
+    moved = [*server.wanted()[:3], server.member("node003", "openstack-network-nodes")]
+    server.apply(moved)
+    nodes = registry.snapshot(server.home)["nodes"]
+    assert nodes["node003"]["profiles"] == ["default", "openstack-network-nodes", "gpu"]
+
+
+@pytest.mark.parametrize("switches", RELEASES[:2], ids=["spaced", "go"])
+def test_an_image_of_a_nodes_own_is_a_change_and_apply_takes_it_away(
+    server: Server, switches: dict[str, Any]
+) -> None:
+    start.switch(server.home, **switches)
+    server.apply(server.wanted())
+    other = edited(server)
+    other.nodes["node002"]["image name"] = "rescue"
+    other.nodes["node001"]["image name"] = "rescue"  # the file says nothing of it
+    other.save()
+    (change,) = server.plan(server.wanted())
+    assert change.ref == Ref("node", "node002")
+    assert change.assignments[0].old == "hosts-web, but with the image rescue of its own"
+    before = len(server.calls())
+    server.apply(server.wanted())
+    assert server.calls()[before] == ["node", "set", "--yes", "--image=UNDEF", "--", "node002"]
+    nodes = registry.snapshot(server.home)["nodes"]
+    assert "image name" not in nodes["node002"]
+    assert nodes["node001"]["image name"] == "rescue"
+    assert server.plan(server.wanted()) == ()
+
+
+def test_a_node_whose_own_image_was_the_categorys_is_not_as_wanted_when_that_gets_another(
+    server: Server, tmp_path: Path
+) -> None:
+    other = edited(server)
+    own = other.profiles["openstack-compute-hosts"]["image name"]
+    other.nodes["node002"]["image name"] = own
+    other.save()
+    compute = Wanted(Ref("category", "openstack-compute-hosts"), {"image": "web"}, make=False)
+    wanted = (server.wanted()[0], compute, server.member("node002", "openstack-compute-hosts"))
+    cluster = Cluster("web", "", tmp_path / "web.toml", {}, wanted)
+    keepers = Keepers([server.driver])
+    with pytest.raises(PipelineError) as raised:
+        apply(cluster, keepers, tmp_path / "store")
+    said = f"but with the image {own} of its own, wanted openstack-compute-hosts"
+    assert said in raised.value.problems[0].message
+    apply(cluster, keepers, tmp_path / "store")
+    assert look(cluster, keepers, tmp_path / "store").changes == ()
+
+
+def test_a_later_profile_with_another_image_goes_below_the_category(server: Server) -> None:
+    server.apply(server.wanted())
+    other = edited(server)
+    other.profiles["rescue"] = {"image name": "openstack-image"}
+    other.profiles["gpu"] = {"profiles": ["rescue"]}
+    other.nodes["node002"]["profiles"] = ["default", "hosts-web", "gpu"]
+    other.save()
+    (change,) = server.plan(server.wanted())
+    assert change.assignments[0].old == "hosts-web, but with the image openstack-image of the profile gpu"
+    server.apply(server.wanted())
+    assert registry.snapshot(server.home)["nodes"]["node002"]["profiles"] == ["default", "gpu", "hosts-web"]
+    assert server.plan(server.wanted()) == ()
+
+
+def test_a_node_with_an_image_of_its_own_gets_another_category_in_one_apply(server: Server) -> None:
     other = edited(server)
     other.nodes["node002"]["image name"] = "rescue"
     other.save()
-    assert any(
-        "node002 has the image rescue of its own" in note for note in server.state(server.wanted()).notes
-    )
+    olds = [
+        change.assignments[0].old
+        for change in server.plan(server.wanted())
+        if change.ref == Ref("node", "node002")
+    ]
+    assert olds == ["openstack-compute-hosts, but with the image rescue of its own"]
+    server.apply(server.wanted())
+    node = registry.snapshot(server.home)["nodes"]["node002"]
+    assert (node["profiles"], "image name" in node) == (["default", "hosts-web"], False)
+    assert server.plan(server.wanted()) == ()
+
+
+def test_a_category_that_is_cloned_too_keeps_the_image_that_it_is_to_have(server: Server) -> None:
+    other = edited(server)
+    other.profiles["plain"] = {"comment": "without an image"}
+    other.profiles["gpu"] = {"image name": "openstack-image"}
+    other.nodes["node002"]["profiles"] = ["plain", "gpu"]
+    other.save()
+    plain = Wanted(Ref("category", "plain"), {"image": "web"}, make=False)
+    clone = Wanted(Ref("category", "plainer"), source="plain")
+    wanted = (server.wanted()[0], plain, clone, server.member("node002", "plain"))
+    server.apply(wanted)
+    assert registry.snapshot(server.home)["nodes"]["node002"]["profiles"] == ["gpu", "plain"]
+    assert server.plan(wanted) == ()
+
+
+def test_survey_leaves_out_the_category_of_a_node_with_an_image_of_its_own(server: Server) -> None:
+    other = edited(server)
+    other.nodes["node002"]["image name"] = "rescue"
+    other.save()
+    found = server.driver.survey()
+    assert found.objects[Ref("node", "node002")] == {}
+    assert any(note.startswith("node/node002 has the image rescue of its own") for note in found.notes)
 
 
 def test_the_calls_do_not_grow_with_the_nodes(tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from pipeline.cli.cluster_run import counts, table
 from pipeline.cluster import runs
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.firmware import choose
-from pipeline.cluster.livenodes import as_configuration, is_through_head, members, needs_manager, targets
+from pipeline.cluster.livenodes import (
+    as_configuration,
+    asked,
+    is_through_head,
+    members,
+    needs_manager,
+    targets,
+)
 from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.objects import Ref, Wanted
 from pipeline.cluster.outcome import Result
@@ -141,6 +148,15 @@ def test_a_run_without_a_record_is_passed_over_and_a_damaged_one_is_told(tmp_pat
     (second / runs.RECORD).write_text("{")
     with pytest.raises(PipelineError, match="damaged"):
         list(runs.kept(tmp_path))
+
+
+def test_the_manager_is_asked_for_the_files_categories_and_the_steps() -> None:
+    cluster = Cluster(
+        "c", "", Path("c.toml"), {}, (Wanted(Ref("category", "net"), {"image": "web"}), *CLUSTER.wanted)
+    )
+    assert asked(ORDER, cluster) == tuple(
+        Wanted(Ref("category", name), make=False) for name in ("net", "compute")
+    )
 
 
 NODES = ("node001", "node002", "node003", "master")

@@ -8,7 +8,10 @@ image      a Warewulf image. It is imported from ``path`` once: as ``NAME-N`` wh
            ``kernel_parameters`` have no place on it: every profile with this image has them. As long as
            no profile has it, they are as wanted
 category   a profile: its own ``image name``
-node       the last profile in a node's list is its category (``default`` lies below and stays)
+node       its category is the last profile in its list that the cluster file calls one; that one is
+           replaced where it stands, all others stay. It is told with the image that the node boots when
+           that is another than the category's: an image of the node's own is taken away then, and the
+           category goes behind the profile that has another one
 interface  a network device: ``network`` is Warewulf's netname, the name is its device
 ========== =============================================================================================
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.cluster.drivers.warewulf import quote, reading, writing
+from pipeline.cluster.drivers.warewulf import membership, quote, reading, writing
 from pipeline.cluster.drivers.warewulf.reading import Registry
 from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
 from pipeline.cluster.head import Head
-from pipeline.cluster.objects import Change, Kind, Ref, State, Value, Wanted
+from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted
 from pipeline.errors import PipelineError, Problem, UsageError
 
 NOT_HERE: dict[Kind, str] = {
@@ -48,7 +48,7 @@ class Warewulf:
             Ref("interface", dev.device, f"node/{name}"): reading.interface(network, dev)
             for name, node in found.nodes.items()
             for network, dev in node.netdevs.items()
-            if network != (node.primary or reading.DEFAULT) and dev.device
+            if network != (node.primary or membership.DEFAULT) and dev.device
         }
         kept = {ref: dev for ref, dev in devices.items() if dev["type"] == "physical"}
         notes = [
@@ -56,7 +56,13 @@ class Warewulf:
             for ref, dev in devices.items()
             if ref not in kept
         ]
-        return State({**state.objects, **kept}, (*state.notes, *notes))
+        own = reading.own_images(found)
+        notes += [
+            f"node/{name} has the image {image} of its own: its category is left out, as apply would end that"
+            for name, image in own.items()
+        ]
+        left_out: dict[Ref, Properties] = {Ref("node", name): {} for name in own}
+        return State({**state.objects, **kept, **left_out}, (*state.notes, *notes))
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """See `Driver`. What is there is read again first, so that lists are changed as they are now."""

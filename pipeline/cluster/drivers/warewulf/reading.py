@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.cluster.drivers.warewulf import membership
 from pipeline.cluster.drivers.warewulf.wwctl import Image, NetDev, Profile, Wwctl
 from pipeline.cluster.objects import Properties, Ref, State, Wanted
-
-DEFAULT = "default"
-"""The profile below all others, and the network device that a node boots from."""
 
 TREE = "/var/lib/warewulf/chroots/{}/rootfs"
 
@@ -55,18 +53,6 @@ def targets(paths: Mapping[str, str], real: Mapping[str, str]) -> dict[str, str]
     return found
 
 
-def category(profiles: Sequence[str]) -> str:
-    """The category of a node with these profiles."""
-    return next((name for name in reversed(profiles) if not name.startswith("~")), "")
-
-
-def with_category(profiles: Sequence[str], wanted: str) -> tuple[str, ...]:
-    """These profiles, the last of them replaced; the one below all others stays."""
-    old = category(profiles)
-    kept = tuple(name for name in profiles if name not in (wanted, old) or name == DEFAULT != wanted)
-    return (*kept, wanted)
-
-
 def parameters(found: Registry, image: str) -> tuple[str, ...] | None:
     """Kernel parameters that all profiles with this image have; None: no profile has it."""
     users = found.users(image)
@@ -97,10 +83,29 @@ def state(found: Registry, wanted: Iterable[Wanted]) -> State:
         objects[Ref("category", name)] = (
             {"image": names.get(profile.image, profile.image)} if profile.image else {}
         )
-    for name, node in found.nodes.items():
-        objects[Ref("node", name)] = {"category": category(node.profiles)}
+    objects.update(_nodes(found, wanted))
     objects.update(_networks(found, wanted))
     return State(objects, tuple(_notes(found, wanted)))
+
+
+def _nodes(found: Registry, wanted: Sequence[Wanted]) -> dict[Ref, Properties]:
+    """All nodes, each with its category: one that the file names, or its last profile when it names none."""
+    named = membership.named(wanted) or found.profiles.keys()
+    images = membership.Images(found.profiles, found.targets, wanted)
+    goals = {item.ref.name: str(item.exact.get("category", "")) for item in wanted if item.ref.kind == "node"}
+    objects: dict[Ref, Properties] = {}
+    for name, node in found.nodes.items():
+        now = membership.category(node.profiles, named)
+        goal = goals.get(name)
+        told = images.told(node, now, goal) if goal else now
+        objects[Ref("node", name)] = {"category": told} if told else {}
+    return objects
+
+
+def own_images(found: Registry) -> dict[str, str]:
+    """The nodes that have an image of their own, and which."""
+    images = membership.Images(found.profiles, found.targets)
+    return {name: own for name, node in found.nodes.items() if (own := images.own(node))}
 
 
 def _unwanted(found: Registry, name: str, named: bool) -> Properties:
@@ -163,13 +168,3 @@ def _notes(found: Registry, wanted: Iterable[Wanted]) -> Iterable[str]:
             yield f"image/{name}: imported once and not looked at again; publish a version to change it"
     if any(item.ref.kind in ("node", "interface") for item in wanted):
         yield NOT_ATOMIC
-    yield from _own_images(found, {item.ref.name for item in wanted if item.ref.kind == "node"})
-
-
-def _own_images(found: Registry, names: set[str]) -> Iterable[str]:
-    """Nodes that boot another image than their category's."""
-    for name in sorted(names & found.nodes.keys()):
-        node = found.nodes[name]
-        profile = found.profiles.get(category(node.profiles))
-        if profile is not None and profile.image and node.image != profile.image:
-            yield f"node/{name} has the image {node.image} of its own, and boots that"

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.cluster.drivers.warewulf import quote
-from pipeline.cluster.drivers.warewulf.reading import Registry, device, with_category
+from pipeline.cluster.drivers.warewulf import membership, quote
+from pipeline.cluster.drivers.warewulf.reading import Registry, device
 from pipeline.cluster.drivers.warewulf.wwctl import Profile, Wwctl, plain_keys
 from pipeline.cluster.objects import Change, Ref, State, Value
 from pipeline.errors import PipelineError, Problem, retold
@@ -37,6 +37,9 @@ COPIED_DEVICE = {
     "mtu": "mtu",
 }
 SET_OTHERWISE = frozenset({"imagename", "kernel", "netdevs"})
+
+
+SAID = {"--profile": "profiles", "--image": "no own image"}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -237,21 +240,30 @@ def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
     for change in changes:
         if change.ref.kind == "node":
             name = change.ref.name
-            members = with_category(found.nodes[name].profiles, str(values(change)["category"]))
-            groups.setdefault((f"--profile={quote.members(members)}",), []).append(change.ref)
+            groups.setdefault(_membership(change, found.nodes[name]), []).append(change.ref)
         elif change.ref.kind == "interface":
             name = change.ref.of.partition("/")[2]
             groups.setdefault(_device(change, found.nodes[name]), []).append(change.ref)
         else:
             continue
         names[name] = None
-    steps = [_set(options, refs) for options, refs in groups.items()]
+    steps = [_set(options, refs) for options, refs in groups.items() if options]
     if names:
         refs = tuple(Ref("node", name) for name in names)
         build = tuple(("overlay", "build", "--", *part) for part in quote.calls(names))
         again = " && ".join(shlex.join(("wwctl", *call)) for call in build)
         steps.append(Step(refs, f"overlays of {_folded(names)} built", build, again=again))
     return steps
+
+
+def _membership(change: Change, node: Profile) -> tuple[str, ...]:
+    """What puts a node in its category; only what was told to keep it from that one's image goes."""
+    (entry,) = change.assignments
+    was, _, other = str(entry.old or "").partition(membership.BUT)
+    behind = membership.BEHIND in other
+    profiles = membership.moved(node.profiles, was, str(entry.new), last=behind)
+    image = ("--image=UNDEF",) if other and not behind else ()
+    return (*((f"--profile={quote.members(profiles)}",) if profiles != node.profiles else ()), *image)
 
 
 def _device(change: Change, node: Profile) -> tuple[str, ...]:
@@ -263,7 +275,7 @@ def _device(change: Change, node: Profile) -> tuple[str, ...]:
 
 def _set(options: tuple[str, ...], refs: Sequence[Ref]) -> Step:
     names = [ref.of.partition("/")[2] if ref.of else ref.name for ref in refs]
-    what = "profiles" if len(options) == 1 else refs[0].name
+    what = refs[0].name if refs[0].of else " and ".join(SAID[option.partition("=")[0]] for option in options)
     sets = tuple(("node", "set", "--yes", *options, "--", *part) for part in quote.calls(names))
     return Step(tuple(refs), f"{what} of {_folded(names)} set", sets)
 

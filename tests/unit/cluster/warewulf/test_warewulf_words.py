@@ -7,7 +7,8 @@ import time
 import pytest
 
 from pipeline.cluster.drivers.warewulf import reading, wwctl
-from pipeline.cluster.drivers.warewulf.reading import targets, with_category
+from pipeline.cluster.drivers.warewulf.membership import category, moved
+from pipeline.cluster.drivers.warewulf.reading import targets
 from pipeline.cluster.head import Ran
 from pipeline.cluster.objects import Ref, Wanted
 
@@ -17,18 +18,32 @@ from pipeline.cluster.objects import Ref, Wanted
     [
         (["default", "old"], "new", ("default", "new")),
         (["default", "rack7", "old"], "new", ("default", "rack7", "new")),
+        (["default", "old", "gpu"], "new", ("default", "new", "gpu")),
+        (["default", "gpu"], "new", ("default", "gpu", "new")),
         (["default"], "new", ("default", "new")),
         ([], "new", ("new",)),
         (["default", "old"], "default", ("default",)),
         (["default", "new", "old"], "new", ("default", "new")),
-        (["default", "old", "~rack7"], "new", ("default", "~rack7", "new")),
+        (["default", "new", "gpu", "old"], "new", ("default", "gpu", "new")),
+        (["default", "new", "gpu"], "new", ("default", "new", "gpu")),
+        (["default", "old", "~rack7"], "new", ("default", "new", "~rack7")),
+        (["default", "old", "new", "~new"], "new", ("default", "new")),
     ],
 )
-def test_a_category_takes_the_place_of_the_last_profile(
-    profiles: list[str], wanted: str, then: tuple[str, ...]
+@pytest.mark.parametrize("files", [("old", "new"), ("default", "old", "new")], ids=["two", "default-too"])
+def test_a_category_takes_the_place_of_the_one_before_and_other_profiles_stay(
+    profiles: list[str], wanted: str, then: tuple[str, ...], files: tuple[str, ...]
 ) -> None:
-    assert with_category(profiles, wanted) == then
-    assert reading.category(then) == wanted
+    files = (*files, wanted)
+    now = category(profiles, files)
+    assert moved(profiles, now, wanted, last=False) == then
+    assert category(then, files) == wanted
+    assert moved(then, wanted, wanted, last=False) == then
+
+
+def test_a_category_is_moved_behind_a_profile_that_keeps_its_image_off() -> None:
+    assert moved(["default", "new", "gpu"], "new", "new", last=True) == ("default", "gpu", "new")
+    assert moved(["default", "old", "gpu"], "old", "new", last=True) == ("default", "gpu", "new")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ MAPPINGS = ("physical_interface_mappings", "physical_network_type_mappings", "fa
 
 CHECKED = (RANGES, *MAPPINGS, "vnic_type")
 
+LONGEST_NUMBER = 10
+"""Digits; longer ones overflow."""
+
 PARTITION = re.compile(r"(?m)^[^#=:\n]*=\s*(0x[0-9a-fA-F]+|[0-9]+)[^:\n]*:")
 
 INFINIBAND_FILES = ("mlnx_conf.ini", "eswitchd.conf")
@@ -200,7 +203,15 @@ def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
     if long:
         message = f'file "{item.ref.name}": line {long[0]} of it is longer than {LONGEST_LINE} bytes'
         reading.say(at, f"{message}, which breaks opensm's parser")
-    keys = {int(text, 0) & 0x7FFF for text in PARTITION.findall(content)}
+    texts = PARTITION.findall(content)
+    octal = next((text for text in texts if _pkey(text) is None), None)
+    if octal is not None:
+        reading.say(
+            at,
+            f'file "{item.ref.name}": "{octal}" is no PKey; a number that begins with 0 is octal',
+        )
+        return
+    keys = {_pkey(text) for text in texts}
     for provider in neutron.infiniband:
         missing = [
             number
@@ -215,3 +226,12 @@ def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
                 f"({reading.place(path_of_range(reading, provider.name))})",
                 'generate = "partitions" makes one for each',
             )
+
+
+def _pkey(text: str) -> int | None:
+    """What opensm reads, with C's ``strtoul`` of base 0; the bit of full members is no part of the number."""
+    if text.lower().startswith("0x"):
+        return int(text, 16) & 0x7FFF
+    if not text.startswith("0"):
+        return int(text) & 0x7FFF if len(text) < LONGEST_NUMBER else None
+    return None if re.search("[89]", text) else int(text, 8) & 0x7FFF

@@ -141,7 +141,8 @@ class _Loading(msgspec.Struct):
                 message = f'[cluster]: no recipe "{name}"{near}'
                 self.reading.say(("cluster", "parameters_of", index), message)
         asked = [*(table.parameters_of if table else ())]
-        asked += [raw.get("name", "") for raw in self.reading.tables.get("image", ())]
+        images = [raw.get("name") for raw in self.reading.tables.get("image", ())]
+        asked += [name for name in images if isinstance(name, str)]
         names = [name for name in dict.fromkeys(asked) if name in known]
         try:
             return {recipe.name: recipe for recipe in load_recipes(names, self.site)}

@@ -431,6 +431,19 @@ def test_groups_are_those_of_the_file(load: Load) -> None:
     assert nodes == ["node1", "node2"]
 
 
+def test_a_range_with_steps_has_as_many_nodes_as_it_has_steps(load: Load) -> None:
+    cluster = load('[[category]]\nname = "c"\nnodes = "v[0-1000000/100000]"\n')
+    assert sum(item.ref.kind == "node" for item in cluster.wanted) == 11
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads"), [("644", "0644"), ("0644", "0644"), ("04755", "4755"), ("000", "0000")]
+)
+def test_a_files_mode_is_wanted_as_it_is_read_back(mode: str, reads: str, load: Load) -> None:
+    cluster = load(f'[[head.file]]\npath = "/etc/a"\ncontent = "x"\nmode = "{mode}"\nowner = "root:root"\n')
+    assert cluster.wanted[0].exact == {"content": "x", "mode": reads, "owner": "root:root"}
+
+
 def test_ten_thousand_nodes_in_fifty_categories_take_less_than_half_a_second(load: Load) -> None:
     text = (
         '[parameters]\nib_interface = "eth6"\n[[neutron.provider]]\nname = "ib"\ntype = "vlan"\n'

@@ -104,6 +104,7 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
+        self._need_categories(firmware)
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
@@ -140,6 +141,7 @@ class _Loading(msgspec.Struct):
                 near = nearest(name, known) or there_are(known)
                 message = f'[cluster]: no recipe "{name}"{near}'
                 self.reading.say(("cluster", "parameters_of", index), message)
+                self.reading.scope.blind = self.reading.scope.partial = True
         asked = [*(table.parameters_of if table else ())]
         images = [raw.get("name") for raw in self.reading.tables.get("image", ())]
         asked += [name for name in images if isinstance(name, str)]
@@ -148,7 +150,7 @@ class _Loading(msgspec.Struct):
             return {recipe.name: recipe for recipe in load_recipes(names, self.site)}
         except UsageError as error:
             self.recipe_problems = error.problems
-            self.reading.scope.blind = True
+            self.reading.scope.blind = self.reading.scope.partial = True
             return {}
 
     def _of(self, table: ClusterTable | None, recipes: dict[str, Recipe]) -> list[Recipe]:
@@ -197,6 +199,15 @@ class _Loading(msgspec.Struct):
         return Firmware(
             table.categories, table.nodes, table.head, table.directory, table.remove, table.options
         )
+
+    def _need_categories(self, firmware: Firmware | None) -> None:
+        """Want the categories of the firmware step to be there, so that a plan tells of one that is not."""
+        known = {item.ref for item in self.wanted}
+        for index, name in enumerate(firmware.categories if firmware else ()):
+            ref = Ref("category", name)
+            if ref not in known:
+                known.add(ref)
+                self.wanted.append(Wanted(ref, make=False, at=("firmware", "categories", index)))
 
     def _refuse_twice(self) -> None:
         """Tell of objects that are said twice: once for each two places, however many nodes it is on."""

@@ -107,7 +107,8 @@ def _check_network(reading: Reading, at: KeyPath, table: NetworkTable, neutron: 
             told = ", ".join(spelled(one.ranges, one.name) for one in neutron.vlans) or "there are none"
             reading.say(
                 (*at, "openstack_vlan_range"),
-                f'network "{table.name}": the VLAN range {spelled([own])} is within that of no provider: {told}',
+                f'network "{table.name}": the VLAN range {spelled([own])} is within that of no provider: '
+                f"{told}",
             )
     elif (own,) != provider.ranges:
         where = reading.place(path_of_range(reading, provider.name))

@@ -11,7 +11,7 @@ from pipeline.cluster.segments import Range, spelled
 VXLAN = "vxlan"
 
 FLAT_OF_MANAGER = ("phyflatnet",)
-"""``flat_networks`` as Bright 7.0 writes it itself: in the hand procedure's ml2_conf.ini, not in its commands."""
+"""``flat_networks`` as Bright 7.0 writes it: in the hand procedure's ml2_conf.ini, not in its commands."""
 
 
 class Provider(msgspec.Struct, frozen=True):

@@ -455,7 +455,8 @@ def test_flat_networks_are_set_where_they_are_not_those_that_the_manager_writes(
 
 def test_overlapping_ranges_on_several_interfaces_are_noted(load: Load) -> None:
     providers = [
-        f'[[neutron.provider]]\nname = "{name}"\ntype = "vlan"\nrange = "{range_}"\ninterface = "{interface}"\n'
+        f'[[neutron.provider]]\nname = "{name}"\ntype = "vlan"\n'
+        f'range = "{range_}"\ninterface = "{interface}"\n'
         for name, range_, interface in (("a", "1:10", "eth0"), ("b", "5:15", "eth1"))
     ]
     notes = load("[neutron]\n" + "".join(providers)).notes

@@ -197,7 +197,13 @@ class _Loading(msgspec.Struct):
         if not table.directory.startswith("/"):
             self.reading.say(("firmware", "directory"), '[firmware]: "directory" has to be an absolute path')
         return Firmware(
-            table.categories, table.nodes, table.head, table.directory, table.remove, table.options
+            table.categories,
+            table.nodes,
+            table.head,
+            table.directory,
+            table.remove,
+            table.options,
+            table.vfs,
         )
 
     def _need_categories(self, firmware: Firmware | None) -> None:

@@ -205,6 +205,7 @@ def test_the_firmware_step_has_the_recipes_parameters_put_in(shipped: Cluster) -
         True,
         "/cm/shared/ofed/MLNX_OFED_LINUX-2.3-1.0.1-rhel6.5-x86_64",
         ("cm-config-intelcompliance-slave",),
+        vfs=16,
     )
 
 

@@ -237,7 +237,7 @@ UNKNOWN = {
         'clone = "openstack-imag"',
         'no image "openstack-imag" (did you mean',
     ),
-    "network": ('network = "ibnetwork"', 'network = "ibnet"', 'no network "ibnet"'),
+    "network": ('\nnetwork = "ibnetwork"', '\nnetwork = "ibnet"', 'no network "ibnet"'),
 }
 
 

@@ -24,7 +24,17 @@ RANGES = "network_vlan_ranges"
 MAPPINGS = ("physical_interface_mappings", "physical_network_type_mappings", "fabrics")
 """Keys whose values are NAME:SOMETHING,…, of linuxbridge_conf.ini, mlnx_conf.ini and eswitchd.conf."""
 
-CHECKED = (RANGES, *MAPPINGS, "vnic_type")
+FLAT = "flat_networks"
+
+CHECKED = (RANGES, FLAT, *MAPPINGS, "vnic_type")
+
+KNOWN_FILES = ("ml2_conf.ini", "plugin.ini", "linuxbridge_conf.ini", "mlnx_conf.ini", "eswitchd.conf")
+"""Files in whose whole ``content`` these keys are looked for."""
+
+LINE = re.compile(r"([A-Za-z_]+)\s*[=:](.*)")
+
+LONGEST_NUMBER = 10
+"""Digits; longer ones overflow."""
 
 PARTITION = re.compile(r"(?m)^[^#=:\n]*=\s*(0x[0-9a-fA-F]+|[0-9]+)[^:\n]*:")
 
@@ -56,12 +66,15 @@ def check_agreement(
             _check_subnet(reading, at, table, *cloud)
         if neutron is not None:
             _check_network(reading, at, table, neutron, cloud[1].provider if cloud else "")
+            _check_physical(reading, at, table, neutron, networks)
     if neutron is None:
         return
     wanted = tuple(wanted)
     for said in (*_in_file(wanted), *_in_recipes(recipes)):
         if said.key == RANGES:
             _check_ranges(reading, said, neutron)
+        elif said.key == FLAT:
+            _check_flat(reading, said, neutron)
         elif said.key in MAPPINGS:
             _check_names(reading, said, neutron)
         elif said.value != neutron.vnic_type:
@@ -83,15 +96,39 @@ def _check_network(reading: Reading, at: KeyPath, table: NetworkTable, neutron: 
     provider = next(
         (one for one in neutron.providers if one.name in (table.openstack_physical_network, cloud)), None
     )
-    if provider is None or not table.openstack_vlan_range:
+    if not table.openstack_vlan_range:
         return
     own, _ = read_range(table.openstack_vlan_range)
-    if own is not None and (own,) != provider.ranges:
+    if own is None:
+        return
+    if provider is None:
+        ranges = [range_ for one in neutron.vlans for range_ in one.ranges]
+        if not any(first <= own[0] and own[1] <= last for first, last in ranges):
+            told = ", ".join(spelled(one.ranges, one.name) for one in neutron.vlans) or "there are none"
+            reading.say(
+                (*at, "openstack_vlan_range"),
+                f'network "{table.name}": the VLAN range {spelled([own])} is within that of no provider: '
+                f"{told}",
+            )
+    elif (own,) != provider.ranges:
         where = reading.place(path_of_range(reading, provider.name))
         reading.say(
             (*at, "openstack_vlan_range"),
             f'network "{table.name}": the VLAN range {spelled([own])} is not that of the provider '
             f'"{provider.name}", {spelled(provider.ranges)} ({where})',
+        )
+
+
+def _check_physical(
+    reading: Reading, at: KeyPath, table: NetworkTable, neutron: Neutron, networks: Networks
+) -> None:
+    """The network of the cloud, as the hand procedure has it, or the provider: both are understood."""
+    name, providers = table.openstack_physical_network, [one.name for one in neutron.providers]
+    if name and name not in (table.name, *providers, *(cloud.name for _, cloud in networks.cloud)):
+        near = nearest(name, [table.name, *providers]) or there_are([table.name, *providers])
+        reading.say(
+            (*at, "openstack_physical_network"),
+            f'network "{table.name}": "{name}" is no provider, nor the name of the network{near}',
         )
 
 
@@ -117,13 +154,27 @@ def _check_subnet(
 
 
 def _in_file(wanted: Iterable[Wanted]) -> Iterator[Said]:
-    """What ``set`` tables say; what is generated agrees by itself."""
+    """What ``set`` and ``add`` tables and whole files say; what is generated agrees by itself."""
     for item in wanted:
-        if item.ref.kind == "setting" and "set" in item.at:
+        if item.ref.kind == "file" and item.ref.name.endswith(KNOWN_FILES):
+            at = (*item.at, "content")
+            yield from (
+                Said(item.ref.name, key, value, at=at)
+                for key, value in _keys_in(str(item.exact.get("content", "")))
+            )
+        elif item.ref.kind == "setting" and item.at[-3] in ("set", "add"):
             file, _, rest = item.ref.name.partition("[")
             key = rest.partition("]")[2]
             if key in CHECKED:
                 yield Said(file, key, str(item.exact["value"]), at=item.at)
+
+
+def _keys_in(content: str) -> Iterator[tuple[str, str]]:
+    """The checked keys of an INI file; a line that begins with a blank goes on with the value before it."""
+    for line in re.sub(r"\n[ \t]+(?=\S)", "", content).splitlines():
+        found = LINE.fullmatch(line)
+        if found and found[1] in CHECKED:
+            yield found[1], found[2].strip().strip("'\"")
 
 
 def _in_recipes(recipes: Iterable[Recipe]) -> Iterator[Said]:
@@ -173,6 +224,20 @@ def _check_names(reading: Reading, said: Said, neutron: Neutron) -> None:
             _unknown(reading, said, name, known)
 
 
+def _check_flat(reading: Reading, said: Said, neutron: Neutron) -> None:
+    known = [provider.name for provider in neutron.flat]
+    names = [name.strip() for name in said.value.split(",")]
+    if "*" in names:  # any name
+        return
+    for name in names:
+        if name not in known:
+            near = nearest(name, known) or there_are(known)
+            _say(reading, said, "", f'[neutron] has no flat provider "{name}"{near}')
+    for name in known:
+        if name not in names:
+            _say(reading, said, "", f"{name} is missing")
+
+
 def _about(said: Said, neutron: Neutron, others: Sequence[Provider]) -> Sequence[Provider]:
     return neutron.infiniband if said.file.endswith(INFINIBAND_FILES) else others
 
@@ -200,7 +265,15 @@ def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
     if long:
         message = f'file "{item.ref.name}": line {long[0]} of it is longer than {LONGEST_LINE} bytes'
         reading.say(at, f"{message}, which breaks opensm's parser")
-    keys = {int(text, 0) & 0x7FFF for text in PARTITION.findall(content)}
+    texts = PARTITION.findall(content)
+    octal = next((text for text in texts if _pkey(text) is None), None)
+    if octal is not None:
+        reading.say(
+            at,
+            f'file "{item.ref.name}": "{octal}" is no PKey; a number that begins with 0 is octal',
+        )
+        return
+    keys = {_pkey(text) for text in texts}
     for provider in neutron.infiniband:
         missing = [
             number
@@ -215,3 +288,12 @@ def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:
                 f"({reading.place(path_of_range(reading, provider.name))})",
                 'generate = "partitions" makes one for each',
             )
+
+
+def _pkey(text: str) -> int | None:
+    """What opensm reads, with C's ``strtoul`` of base 0; the bit of full members is no part of the number."""
+    if text.lower().startswith("0x"):
+        return int(text, 16) & 0x7FFF
+    if not text.startswith("0"):
+        return int(text) & 0x7FFF if len(text) < LONGEST_NUMBER else None
+    return None if re.search("[89]", text) else int(text, 8) & 0x7FFF

@@ -178,7 +178,9 @@ class _Watch:
 
     def _put(self, node: str, code: int | None) -> None:
         record = self._keeper.record
-        self._keep(node, judge(self._logs.end(node), record.word, code, record.order.options))
+        self._keep(
+            node, judge(self._logs.end(node), record.word, code, record.order.options, record.order.vfs)
+        )
 
     def _keep(self, node: str, result: Result) -> None:
         seconds = time.monotonic() - self._began.get(node, time.monotonic())
@@ -187,7 +189,7 @@ class _Watch:
 
 def _work(order: Firmware) -> tuple[object, ...]:
     """What is done on a node, whichever nodes there are."""
-    return (order.directory, order.remove, order.options)
+    return (order.directory, order.remove, order.options, order.vfs)
 
 
 def _who() -> str:

@@ -111,6 +111,7 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
+        self._need_categories(firmware)
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
@@ -147,14 +148,16 @@ class _Loading(msgspec.Struct):
                 near = nearest(name, known) or there_are(known)
                 message = f'[cluster]: no recipe "{name}"{near}'
                 self.reading.say(("cluster", "parameters_of", index), message)
+                self.reading.scope.blind = self.reading.scope.partial = True
         asked = [*(table.parameters_of if table else ())]
-        asked += [raw.get("name", "") for raw in self.reading.tables.get("image", ())]
+        images = [raw.get("name") for raw in self.reading.tables.get("image", ())]
+        asked += [name for name in images if isinstance(name, str)]
         names = [name for name in dict.fromkeys(asked) if name in known]
         try:
             return {recipe.name: recipe for recipe in load_recipes(names, self.site)}
         except UsageError as error:
             self.recipe_problems = error.problems
-            self.reading.scope.blind = True
+            self.reading.scope.blind = self.reading.scope.partial = True
             return {}
 
     def _of(self, table: ClusterTable | None, recipes: dict[str, Recipe]) -> list[Recipe]:
@@ -201,8 +204,23 @@ class _Loading(msgspec.Struct):
         if not table.directory.startswith("/"):
             self.reading.say(("firmware", "directory"), '[firmware]: "directory" has to be an absolute path')
         return Firmware(
-            table.categories, table.nodes, table.head, table.directory, table.remove, table.options
+            table.categories,
+            table.nodes,
+            table.head,
+            table.directory,
+            table.remove,
+            table.options,
+            table.vfs,
         )
+
+    def _need_categories(self, firmware: Firmware | None) -> None:
+        """Want the categories of the firmware step to be there, so that a plan tells of one that is not."""
+        known = {item.ref for item in self.wanted}
+        for index, name in enumerate(firmware.categories if firmware else ()):
+            ref = Ref("category", name)
+            if ref not in known:
+                known.add(ref)
+                self.wanted.append(Wanted(ref, make=False, at=("firmware", "categories", index)))
 
     def _refuse_twice(self) -> None:
         """Tell of objects that are said twice: once for each two places, however many nodes it is on."""

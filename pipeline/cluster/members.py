@@ -211,6 +211,8 @@ class _Nodes(msgspec.Struct):
         for name, value in raw.items():
             place = (*at, "parameters", name)
             fault = value_fault(value)
+            if name not in scope.known() and scope.partial:
+                continue
             if name not in scope.known():
                 near = nearest(name, scope.known()) or there_are(scope.known())
                 self.reading.say(place, f'{label}undefined parameter "{name}"{near}')
@@ -237,6 +239,9 @@ def _refuse_missing(reading: Reading, categories: Iterable[Category], own: Mappi
     for each in categories:
         names = {name: one for one in each.settings if (name := missing_in(one.value)) is not None}
         for name, setting in names.items():
+            if not each.nodes:
+                message = f'"nodes" is missing: each of them needs a value for the parameter "{name}"'
+                reading.say(setting.at, f'category "{each.table.name}": {message}')
             lacking = [node for node in each.nodes if node not in own or name not in own[node].parameters]
             if lacking:
                 reading.say(

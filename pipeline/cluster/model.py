@@ -14,7 +14,8 @@ from pipeline.recipe.model import Parameter
 class Firmware(msgspec.Struct, frozen=True):
     """Where the vendor's installer is run on live nodes: ``nodes`` is a node set, ``directory`` a shared one.
 
-    ``remove`` are packages that are in its way; ``options`` are the installer's.
+    ``remove`` are packages that are in its way; ``options`` are the installer's. ``vfs``
+    is how many virtual functions each adapter is to have afterwards; None where that doesn't matter.
     """
 
     categories: tuple[str, ...]
@@ -23,6 +24,7 @@ class Firmware(msgspec.Struct, frozen=True):
     directory: str
     remove: tuple[str, ...] = ()
     options: tuple[str, ...] = ("--enable-sriov",)
+    vfs: int | None = None
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import msgspec
 
@@ -14,6 +15,9 @@ from pipeline.cluster.written import InterfaceTable, NetworkTable, OpenstackNetw
 from pipeline.nearest import nearest
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
+
+PREFIX = re.compile(r"/[0-9]{1,2}\Z")
+"""Python takes masks as well, and those of routers that say the opposite."""
 
 
 class Networks(msgspec.Struct, frozen=True):
@@ -46,11 +50,13 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
 
 def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
     """The IPv4 network that ``text`` says, or why it is none."""
+    if not PREFIX.search(text):
+        return None, f'"{text}" has no prefix length, such as /24'
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError as error:
         return None, f'"{text}" is no network in CIDR form, such as 192.168.80.0/24: {error}'
-    return (network, None) if "/" in text else (None, f'"{text}" has no prefix length, such as /24')
+    return network, None
 
 
 def _network(reading: Reading, at: KeyPath, table: NetworkTable) -> Wanted:

@@ -10,6 +10,9 @@ from pipeline.cluster.segments import Range, spelled
 
 VXLAN = "vxlan"
 
+FLAT_OF_MANAGER = ("phyflatnet",)
+"""``flat_networks`` as Bright 7.0 writes it: in the hand procedure's ml2_conf.ini, not in its commands."""
+
 
 class Provider(msgspec.Struct, frozen=True):
     """A physical network. ``interface`` is how a compute host gets there; flat ones have no ``ranges``."""
@@ -38,6 +41,10 @@ class Neutron(msgspec.Struct, frozen=True):
         return tuple(provider for provider in self.providers if provider.type == "vlan")
 
     @property
+    def flat(self) -> tuple[Provider, ...]:
+        return tuple(provider for provider in self.providers if provider.type == "flat")
+
+    @property
     def infiniband(self) -> tuple[Provider, ...]:
         return tuple(provider for provider in self.providers if provider.infiniband)
 
@@ -58,6 +65,9 @@ def ml2(neutron: Neutron) -> tuple[Key, ...]:
         Key("ml2", "tenant_network_types", ",".join(tenant_types(neutron))),
         Key("ml2", "mechanism_drivers", ",".join(neutron.mechanism_drivers)),
     ]
+    flat = tuple(provider.name for provider in neutron.flat)
+    if flat and flat != FLAT_OF_MANAGER:
+        keys.append(Key("ml2_type_flat", "flat_networks", ",".join(flat)))
     if neutron.vlans:
         keys.append(Key("ml2_type_vlan", "network_vlan_ranges", vlan_ranges(neutron.vlans)))
     if neutron.vxlan:

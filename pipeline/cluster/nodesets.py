@@ -17,7 +17,10 @@ NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-
 """A host name; with an underscore, as ClusterShell's sets and some sites have them."""
 
 PATTERN = re.compile(r"(?:[^,&!^\s\[]|\[[^\]]*\])+")
-RANGE = re.compile(r"(\d+)-(\d+)")
+DIGITS = 18
+"""Longer numbers name no nodes; very long ones Python refuses to read."""
+
+RANGE = re.compile(r"(\d+)-(\d+)(?:/(\d+))?")
 GROUP = re.compile(r"@([\w.-]*)")
 
 
@@ -69,7 +72,8 @@ def _fault(text: str, groups: Mapping[str, str]) -> str | None:
         if group not in groups:
             near = nearest(group, groups) or there_are(groups) or ": write [groups] with its nodes"
             return f'"{text}": no group "{group}"{near}'
-    return _size_fault(text) or next((_size_fault(set_) for set_ in groups.values() if "@" in text), None)
+    sets = (text, *groups.values()) if "@" in text else (text,)
+    return next((fault for fault in map(_size_fault, sets) if fault), None)
 
 
 def _size_fault(text: str) -> str | None:
@@ -78,6 +82,13 @@ def _size_fault(text: str) -> str | None:
     for pattern in PATTERN.findall(text):
         size = 1
         for bracket in re.findall(r"\[([^\]]*)\]", pattern):
-            size *= bracket.count(",") + 1 + sum(int(b) - int(a) for a, b in RANGE.findall(bracket))
+            size *= bracket.count(",") + 1 + sum(_steps(*found) for found in RANGE.findall(bracket))
         total += size
     return f'"{text}" is more than {MOST} nodes' if total > MOST else None
+
+
+def _steps(first: str, last: str, step: str) -> int:
+    """How often a range goes on from its first number; none of what runs backwards."""
+    if max(len(first), len(last), len(step)) > DIGITS:
+        return MOST
+    return max(0, int(last) - int(first)) // max(1, int(step or 1))

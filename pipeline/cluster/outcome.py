@@ -78,8 +78,11 @@ class Result(msgspec.Struct, frozen=True):
         return self.status in DONE
 
 
-def judge(text: str, run: str, code: int | None, options: Iterable[str]) -> Result:
-    """The result of a node that printed ``text``; ``code`` is ssh's, None when nobody waited for its end."""
+def judge(text: str, run: str, code: int | None, options: Iterable[str], vfs: int | None = None) -> Result:
+    """The result of a node that printed ``text``; ``code`` is ssh's, None when nobody waited for its end.
+
+    ``vfs``: how many virtual functions each adapter is to have; None where that doesn't matter.
+    """
     report = _Report(text, run)
     if report.busy is not None:
         return Result("busy", f"held by {report.busy or 'somebody'}")
@@ -88,7 +91,7 @@ def judge(text: str, run: str, code: int | None, options: Iterable[str]) -> Resu
     what, exit_code = report.end
     adapters = report.adapters
     if what == "installer":
-        status, why = _installed(report, exit_code, frozenset(options))
+        status, why = _installed(report, exit_code, frozenset(options), vfs)
     else:
         status, why = "failed", _early(what, exit_code, report)
     return Result(status, why, adapters)
@@ -115,7 +118,7 @@ def _early(what: str, code: int, report: _Report) -> str:
     return f"{told}: {last}" if last else told
 
 
-def _installed(report: _Report, code: int, options: frozenset[str]) -> tuple[Status, str]:
+def _installed(report: _Report, code: int, options: frozenset[str], vfs: int | None) -> tuple[Status, str]:
     text = report.told
     if code != 0:
         errors = ERROR.findall(text)
@@ -130,7 +133,7 @@ def _installed(report: _Report, code: int, options: frozenset[str]) -> tuple[Sta
         return "failed", f"exit code 0, but {fault}"
     if not report.adapters and not UPDATED.search(text):
         return "failed", "exit code 0, but no adapter is there"
-    return _firmware(report, options)
+    return _firmware(report, options, vfs)
 
 
 def _fault(text: str) -> str | None:
@@ -142,7 +145,7 @@ def _fault(text: str) -> str | None:
     return None
 
 
-def _firmware(report: _Report, options: frozenset[str]) -> tuple[Status, str]:
+def _firmware(report: _Report, options: frozenset[str], vfs: int | None) -> tuple[Status, str]:
     """By what the adapters hold before and after; by the installer's words where that is not known."""
     after = [now for _, now in report.adapters.values()]
     without = [
@@ -152,6 +155,13 @@ def _firmware(report: _Report, options: frozenset[str]) -> tuple[Status, str]:
     ]
     if "--enable-sriov" in options and without:
         return "failed", f"exit code 0, but SR-IOV is not enabled in {', '.join(without)}"
+    others = [
+        f"{address} has {now.vfs} VFs"
+        for address, (_, now) in report.adapters.items()
+        if vfs is not None and now.vfs and now.vfs != str(vfs)
+    ]
+    if others:
+        return "failed", f"exit code 0, but {', '.join(others)}, wanted {vfs}"
     told = "; ".join(sorted({str(now) for now in after if now.is_known}))
     pairs = report.adapters.values()
     if pairs and all(before.is_known and now.is_known for before, now in pairs):

@@ -27,7 +27,7 @@ SECTION = re.compile(r"[^\[\]\s]([^\[\]]*[^\[\]\s])?")
 KEY = re.compile(r"[^#;\[\]=:\s\"]([^\[\]=:\"]*[^\[\]=:\s\"])?")
 WORD = re.compile(r"[^\s#]+")
 MODE = re.compile(r"0?[0-7]{3,4}")
-OWNER = re.compile(r"[A-Za-z0-9_][\w.-]*(:[A-Za-z0-9_][\w.-]*)?")
+OWNER = re.compile(r"(?![0-9]+:)[A-Za-z0-9_][\w.-]*:(?![0-9]+\Z)[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -132,8 +132,18 @@ def wanted_files(
             words = {"words": tuple(f"{key} {value}" for key, value in file.words.items())}
         else:
             continue
-        exact |= {key: value for key in ("mode", "owner") if (value := getattr(file, key)) is not None}
+        exact |= _access(file)
         found.append(Wanted(Ref("file", file.path, str(owner)), exact, append=words, at=(*at, "file", index)))
+    return found
+
+
+def _access(file: FileTable) -> dict[str, Value]:
+    """Mode and owner as they are read back: four octal digits, and names."""
+    found: dict[str, Value] = {}
+    if file.mode is not None and MODE.fullmatch(file.mode):
+        found["mode"] = f"{int(file.mode, 8):04o}"
+    if file.owner is not None:
+        found["owner"] = file.owner
     return found
 
 
@@ -207,12 +217,15 @@ def _check_form(
         reading.say((*at, "generate"), f'{label}no provider has fabric = "infiniband"')
     if file.generate == "linuxbridge" and neutron is not None:
         _check_interfaces(reading, at, file.path, neutron)
-    for key, form, example in (("mode", MODE, "0644"), ("owner", OWNER, "root:root")):
+    by_names = (
+        "the user's and the group's name, as they are read back: a number would never be found to be there"
+    )
+    for key, form, example, hint in (("mode", MODE, "0644", None), ("owner", OWNER, "root:root", by_names)):
         value = getattr(file, key)
         if value is not None and not whole:
             reading.say((*at, key), f'{label}"{key}" is for whole files only')
         elif value is not None and not form.fullmatch(value):
-            reading.say((*at, key), f'{label}"{key}" is written like "{example}", got {value!r}')
+            reading.say((*at, key), f'{label}"{key}" is written like "{example}", got {value!r}', hint)
 
 
 def _check_interfaces(reading: Reading, at: KeyPath, path: str, neutron: Neutron) -> None:

@@ -63,6 +63,7 @@ def overridden(reading: Reading, given: Mapping[str, Parameter]) -> Scope:
     inner.parameters = {name: value for name, value in base.parameters.items() if name not in written} | dict(
         given
     )
+    inner.partial = base.partial
     inner.broken = base.broken - given.keys()
     _declare(inner, written, given)
     return inner

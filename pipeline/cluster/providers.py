@@ -49,6 +49,14 @@ def of_node(reading: Reading, scope: Scope, base: Neutron, at: KeyPath, label: s
         )
         return None
     _check_address(reading, at, f"{label}local_ip", found)
+    for one, other in combinations(found.providers, 2):
+        both = overlap(one.ranges, other.ranges)
+        if both and one.interface and one.interface == other.interface:
+            reading.say(
+                at,
+                f'{label}the ranges of "{one.name}" and "{other.name}" overlap on {one.interface}: '
+                f"{spelled([both])} is in both",
+            )
     return found
 
 
@@ -72,6 +80,11 @@ def notes(found: Neutron) -> tuple[str, ...]:
     if found.vxlan and found.infiniband:
         ranges = neutron.vlan_ranges(found.infiniband)
         told.append(f"network_vlan_ranges keeps {ranges} with VXLAN too: InfiniBand's segments are VLAN IDs")
+    for one, other in combinations(found.providers, 2):
+        both = overlap(one.ranges, other.ranges)
+        if both:
+            what = f'the ranges of "{one.name}" and "{other.name}" overlap ({spelled([both])})'
+            told.append(f"{what}: on other interfaces, a VLAN ID is another network")
     return tuple(note for note in told if note)
 
 
@@ -223,6 +236,14 @@ def _check_default(reading: Reading, found: Neutron) -> None:
         near = "" if flat else nearest(wanted, names)
         hint = 'isolation = "vxlan" makes it one' if wanted == VXLAN else None
         reading.say(at, f'[neutron]: the default provider "{wanted}" {why}{near or there_are(names)}', hint)
+        return
+    if any(one.name == wanted and not neutron.is_bridged(one, found) for one in found.vlans):
+        reading.say(
+            at,
+            f'[neutron]: the default provider "{wanted}" is reached from no node: with isolation = "vxlan" '
+            "Ethernet networks of type vlan are not bridged",
+            'default_provider = "vxlan", or an InfiniBand network',
+        )
         return
     first = neutron.chosen(found)
     if wanted == first:

@@ -134,7 +134,7 @@ def _from_log(folder: Path, record: Record, name: str) -> Result:
         text = log_of(folder, name).read_text(errors="replace")
     except FileNotFoundError:
         return Result("not run", "it was not begun")
-    return judge(text, record.word, None, record.order.options)
+    return judge(text, record.word, None, record.order.options, record.order.vfs)
 
 
 class Logs:

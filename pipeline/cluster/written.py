@@ -221,6 +221,9 @@ class FirmwareTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: Annotated[bool, Meta(description="On the head node as well.")] = False
     remove: Annotated[tuple[str, ...], Meta(description="Packages that are in its way.")] = ()
     options: tuple[str, ...] = ("--enable-sriov",)
+    vfs: Annotated[
+        int | None, Meta(description="Virtual functions that each adapter has to have afterwards.")
+    ] = None
 
 
 class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,7 +29,8 @@ class Scope(msgspec.Struct):
     """Where names of parameters are looked up: one file, used in one place.
 
     ``broken`` are parameters that are there but whose value is wrong, which has been told already.
-    ``blind`` is set when something that may use parameters could not be read.
+    ``blind`` is set when something that may use parameters could not be read, ``partial`` when something that
+    may declare them could not.
     """
 
     file: Path
@@ -41,6 +42,7 @@ class Scope(msgspec.Struct):
     broken: set[str] = msgspec.field(default_factory=set)
     used: set[str] = msgspec.field(default_factory=set)
     blind: bool = False
+    partial: bool = False
 
     @property
     def hint(self) -> str | None:
@@ -90,6 +92,8 @@ class Scope(msgspec.Struct):
             return False
         self.used.add(name)
         if name in self.broken:
+            return False
+        if name not in self.parameters and self.partial:
             return False
         if name not in self.parameters:
             near = nearest(name, self.known()) or there_are(self.known())

@@ -238,7 +238,7 @@ UNKNOWN = {
         'clone = "openstack-imag"',
         'no image "openstack-imag" (did you mean',
     ),
-    "network": ('network = "ibnetwork"', 'network = "ibnet"', 'no network "ibnet"'),
+    "network": ('\nnetwork = "ibnetwork"', '\nnetwork = "ibnet"', 'no network "ibnet"'),
 }
 
 

@@ -205,6 +205,7 @@ def test_the_firmware_step_has_the_recipes_parameters_put_in(shipped: Cluster) -
         True,
         "/cm/shared/ofed/MLNX_OFED_LINUX-2.3-1.0.1-rhel6.5-x86_64",
         ("cm-config-intelcompliance-slave",),
+        vfs=16,
     )
 
 
@@ -429,6 +430,58 @@ def test_groups_are_those_of_the_file(load: Load) -> None:
     )
     nodes = [item.ref.name for item in cluster.wanted if item.ref.kind == "node"]
     assert nodes == ["node1", "node2"]
+
+
+FLAT = """
+[neutron]
+[[neutron.provider]]
+name = "NAME"
+type = "flat"
+[[head.file]]
+path = "/etc/ml2_conf.ini"
+generate = "ml2"
+"""
+
+
+@pytest.mark.parametrize(("name", "lines"), [("phyflatnet", 0), ("physflat", 2)])
+def test_flat_networks_are_set_where_they_are_not_those_that_the_manager_writes(
+    name: str, lines: int, load: Load
+) -> None:
+    expected = typed(
+        "/etc/ml2_conf.ini", "-[ml2_type_flat]flat_networks +[ml2_type_flat]flat_networks=physflat"
+    )
+    found = modifications(load(FLAT.replace("NAME", name)), str(HEAD))
+    assert [line for line in found if "flat_networks" in line] == expected[:lines]
+
+
+def test_overlapping_ranges_on_several_interfaces_are_noted(load: Load) -> None:
+    providers = [
+        f'[[neutron.provider]]\nname = "{name}"\ntype = "vlan"\n'
+        f'range = "{range_}"\ninterface = "{interface}"\n'
+        for name, range_, interface in (("a", "1:10", "eth0"), ("b", "5:15", "eth1"))
+    ]
+    notes = load("[neutron]\n" + "".join(providers)).notes
+    assert (
+        'the ranges of "a" and "b" overlap (5:10): on other interfaces, a VLAN ID is another network' in notes
+    )
+
+
+def test_a_category_of_the_firmware_step_has_to_be_there(load: Load) -> None:
+    (item,) = load('[firmware]\ndirectory = "/x"\ncategories = ["nope"]\n').wanted
+    assert (str(item.ref), item.make, item.at) == ("category/nope", False, ("firmware", "categories", 0))
+
+
+def test_a_range_with_steps_has_as_many_nodes_as_it_has_steps(load: Load) -> None:
+    cluster = load('[[category]]\nname = "c"\nnodes = "v[0-1000000/100000]"\n')
+    assert sum(item.ref.kind == "node" for item in cluster.wanted) == 11
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads"), [("644", "0644"), ("0644", "0644"), ("04755", "4755"), ("000", "0000")]
+)
+def test_a_files_mode_is_wanted_as_it_is_read_back(mode: str, reads: str, load: Load) -> None:
+    cluster = load(f'[[head.file]]\npath = "/etc/a"\ncontent = "x"\nmode = "{mode}"\nowner = "root:root"\n')
+    assert cluster.wanted[0].exact == {"content": "x", "mode": reads, "owner": "root:root"}
 
 
 def test_ten_thousand_nodes_in_fifty_categories_take_less_than_half_a_second(load: Load) -> None:

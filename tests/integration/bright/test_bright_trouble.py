@@ -138,6 +138,26 @@ def test_no_value_becomes_a_command(tmp_path: Path, value: str) -> None:
     assert after == before
 
 
+def test_values_that_cannot_be_quoted_are_refused_when_they_are_read(tmp_path: Path) -> None:
+    bad = 'x"; device foreach (reboot)'
+    wanted = [
+        Wanted(
+            Ref("image", "default-image"), {"path": bad}, append={"kernel_parameters": ("ok=1", 'a"b', "c;d")}
+        ),
+        Wanted(Ref("setting", "/etc/a[s]k", str(HEAD)), {"value": bad, "replaces": True}),
+        Wanted(Ref("setting", "/etc/a[s]blank", str(HEAD)), {"value": "x ", "replaces": True}),
+        Wanted(Ref("setting", "/etc/a[s]fine", str(HEAD)), {"value": "a; b (c)", "replaces": True}),
+    ]
+    with pytest.raises(PipelineError) as caught:
+        LabHead(tmp_path).driver.read(wanted)
+    assert [(problem.where, problem.message.partition(":")[0]) for problem in caught.value.problems] == [
+        ("image/default-image", "path"),
+        ("image/default-image", "kernel_parameters"),
+        ("head/master/setting//etc/a[s]k", "value"),
+        ("head/master/setting//etc/a[s]blank", "value"),
+    ]
+
+
 def test_running_of_a_category_is_refused_when_it_is_read(tmp_path: Path) -> None:
     wanted = Wanted(Ref("service", "opensm", "category/default"), {"running": True})
     with pytest.raises(PipelineError, match="running: a category's service"):

@@ -149,3 +149,20 @@ def test_nothing_in_a_value_becomes_a_command(word: str, tmp_path: Path) -> None
     )
     assert echoed.stdout == f"{word}\0"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("vfs", "status", "why"),
+    [
+        (None, "updated", "2.32.5100 (SR-IOV, 16 VFs)"),
+        (16, "updated", "2.32.5100 (SR-IOV, 16 VFs)"),
+        (32, "failed", "exit code 0, but 04:00.0 has 16 VFs, wanted 32"),
+    ],
+)
+def test_an_adapter_with_other_vfs_than_wanted_has_failed(vfs: int | None, status: str, why: str) -> None:
+    result = judge(printed(DONE, before=OLD, after=NEW), "r", 0, OPTIONS, vfs)
+    assert (result.status, result.why) == (status, why)
+
+
+def test_an_adapter_whose_vfs_nobody_could_read_has_not_failed_for_them() -> None:
+    assert judge(printed(DONE), "r", 0, OPTIONS, 32).status == "updated"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from pipeline.cluster.drivers.bright import frozen
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
-from pipeline.cluster.drivers.bright.quote import unsafe_name
+from pipeline.cluster.drivers.bright.quote import unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
 from pipeline.cluster.drivers.bright.state import Owner, Owners
@@ -55,6 +55,7 @@ class Bright:
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
         kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
+        _refuse_values(wanted, {**top, **kept})
         return State({**top, **kept}, notes)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
@@ -143,5 +144,23 @@ def _refuse(wanted: Sequence[Wanted]) -> None:
         for item in wanted
         if item.ref.kind == "service" and "running" in item.exact and item.ref.of.startswith("category/")
     ]
+    if problems:
+        raise PipelineError(problems)
+
+
+def _refuse_values(wanted: Sequence[Wanted], found: Mapping[Ref, Properties]) -> None:
+    """Raise with all values that would have to be written and can't be; what is there already may stay."""
+    problems = []
+    for item in wanted:
+        there = found.get(item.ref, {})
+        new = {name: str(value) for name, value in item.exact.items() if there.get(name) != value}
+        for name, members in item.append.items():
+            old = there.get(name, ())
+            if not isinstance(old, tuple) or not set(members) <= set(old):
+                new[name] = " ".join(members)
+        for name, text in new.items():
+            before = f"{item.ref.name}=" if item.ref.kind == "setting" and name == "value" else ""
+            if why := unsafe(before + text):
+                problems.append(Problem(f"{name}: {text!r} {why}", str(item.ref)))
     if problems:
         raise PipelineError(problems)

@@ -220,7 +220,7 @@ def _restart(session: Session) -> None:
     until = time.monotonic() + RESTART_SECONDS
     while True:
         try:
-            session.run("home\n")
+            session.run("home\n", seconds=session.head.answer_seconds)
         except UnreachableError:
             if time.monotonic() > until:
                 raise

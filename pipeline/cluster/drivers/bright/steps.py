@@ -15,6 +15,9 @@ from pipeline.cluster.drivers.bright.words import MODES, PROPERTIES, Names, key,
 from pipeline.cluster.objects import Change, Ref, Value
 from pipeline.errors import PipelineError, Problem
 
+WAITS = "commit -w"
+"""Commits, and ends when what that begins has ended: the copying of an image, which may take an hour."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """Commands in the object ``name`` of ``mode``, which ``open`` (use, clone, add) reaches.
@@ -126,7 +129,7 @@ def _object(change: Change, problems: Problems) -> Step:
         others = msgspec.structs.replace(
             change, assignments=tuple(entry for entry in change.assignments if entry.name == "path")
         )
-        commands = (*_sets(change, problems, ("path",)), "commit -w", *_then(_sets(others, problems)))
+        commands = (*_sets(change, problems, ("path",)), WAITS, *_then(_sets(others, problems)))
     return Step(mode, name, opened, commands, f"get {key(mode)}", re.escape(ref.name), (ref,))
 
 

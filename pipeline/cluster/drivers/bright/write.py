@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.cluster.drivers.bright.parse import refusals, troubles
 from pipeline.cluster.drivers.bright.script import Told, groups, text, told
 from pipeline.cluster.drivers.bright.session import Session, UnreachableError
-from pipeline.cluster.drivers.bright.steps import Step
+from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.drivers.bright.words import ours
 from pipeline.cluster.head import Ran
 from pipeline.cluster.objects import Ref
@@ -17,13 +17,24 @@ SHOWN = 6
 """How many objects a message names."""
 
 
+STEP_SECONDS = 10.0
+"""How much longer each step may take: CMDaemon writes files and tells nodes at a commit."""
+
+
+def limit(session: Session, steps: Sequence[Step]) -> float | None:
+    """How long writing may take. An image's copying has no limit: only a lost connection ends the wait."""
+    if any(WAITS in step.commands for step in steps):
+        return None
+    return session.head.answer_seconds + STEP_SECONDS * len(steps)
+
+
 def run(session: Session, steps: Sequence[Step]) -> None:
     """Do the steps in one call. Raises when one isn't known to be done, with all that is known."""
     if not steps:
         return
     parts = groups(steps)
     try:
-        ran = session.run(text(parts))
+        ran = session.run(text(parts), seconds=limit(session, steps))
     except UnreachableError as error:
         after = told(parts, error.ran.out)
         # Before anything had begun it's as if cmsh had never been there.

@@ -97,7 +97,9 @@ def test_a_block_behind_other_commands_may_never_run_and_counts_for_nothing() ->
     assert with_settings(moved, WANTED[:1]) == f"#!/bin/sh\n{block}exit 0\n"
 
 
-@pytest.mark.parametrize("first", ["#!/usr/bin/python3", "#!/usr/bin/env perl", "#!/bin/bashful", "#!/bin/csh -f"])
+@pytest.mark.parametrize(
+    "first", ["#!/usr/bin/python3", "#!/usr/bin/env perl", "#!/bin/bashful", "#!/bin/csh -f"]
+)
 def test_a_script_of_another_interpreter_is_told_apart(first: str) -> None:
     assert other_interpreter(f"{first}\nx = 1\n") == first.removeprefix("#!")
     assert not other_interpreter("#!/bin/bash\n")

@@ -22,7 +22,8 @@ WAITS = "commit -w"
 class Step(msgspec.Struct, frozen=True):
     """Commands in the object ``name`` of ``mode``, which ``open`` (use, clone, add) reaches.
 
-    ``done`` prints a line like ``ends`` when all is committed. ``refs`` are what it changes.
+    ``done`` prints a line like ``ends`` when all is committed. ``refs`` are what it changes. ``service`` is
+    the one that it starts or stops, ``up`` what it is to be then.
     """
 
     mode: str
@@ -32,6 +33,8 @@ class Step(msgspec.Struct, frozen=True):
     done: str
     ends: str
     refs: tuple[Ref, ...]
+    service: str = ""
+    up: bool = True
 
 
 class Problems:
@@ -184,7 +187,8 @@ def _service(change: Change, problems: Problems) -> list[Step]:
         )
         return made
     shown = rf"{re.escape(ref.name)}\s+\.*\s*\[.*"
-    return [*made, _within(change, problems, ("services", f"{verb} {name}"), f"status {name}", shown)]
+    step = _within(change, problems, ("services", f"{verb} {name}"), f"status {name}", shown)
+    return [*made, msgspec.structs.replace(step, service=ref.name, up=verb != "stop")]
 
 
 def _within(change: Change, problems: Problems, commands: tuple[str, ...], done: str, ends: str) -> Step:

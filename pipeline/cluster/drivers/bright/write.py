@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from pipeline.cluster.drivers.bright.parse import refusals, troubles
 from pipeline.cluster.drivers.bright.script import Told, groups, text, told
 from pipeline.cluster.drivers.bright.session import Session, UnreachableError
+from pipeline.cluster.drivers.bright.state import Owner, statuses
 from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.drivers.bright.words import ours
 from pipeline.cluster.head import Ran
@@ -16,6 +18,11 @@ from pipeline.errors import PipelineError, Problem, retold
 SHOWN = 6
 """How many objects a message names."""
 
+
+SERVICE_SECONDS = 10.0
+"""How long a service may take to be up or down."""
+
+SERVICE_PAUSE = 0.5
 
 STEP_SECONDS = 10.0
 """How much longer each step may take: CMDaemon writes files and tells nodes at a commit."""
@@ -42,6 +49,32 @@ def run(session: Session, steps: Sequence[Step]) -> None:
             raise
         raise retold(error, [*error.problems, *_tail(after, lost=True)]) from None
     _judge(ran, told(parts, ran.out), session.head.label)
+    _await(session, steps)
+
+
+def _await(session: Session, steps: Sequence[Step]) -> None:
+    """Wait until services that were started are up, and those that were stopped are down; raise with those
+    that don't become so. CMDaemon may say that it started one before it runs."""
+    waiting = {
+        (Owner(step.mode, step.name), step.service): step for step in steps if step.service and step.refs
+    }
+    until = time.monotonic() + SERVICE_SECONDS
+    while waiting:
+        up = statuses(session, waiting)
+        waiting = {key: step for key, step in waiting.items() if up.get(key) is not step.up}
+        if not waiting:
+            return
+        if time.monotonic() > until:
+            raise PipelineError(
+                Problem(
+                    f"was {'started, and is not up' if step.up else 'stopped, and is not down'} after "
+                    f"{SERVICE_SECONDS:.0f} s",
+                    str(step.refs[0]),
+                    "its own log says why; all else was committed",
+                )
+                for step in waiting.values()
+            )
+        time.sleep(SERVICE_PAUSE)
 
 
 def _judge(ran: Ran, after: Sequence[Told], where: str) -> None:

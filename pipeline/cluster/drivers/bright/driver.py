@@ -38,7 +38,7 @@ class Bright:
         self._names = Names(role)
 
     def read(self, wanted: Sequence[Wanted]) -> State:
-        """What there is; at most four calls, and one more for old releases, whatever the number of nodes."""
+        """What there is; a few calls, whatever the number of nodes."""
         _refuse(wanted)
         top = states.top(self._session)
         running = {
@@ -95,6 +95,7 @@ class Bright:
     ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
         """What belongs to ``owners``, and what the administrator has to know."""
         if not owners.settings or not self._old():
+            frozen.refuse_left(self._session, wanted, owners.settings)
             return states.owned(self._session, self._names, owners, running), ()
         rest = msgspec.structs.replace(owners, settings=frozenset())
         found = states.owned(self._session, self._names, rest, running)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright import frozen
+from pipeline.cluster.drivers.bright import frozen, trees
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
 from pipeline.cluster.drivers.bright.quote import unsafe_name
@@ -41,6 +41,7 @@ class Bright:
         """What there is; a few calls, whatever the number of nodes."""
         _refuse(wanted)
         top = states.top(self._session)
+        trees.refuse_missing(self._session, wanted, top)
         running = {
             (Owner.of(item.ref.of), item.ref.name)
             for item in wanted

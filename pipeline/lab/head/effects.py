@@ -63,6 +63,12 @@ def copy_image(session: Session, name: str, source: str, target: str, *, wait: b
         state["copying"][name] = {"source": source, "path": target}
         store.touch()
     session.out.event(head, f"Started to copy: {source} -> {target}")
+    if session.faults.failing_copies:
+        with store.changing() as state:
+            del state["copying"][name]
+            store.touch()
+        session.out.event(head, f"Failed to copy: {source} -> {target}")
+        return
     if wait:
         _copy(store, name, source, target, seconds)
         session.out.event(head, f"Copied: {source} -> {target}")

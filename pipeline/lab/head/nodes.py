@@ -15,6 +15,8 @@ RANGE = re.compile(r"(\d+)(?:(-|\.\.)(\d+))?(?::(\d+))?")
 def expand(text: str, read: Callable[[str], str]) -> tuple[str, ...]:
     """The names of a list, in its order, each once; ``read`` gives the text of a file on the head node."""
     names: dict[str, None] = {}
+    if "[" in text and ".." in re.sub(r"\[[^\[\]]*\]", "", text):
+        raise CommandError(f"Invalid node list: dots and brackets don't mix: {text}")
     for part in _split(text):
         minus = part.startswith("-")
         for name in _part(part.removeprefix("-"), read):
@@ -43,9 +45,6 @@ def _part(part: str, read: Callable[[str], str]) -> Iterator[str]:
         for line in read(part[1:]).split():
             yield from _part(line, read)
         return
-    outside = re.sub(r"\[[^\[\]]*\]", "", part)
-    if "[" in part and ".." in outside:
-        raise CommandError(f"Invalid node list: dots and brackets don't mix: {part}")
     if "[" in part or "]" in part:
         yield from _brackets(part)
     elif ".." in part:

@@ -65,12 +65,15 @@ class Faults(NamedTuple):
     is written again. ``foreign``: what somebody else sets during a later call: ``{"call": 2, "mode":
     "category", "object": "default", "property": "softwareimage", "value": "x"}``; calls count from when the
     file was written, and it's done before that call's first command. ``latency``: seconds that each call
-    takes more."""
+    takes more. ``dead_services`` are started, and aren't up; ``failing_copies``: copying an image ends with
+    nothing copied, which only an event says."""
 
     die_after_commits: int | None = None
     unreachable: bool = False
     foreign: tuple[Mapping[str, Any], ...] = ()
     latency: float = 0.0
+    dead_services: tuple[str, ...] = ()
+    failing_copies: bool = False
     calls: int = 0
 
 
@@ -84,7 +87,8 @@ def write_switches(directory: str, switches: Switches) -> None:
 
 def read_faults(directory: str) -> Faults:
     known = _read(f"{directory}/{FAULTS}")
-    known["foreign"] = tuple(known.get("foreign", ()))
+    for name in ("foreign", "dead_services"):
+        known[name] = tuple(known.get(name, ()))
     return Faults(**known)
 
 

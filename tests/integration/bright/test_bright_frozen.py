@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cluster.drivers.bright.finalize import CMD_CONF
 from pipeline.errors import PipelineError
-from pipeline.lab.head.switches import Switches
-from tests.integration.bright_head import COMPUTE, MELLANOX, LabHead, bridge_settings, seed
+from pipeline.lab.head.switches import Switches, write_switches
+from tests.integration.bright_head import COMPUTE, MELLANOX, ML2, LabHead, bridge_settings, ml2_settings, seed
 
 PYTHON = "#!/usr/bin/python3\nprint('hello')\n"
 
@@ -32,3 +33,27 @@ def test_a_finalize_script_that_is_no_shells_is_told_before_anything_is_changed(
     with pytest.raises(PipelineError, match=f"finalize script of category/{MELLANOX} is run by '/usr/bin/py"):
         lab.driver.write(todo, found)
     assert lab.snapshot() == before
+
+
+def test_a_file_that_was_frozen_by_hand_is_told_where_roles_change_files(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    conf = tmp_path / f"root{CMD_CONF}"
+    conf.write_text(f'FrozenFile = {{ "/etc/dhcpd.conf", "{ML2}" }}\n')
+    with pytest.raises(PipelineError, match=f"{ML2} is frozen by FrozenFile in {CMD_CONF}") as caught:
+        lab.plan(ml2_settings())
+    assert len(caught.value.problems) == len(ml2_settings())
+    conf.write_text('FrozenFile = { "/etc/dhcpd.conf" }\n')
+    lab.plan(ml2_settings())
+
+
+def test_what_an_older_daemon_needed_is_told_once_roles_change_files(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path, Switches(release="old"))
+    todo, found = lab.plan(seed())
+    lab.driver.write(todo, found)
+    write_switches(str(tmp_path), Switches())
+    with pytest.raises(PipelineError) as caught:
+        lab.plan(seed(), lab.anew())
+    said = str(caught.value)
+    assert f"{ML2} is frozen" in said
+    assert f"the finalize script of category/{MELLANOX} still has the block" in said
+    assert "the finalize script of node/node003 still has the block" in said

@@ -17,6 +17,7 @@ from pipeline.cluster.drivers.bright.driver import Bright
 from pipeline.cluster.head import Head
 from pipeline.errors import MachineError, PipelineError
 from tests.integration import aside
+from tests.integration.bright.ended import goes_on_when_we_are_killed
 from tests.integration.bright_head import LabHead, seed
 
 CONFIG = """\
@@ -110,3 +111,14 @@ def test_a_head_node_that_ssh_does_not_reach_is_told(tmp_path: Path, there: tupl
     with pytest.raises(PipelineError, match="could not be reached") as caught:
         Bright(msgspec.structs.replace(there[0], address="root@127.0.0.1", ssh_options=("-p", "1"))).read([])
     assert caught.value.exit_code == MachineError.exit_code
+
+
+def test_a_program_over_ssh_ends_when_we_are_killed(tmp_path: Path, there: tuple[Head, Path]) -> None:
+    head, temporary = there
+    assert not goes_on_when_we_are_killed(head, tmp_path)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_head_node_that_stops_answering_is_noticed() -> None:
+    command = " ".join(Head("root@head")._command(("true",)))
+    assert "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 " in command

@@ -162,3 +162,19 @@ def test_running_of_a_category_is_refused_when_it_is_read(tmp_path: Path) -> Non
     wanted = Wanted(Ref("service", "opensm", "category/default"), {"running": True})
     with pytest.raises(PipelineError, match="running: a category's service"):
         LabHead(tmp_path).driver.read([wanted])
+
+
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_a_service_that_does_not_come_up_is_told(
+    tmp_path: Path, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster.drivers.bright.write.SERVICE_SECONDS", 0.5)
+    lab = LabHead(tmp_path)
+    opensm = Ref("service", "opensm", str(HEAD))
+    lab.faults(dead_services=("opensm",))
+    todo = change(opensm, "restart") if action == "restart" else change(opensm, running=True)
+    with pytest.raises(PipelineError, match="was started, and is not up") as caught:
+        lab.driver.write([todo], State({}))
+    assert caught.value.problems[0].where == str(opensm)
+    lab.faults()
+    lab.driver.write([todo, change(Ref("service", "opensm", "node/node001"), running=False)], State({}))

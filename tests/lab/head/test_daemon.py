@@ -242,3 +242,8 @@ def test_a_big_cluster_is_changed_by_one_call(tmp_path: Path) -> None:
     rows = json.loads(head.type("category list -f name,nodes -d {}"))
     assert {"name (key)": "default", "nodes": "1997"} in rows
     assert len(rows) == 54
+
+
+def test_who_uses_what_is_removed_is_named(head: Head) -> None:
+    done = head.run("cmsh", "--color=no", "-c", "softwareimage remove openstack-image; softwareimage commit")
+    assert f"is used by Category {start.COMPUTE}" in done.stdout

@@ -255,3 +255,9 @@ def test_a_quoted_value_arrives_as_it_is(head: Head, value: str) -> None:
     head.type("softwareimage use default-image", f'set kernelparameters "{quoted}"; commit')
     assert head.objects("softwareimage")["default-image"]["kernelparameters"] == value
     assert not (head.directory / "root/x").exists()
+
+
+def test_dots_and_brackets_do_not_mix_in_one_list() -> None:
+    with pytest.raises(CommandError, match="dots and brackets don't mix"):
+        expand("node001..node003,node[001-002]", lambda path: "")
+    assert expand("node[1..3:2],x", lambda path: "") == ("node1", "node3", "x")

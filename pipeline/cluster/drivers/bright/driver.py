@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright import frozen
+from pipeline.cluster.drivers.bright import frozen, trees
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
 from pipeline.cluster.drivers.bright.quote import unsafe, unsafe_name
@@ -38,9 +38,10 @@ class Bright:
         self._names = Names(role)
 
     def read(self, wanted: Sequence[Wanted]) -> State:
-        """What there is; at most four calls, and one more for old releases, whatever the number of nodes."""
+        """What there is; a few calls, whatever the number of nodes."""
         _refuse(wanted)
         top = states.top(self._session)
+        trees.refuse_missing(self._session, wanted, top)
         running = {
             (Owner.of(item.ref.of), item.ref.name)
             for item in wanted
@@ -96,6 +97,7 @@ class Bright:
     ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
         """What belongs to ``owners``, and what the administrator has to know."""
         if not owners.settings or not self._old():
+            frozen.refuse_left(self._session, wanted, owners.settings)
             return states.owned(self._session, self._names, owners, running), ()
         rest = msgspec.structs.replace(owners, settings=frozenset())
         found = states.owned(self._session, self._names, rest, running)

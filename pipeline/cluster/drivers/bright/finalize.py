@@ -74,6 +74,11 @@ def other_interpreter(script: str) -> str:
     return first[2:].strip()
 
 
+def has_block(script: str) -> bool:
+    """Whether the block is in it, wherever."""
+    return BLOCK.search(script) is not None
+
+
 def kept(script: str) -> list[Setting]:
     """What the block in a finalize script sets. Behind other commands it may never run: then nothing."""
     return settings(_entries(script)) if BLOCK.match(_parted(script)[1]) else []

@@ -60,6 +60,44 @@ def read(session: Session, wanted: Sequence[Wanted], owners: Iterable[Owner]) ->
 HEAD_OWNER = Owner("device", HEAD_NAME)
 
 
+def refuse_left(session: Session, wanted: Iterable[Wanted], owners: Iterable[Owner]) -> None:
+    """Raise where roles can change files, but what is left of this way would keep theirs from arriving.
+
+    A frozen file, by whomever, is not written by CMDaemon; a block in a finalize script freezes them.
+    """
+    refs = [item.ref for item in wanted if item.ref.kind == "setting" and item.make]
+    of_head = [ref for ref in refs if Owner.of(ref.of) == HEAD_OWNER]
+    problems = []
+    if of_head:
+        frozen = finalize.frozen_files(_files(session, [finalize.CMD_CONF]).get(finalize.CMD_CONF, ""))
+        problems += [
+            Problem(
+                f"{match['file']} is frozen by FrozenFile in {finalize.CMD_CONF} of the head node: CMDaemon "
+                "does not write it, whatever the role has",
+                str(ref),
+                f"take it out of FrozenFile in {finalize.CMD_CONF}, restart CMDaemon (service cmd restart), "
+                "plan again",
+            )
+            for ref in of_head
+            if (match := NAME.match(ref.name)) and match["file"] in frozen
+        ]
+    here = scripts(session, set(owners) & {Owner.of(ref.of) for ref in refs})
+    firsts = {Owner.of(ref.of): ref for ref in reversed(refs)}
+    problems += [
+        Problem(
+            f"the finalize script of {owner} still has the block that was for an older CMDaemon: it freezes "
+            "the files on the nodes, and the role can't change them",
+            str(firsts[owner]),
+            f"take out of {SCRIPT} of {owner} what stands between {finalize.BEGIN.partition(';')[0]!r} and "
+            f"{finalize.END!r}, install the nodes anew and plan again",
+        )
+        for owner, script in sorted(here.items())
+        if finalize.has_block(script)
+    ]
+    if problems:
+        raise PipelineError(problems)
+
+
 def _refuse_interpreters(found: Mapping[Owner, tuple[Ref, str]]) -> None:
     """Raise for every owner whose finalize script is no shell's; each comes with one of its settings."""
     problems = [
@@ -225,7 +263,7 @@ def _restart(session: Session) -> None:
     until = time.monotonic() + RESTART_SECONDS
     while True:
         try:
-            session.run("home\n")
+            session.run("home\n", seconds=session.head.answer_seconds)
         except UnreachableError:
             if time.monotonic() > until:
                 raise

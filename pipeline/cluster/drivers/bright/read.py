@@ -110,7 +110,8 @@ LAST = List("softwareimage", ("name",))
 
 def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T], *, as_json: bool) -> T:
     """Run ``commands`` and take their output; anything that isn't in it, or is over, is an error."""
-    ran = session.run("\n".join([*commands, *_asked(LAST, as_json=as_json), ""]))
+    typed = "\n".join([*commands, *_asked(LAST, as_json=as_json), ""])
+    ran = session.run(typed, seconds=session.head.answer_seconds)
     answer = Answer(ran.out, as_json=as_json)
     try:
         found = taken(answer)

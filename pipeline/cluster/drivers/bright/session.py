@@ -27,9 +27,12 @@ class Session:
         self.speaks_json: bool | None = None
         self._revision: int | str | None = ""
 
-    def run(self, commands: str) -> Ran:
-        """What cmsh did with ``commands``. Raises ``MachineError`` when it can't reach its daemon."""
-        ran = self.head.run_file(("cmsh", *OPTIONS), commands)
+    def run(self, commands: str, *, seconds: float | None) -> Ran:
+        """What cmsh did with ``commands`` in at most ``seconds``; None: as long as it takes.
+
+        Raises ``MachineError`` when it can't reach its daemon, or time is over.
+        """
+        ran = self.head.run_file(("cmsh", *OPTIONS), commands, seconds=seconds)
         shown = plain(ran.out) + ran.err
         if UNREACHABLE.search(shown):
             raise UnreachableError(ran, shown.strip(), self.head.label)
@@ -43,7 +46,7 @@ class Session:
 
     def _asked_revision(self) -> int | None:
         try:
-            ran = self.head.run(("cmd", "-v"))
+            ran = self.head.run(("cmd", "-v"), seconds=self.head.answer_seconds)
         except MachineError as error:
             if (
                 "missing" in error.problems[0].message

@@ -104,6 +104,11 @@ def modifications(session: Session, names: Names, owners: Iterable[Owner]) -> di
     return details(session, names, _holders(names, roles, tables(session, roles)), ())[0]
 
 
+def statuses(session: Session, asked: Iterable[tuple[Owner, str]]) -> dict[tuple[Owner, str], bool]:
+    """Whether services run, by their owners and names; in one call."""
+    return details(session, Names(), (), tuple(asked))[1]
+
+
 def details(
     session: Session, names: Names, holders: Sequence[Owner], services: Sequence[tuple[Owner, str]]
 ) -> tuple[dict[Owner, list[str]], dict[tuple[Owner, str], bool]]:

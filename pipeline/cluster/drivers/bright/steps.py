@@ -15,11 +15,15 @@ from pipeline.cluster.drivers.bright.words import MODES, PROPERTIES, Names, key,
 from pipeline.cluster.objects import Change, Ref, Value
 from pipeline.errors import PipelineError, Problem
 
+WAITS = "commit -w"
+"""Commits, and ends when what that begins has ended: the copying of an image, which may take an hour."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """Commands in the object ``name`` of ``mode``, which ``open`` (use, clone, add) reaches.
 
-    ``done`` prints a line like ``ends`` when all is committed. ``refs`` are what it changes.
+    ``done`` prints a line like ``ends`` when all is committed. ``refs`` are what it changes. ``service`` is
+    the one that it starts or stops, ``up`` what it is to be then.
     """
 
     mode: str
@@ -29,6 +33,8 @@ class Step(msgspec.Struct, frozen=True):
     done: str
     ends: str
     refs: tuple[Ref, ...]
+    service: str = ""
+    up: bool = True
 
 
 class Problems:
@@ -126,7 +132,7 @@ def _object(change: Change, problems: Problems) -> Step:
         others = msgspec.structs.replace(
             change, assignments=tuple(entry for entry in change.assignments if entry.name == "path")
         )
-        commands = (*_sets(change, problems, ("path",)), "commit -w", *_then(_sets(others, problems)))
+        commands = (*_sets(change, problems, ("path",)), WAITS, *_then(_sets(others, problems)))
     return Step(mode, name, opened, commands, f"get {key(mode)}", re.escape(ref.name), (ref,))
 
 
@@ -181,7 +187,8 @@ def _service(change: Change, problems: Problems) -> list[Step]:
         )
         return made
     shown = rf"{re.escape(ref.name)}\s+\.*\s*\[.*"
-    return [*made, _within(change, problems, ("services", f"{verb} {name}"), f"status {name}", shown)]
+    step = _within(change, problems, ("services", f"{verb} {name}"), f"status {name}", shown)
+    return [*made, msgspec.structs.replace(step, service=ref.name, up=verb != "stop")]
 
 
 def _within(change: Change, problems: Problems, commands: tuple[str, ...], done: str, ends: str) -> Step:

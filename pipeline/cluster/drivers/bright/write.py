@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from pipeline.cluster.drivers.bright.parse import refusals, troubles
 from pipeline.cluster.drivers.bright.script import Told, groups, text, told
 from pipeline.cluster.drivers.bright.session import Session, UnreachableError
-from pipeline.cluster.drivers.bright.steps import Step
+from pipeline.cluster.drivers.bright.state import Owner, statuses
+from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.drivers.bright.words import ours
 from pipeline.cluster.head import Ran
 from pipeline.cluster.objects import Ref
@@ -17,13 +19,29 @@ SHOWN = 6
 """How many objects a message names."""
 
 
+SERVICE_SECONDS = 10.0
+"""How long a service may take to be up or down."""
+
+SERVICE_PAUSE = 0.5
+
+STEP_SECONDS = 10.0
+"""How much longer each step may take: CMDaemon writes files and tells nodes at a commit."""
+
+
+def limit(session: Session, steps: Sequence[Step]) -> float | None:
+    """How long writing may take. An image's copying has no limit: only a lost connection ends the wait."""
+    if any(WAITS in step.commands for step in steps):
+        return None
+    return session.head.answer_seconds + STEP_SECONDS * len(steps)
+
+
 def run(session: Session, steps: Sequence[Step]) -> None:
     """Do the steps in one call. Raises when one isn't known to be done, with all that is known."""
     if not steps:
         return
     parts = groups(steps)
     try:
-        ran = session.run(text(parts))
+        ran = session.run(text(parts), seconds=limit(session, steps))
     except UnreachableError as error:
         after = told(parts, error.ran.out)
         # Before anything had begun it's as if cmsh had never been there.
@@ -31,6 +49,32 @@ def run(session: Session, steps: Sequence[Step]) -> None:
             raise
         raise retold(error, [*error.problems, *_tail(after, lost=True)]) from None
     _judge(ran, told(parts, ran.out), session.head.label)
+    _await(session, steps)
+
+
+def _await(session: Session, steps: Sequence[Step]) -> None:
+    """Wait until services that were started are up, and those that were stopped are down; raise with those
+    that don't become so. CMDaemon may say that it started one before it runs."""
+    waiting = {
+        (Owner(step.mode, step.name), step.service): step for step in steps if step.service and step.refs
+    }
+    until = time.monotonic() + SERVICE_SECONDS
+    while waiting:
+        up = statuses(session, waiting)
+        waiting = {key: step for key, step in waiting.items() if up.get(key) is not step.up}
+        if not waiting:
+            return
+        if time.monotonic() > until:
+            raise PipelineError(
+                Problem(
+                    f"was {'started, and is not up' if step.up else 'stopped, and is not down'} after "
+                    f"{SERVICE_SECONDS:.0f} s",
+                    str(step.refs[0]),
+                    "its own log says why; all else was committed",
+                )
+                for step in waiting.values()
+            )
+        time.sleep(SERVICE_PAUSE)
 
 
 def _judge(ran: Ran, after: Sequence[Told], where: str) -> None:

@@ -18,7 +18,7 @@ from pipeline.lab.head.verbs.places import only
 from pipeline.lab.head.verbs.reading import users
 
 PLURALS = {"Category": "Categories"}
-COLUMNS = (Column("Code", 5), Column("Field", 24), Column("Message", 48))
+COLUMNS = (Column("Code", 5), Column("Field", 24), Column("Message", 120))
 
 Key = tuple[str, str]
 

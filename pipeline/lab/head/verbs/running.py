@@ -29,7 +29,9 @@ def _service(session: Session, call: Call) -> None:
 def set_running(session: Session, device: str, service: str, verb: str) -> None:
     """Start, stop or restart, leave a record, and say so as an event."""
     with session.store.changing() as state:
-        state["running"].setdefault(device, {})[service] = verb != "stop"
+        state["running"].setdefault(device, {})[service] = (
+            verb != "stop" and service not in session.faults.dead_services
+        )
         session.store.touch()
     session.store.record(node=device, service=service, action=verb)
     session.out.event(device, f"Service {service} was {DONE[verb]}")

@@ -84,7 +84,7 @@ def test_a_commit_that_is_not_valid_prints_a_table_and_writes_nothing(head: Head
     assert done.returncode == 1
     assert [line.split(maxsplit=2) for line in done.stdout.splitlines()] == [
         ["Code", "Field", "Message"],
-        ["-" * 5, "-" * 24, "-" * 48],
+        ["-" * 5, "-" * 24, "-" * 120],
         ["1", "category", "The category should be set"],
     ]
     assert "node004" not in head.objects("device")

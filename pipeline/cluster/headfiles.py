@@ -14,7 +14,8 @@ from pipeline.errors import PipelineError, Problem
 DEFAULT_MODE = "0644"
 DEFAULT_OWNER = "root:root"
 
-# $1: the root, then paths. A line for each: "-" when it isn't there, else mode, owner and the content.
+# $1: the root, then paths. A line for each: "-" when it is not there, "/" when its folder is not either, else
+# mode, owner and the content.
 READ = r"""
 root=${1%/}; shift
 for path; do
@@ -22,7 +23,8 @@ for path; do
   if [ -f "$file" ]; then
     printf '%s ' "$(stat -L -c '%04a %U:%G' -- "$file")"; base64 -w0 -- "$file" && echo
   elif [ -e "$file" ] || [ -L "$file" ]; then echo '? is no regular file'
-  else echo -; fi
+  elif [ -d "$(dirname -- "$file")" ]; then echo -
+  else echo /; fi
 done
 """
 
@@ -64,7 +66,15 @@ class HeadFiles(msgspec.Struct, frozen=True):
         found: dict[Ref, Properties] = {}
         problems = []
         for ref, line in zip(refs, lines, strict=True):
-            if line.startswith("?"):
+            if line == "/":
+                problems.append(
+                    Problem(
+                        "the folder of this file is missing",
+                        str(ref),
+                        "install what the file belongs to; nothing was changed",
+                    )
+                )
+            elif line.startswith("?"):
                 problems.append(Problem(f"{ref.name} is no regular file", self.head.label))
             elif line != "-":
                 found[ref] = _properties(line)

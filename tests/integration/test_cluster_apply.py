@@ -577,3 +577,13 @@ def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
     assert re.search(r"\d+ of 36 changes are made", err)
     site.faults()
     assert site.cluster("apply").exit_code == 0
+
+
+def test_what_the_manager_refuses_is_told_with_object_property_and_line(site: Cluster) -> None:
+    path = "/cm/images/default-image"
+    edit(site, ('path = "/cm/images/openstack-image-mellanox"', f'path = "{path}"'))
+    refused = site.cluster("apply")
+    assert refused.exit_code == 1
+    line = (site.path / "recipes/clusters" / f"{NAME}.toml").read_text().split(path)[0].count("\n") + 1
+    said = next(text for text in refused.err.splitlines() if "default-image" in text)
+    assert f"{NAME}.toml:{line}: image/openstack-image-mellanox: path" in said, refused.err

@@ -54,6 +54,12 @@ def test_a_directory_is_no_file(files: HeadFiles, tmp_path: Path) -> None:
         files.read([Wanted(FILE)])
 
 
+def test_a_folder_that_is_missing_is_told_when_reading(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="the folder of this file is missing") as raised:
+        HeadFiles(Head(root=str(tmp_path))).read([Wanted(FILE)])
+    assert raised.value.problems[0].where == str(FILE)
+
+
 def test_a_folder_that_is_missing_is_told_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"could not be written.*No such file") as raised:
         write(HeadFiles(Head(root=str(tmp_path))), "x")

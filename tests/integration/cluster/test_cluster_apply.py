@@ -1,0 +1,190 @@
+"""``pipeline cluster`` on the lab's head node, as an administrator uses it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.lab.head import start, state
+from tests.integration.cluster_site import COMPUTE, NAME, NODE2, OVERRIDE, Cluster, edit
+from tests.lab.head import seed
+
+
+def test_plan_touches_nothing_apply_does_it_and_a_second_plan_is_empty(site: Cluster) -> None:
+    before = state.snapshot(str(site.head))
+    planned = site.cluster("plan")
+    assert planned.exit_code == 0, planned.err
+    assert "~ node/node[002-003]" in planned.out
+    assert "recipes/clusters/openstack-mellanox.toml:" in planned.out
+    assert state.snapshot(str(site.head)) == before
+    assert site.cluster("apply", "--dry-run").out == planned.out
+    assert state.snapshot(str(site.head)) == before
+    applied = site.cluster("apply", NAME)
+    assert applied.exit_code == 0, applied.err
+    assert "read back as wanted" in applied.out
+    assert site.cluster("plan").out.endswith(f"{NAME}: nothing to do\n")
+    after, calls = state.snapshot(str(site.head)), len(state.calls(str(site.head)))
+    again = site.cluster("apply", "--json").json()
+    assert again["changes"] == []
+    assert state.snapshot(str(site.head)) == after
+    assert not any("set " in call["text"] for call in state.calls(str(site.head))[calls:])
+
+
+def test_what_was_changed_by_hand_is_drift_and_put_back_by_apply_only(site: Cluster) -> None:
+    site.cluster("apply")
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    (site.head / "root/etc/opensm/opensm.conf").write_text("allow_both_pkeys FALSE\n")
+    status = site.cluster("status")
+    assert "2 objects changed by hand since, 1 not yet applied" in status.out, status.out  # and the restart
+    planned = site.cluster("plan")
+    assert re.search(rf"~ category/{COMPUTE}  changed by hand", planned.out)
+    assert "    image: openstack-image -> openstack-image-mellanox" in planned.out
+    assert "! head/master/service/opensm (restart)" in planned.out
+    assert site.objects()["category"][COMPUTE]["softwareimage"] == "openstack-image"  # type: ignore[index]
+    assert site.cluster("apply").exit_code == 0
+    assert site.left() == []
+
+
+def test_what_the_file_does_not_name_is_left_alone(site: Cluster) -> None:
+    site.cmsh("category\nuse openstack-compute-hosts\nset installmode NOSYNC\ncommit\n")
+    site.cmsh(
+        'device\nuse master\nroles\nuse openstacknode\nset configfilemodifications "+/etc/x[a]b=c"\ncommit\n'
+    )
+    assert site.cluster("apply").exit_code == 0
+    site.cmsh(f"category\nuse {COMPUTE}\nset installmode AUTO\ncommit\n")
+    assert site.left() == []
+    kept = site.cmsh("device\nuse master\nroles\nuse openstacknode\nget configfilemodifications\n")
+    assert "+/etc/x[a]b=c" in kept
+    assert kept.count("\n") == 11
+
+
+def test_os_cloud_names_a_cloud_where_the_site_does_not(
+    site: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+    assert "networks of the cloud are left out" in site.cluster("plan").out
+    assert "names no cloud, nor does OS_CLOUD" in site.cluster("import", "new", "--out", "-").out
+    monkeypatch.setenv("OS_CLOUD", "nowhere")
+    for words in (["plan"], ["import", "new", "--out", "-"]):
+        asked = site.cluster(*words)
+        assert asked.exit_code in (2, 3), asked.out
+        assert "cloud" in asked.err or "openstacksdk" in asked.err
+
+
+def test_a_cloned_image_leaves_a_published_version_as_it_is(site: Cluster) -> None:
+    published = site.head / "root/cm/images/published/openstack-image-mellanox-1"
+    published.mkdir(parents=True)
+    (published / "only").write_text("this")
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    recipe.write_text(
+        recipe.read_text().replace(
+            'path = "/cm/images/openstack-image-mellanox"',
+            'path = "/cm/images/published/openstack-image-mellanox-1"',
+        )
+    )
+    applied = site.cluster("apply")
+    assert applied.exit_code == 0, applied.err
+    assert [entry.name for entry in published.iterdir()] == ["only"]
+    values = site.objects()["softwareimage"]["openstack-image-mellanox"]
+    assert values["path"] == "/cm/images/published/openstack-image-mellanox-1"  # type: ignore[index]
+    assert site.left() == []
+
+
+def test_one_apply_reaches_exactly_what_the_procedure_typed_by_hand_reaches(
+    site: Cluster, tmp_path: Path
+) -> None:
+    by_hand = tmp_path / "by-hand"
+    start.make(by_hand)
+    for sitting in seed.type_all(by_hand):
+        assert (sitting.returncode, sitting.stderr) == (0, ""), sitting
+    state.wait(str(by_hand))
+    applied = site.cluster("apply", NAME)
+    assert applied.exit_code == 0, applied.err
+    typed, reached = state.snapshot(str(by_hand)), state.snapshot(str(site.head))
+    assert typed != state.snapshot(str(_fresh(tmp_path / "fresh")))
+    # Nodes were rebooted by hand, which a rollout does: until then the daemon says what a reboot would bring.
+    assert typed.pop("at_boot", None) is not None
+    reached.pop("at_boot")
+    assert reached == typed
+
+
+def _fresh(directory: Path) -> Path:
+    start.make(directory)
+    return directory
+
+
+def test_ten_thousand_nodes_are_planned_in_two_seconds_with_as_many_calls_as_three(site: Cluster) -> None:
+    few = len(state.calls(str(site.head)))
+    site.cluster("plan")
+    few = len(state.calls(str(site.head))) - few
+    start.make(site.head, 10_000, 50)
+    assert site.cluster("import", "large").exit_code == 0
+    recipe = site.path / "recipes/clusters/large.toml"
+    text = recipe.read_text()
+    assert text.count("[[category]]") >= 50
+    recipe.write_text(text.replace('image = "openstack-image"', 'image = "default-image"'))
+    before = len(state.calls(str(site.head)))
+    command = [sys.executable, "-m", "pipeline", "cluster", "plan", "large"]
+    process = subprocess.Popen(command, cwd=site.path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "changes" in process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    assert used.ru_utime + used.ru_stime < 2  # cmsh's own time is in it
+    assert used.ru_maxrss < 200 * 1024
+    assert len(state.calls(str(site.head))) - before <= few
+    before = len(state.calls(str(site.head)))
+    assert site.cluster("apply", "large").exit_code == 0
+    assert len(state.calls(str(site.head))) - before <= 2 * few + 3
+
+
+def test_a_setting_that_the_file_no_longer_has_is_taken_back(site: Cluster) -> None:
+    site.cluster("apply")
+    edit(site, (OVERRIDE, ""))
+    planned = site.cluster("plan").out
+    assert planned.count("- node/node003/setting/") == 3
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+    assert site.left() == []
+
+
+def test_an_isolation_can_be_changed_and_changed_back(site: Cluster) -> None:
+    site.cluster("apply")
+    there = state.snapshot(str(site.head))
+    vlan = edit(
+        site,
+        ('isolation = "vlan"', 'isolation = "vxlan"\nlocal_ip = "{{ local_ip }}"'),
+        ("segment = 1 ", "local_ip = { required = true }\nsegment = 1 "),
+        (OVERRIDE, OVERRIDE.replace('"eth4"', '"eth4", local_ip = "10.161.0.3"')),
+        (
+            '[[node]]\nnames = "node001"',
+            f'{NODE2}[[node]]\nnames = "node001"',
+        ),
+    )
+    changed = site.cluster("apply")
+    assert changed.exit_code == 0, changed.err
+    assert "vxlan" in (site.head / "root/etc/neutron/plugins/ml2/ml2_conf.ini").read_text()
+    (site.path / "recipes/clusters" / f"{NAME}.toml").write_text(vlan)
+    back = site.cluster("apply")
+    assert back.exit_code == 0, back.err
+    assert state.snapshot(str(site.head)) == there
+
+
+def test_what_others_put_into_a_categorys_list_a_node_with_a_list_of_its_own_has_too(site: Cluster) -> None:
+    foreign = "+/etc/nova/nova.conf[DEFAULT]debug=True"
+    site.cmsh(
+        "category\nuse openstack-compute-hosts\nroles\nuse openstacknode\n"
+        f'append configfilemodifications "{foreign}"\ncommit\n'
+    )
+    assert site.cluster("apply").exit_code == 0
+    of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert foreign in site.cmsh(of_node)
+    assert site.left() == []
+    edit(site, (OVERRIDE, ""))
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")

@@ -1,0 +1,109 @@
+"""A first cluster file from what is there."""
+
+from __future__ import annotations
+
+import re
+
+from tests.integration.cluster_site import NAME, Cluster
+
+
+def test_an_import_has_what_is_there(site: Cluster) -> None:
+    for name in ("before", "after"):
+        imported = site.cluster("import", name)
+        assert imported.exit_code == 0, imported.err
+        planned = site.cluster("plan", name)
+        assert planned.out.endswith(f"{name}: nothing to do\n"), planned.out + planned.err
+        assert site.cluster("apply", NAME).exit_code == 0
+    assert site.cluster("plan", "before").out.count("\n~ ") >= 1
+    twice = site.cluster("import", "after")
+    assert twice.exit_code == 2
+    assert "there is such a file already" in twice.err
+    assert site.cluster("import", "other", "--out", "-").out.startswith("#:schema")
+
+
+ODD = """
+category
+use openstack-compute-hosts
+roles
+use openstacknode
+append configfilemodifications "-/etc/y.conf[s]only"
+append configfilemodifications "+/etc/y.conf[s]m=1"
+append configfilemodifications "+/etc/y.conf[s]m=2"
+append configfilemodifications "+/etc/y.conf[s]blank= x"
+append configfilemodifications "+/etc/y.conf[s]co:lon=x"
+append configfilemodifications "+/etc/y.conf[s]plain=x"
+commit
+home
+softwareimage
+clone openstack-image openstack-image-mellanox
+commit
+home
+network
+use internalnet
+set broadcastaddress 0.0.0.0
+commit
+home
+device
+use node001
+interfaces
+add bond bond0
+set network internalnet
+commit
+"""
+"""What there are no words for in a cluster file, but for one setting."""
+
+LEFT_OUT = {
+    "setting//etc/y.conf[s]only: only takes out",
+    "setting//etc/y.conf[s]m: the key has several values (1, 2)",
+    "setting//etc/y.conf[s]blank: its value ' x' has blanks",
+    "setting//etc/y.conf[s]co:lon: the name of its file, section or key",
+    "image/openstack-image-mellanox: the recipe of this name has kernel parameters that it lacks",
+    "network/internalnet: its address:",
+    'node/node001/interface/bond0: its type is "bond"',
+}
+
+
+def test_an_import_names_what_it_has_no_words_for_and_plans_the_rest(site: Cluster) -> None:
+    site.cmsh(ODD)
+    imported = site.cluster("import", "odd")
+    assert imported.exit_code == 0, imported.err
+    assert "it has what is there, so that a plan finds nothing to do" in imported.out
+    text = (site.path / "recipes/clusters/odd.toml").read_text()
+    for named in LEFT_OUT:
+        assert named in imported.err
+        assert named in re.sub(r"(?m)^(?!# ).*\n", "", text)
+    assert 'add.s.plain = "x"' in text
+    planned = site.cluster("plan", "odd")
+    assert planned.out.endswith("odd: nothing to do\n"), planned.out + planned.err
+
+
+def test_a_node_whose_list_lacks_a_setting_of_its_category_is_not_given_it(site: Cluster) -> None:
+    for owner, entry in (("category\nuse openstack-compute-hosts", "a"), ("device\nuse node002", "b")):
+        assign = "assign openstacknode" if "node002" in owner else "use openstacknode"
+        site.cmsh(
+            f'{owner}\nroles\n{assign}\nappend configfilemodifications "+/etc/y.conf[s]{entry}=1"\ncommit\n'
+        )
+    imported = site.cluster("import", "odd")
+    assert "node/node002: the settings of its own" in imported.err
+    assert site.cluster("plan", "odd").out.endswith("odd: nothing to do\n")
+
+
+def test_an_import_says_what_a_plan_really_finds(site: Cluster) -> None:
+    (site.path / "recipes/openstack-image/").mkdir()
+    site.write("recipes/openstack-image/recipe.toml", "[image\n")
+    imported = site.cluster("import", "odd")
+    assert imported.exit_code == 1
+    assert "to be mended before it can be planned" in imported.out
+    assert "recipes/openstack-image/recipe.toml:1" in imported.err
+    assert "nothing to do" not in imported.out
+
+
+def test_an_import_tells_where_its_file_has_to_lie_and_prints_it_as_json(site: Cluster) -> None:
+    elsewhere = site.cluster("import", "new", "--out", "elsewhere/x.toml")
+    assert "a plan reads recipes/clusters/new.toml: move it there first" in elsewhere.out
+    printed = site.cluster("import", "new", "--out", "-", "--json").json()
+    assert printed["text"] == (site.path / "elsewhere/x.toml").read_text()
+    assert printed["changes"] == printed["problems"] == []
+    assert "a plan reads" not in site.cluster("import", "new").out
+    refused = site.cluster("import", "other", "--out", "/proc/none/x.toml")
+    assert (refused.exit_code, "x.toml: the cluster file cannot be written" in refused.err) == (1, True)

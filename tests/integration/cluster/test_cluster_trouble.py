@@ -1,0 +1,236 @@
+"""``pipeline cluster`` as it goes wrong: other people, kills, a head node that dies, wrong names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.lab.head import start, state
+from pipeline.lab.head.switches import Switches
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster, edit
+
+
+def test_somebody_else_between_plan_and_apply_is_refused_and_shown(site: Cluster) -> None:
+    assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
+    site.cmsh("category\nuse openstack-network-nodes\nset softwareimage default-image\ncommit\n")
+    before = state.snapshot(str(site.head))
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert refused.exit_code == 1
+    assert "category/openstack-network-nodes: image was openstack-image, and is default-image" in refused.err
+    assert "nothing was changed" in refused.err
+    assert state.snapshot(str(site.head)) == before
+    site.cluster("plan", "--out", "agreed.json")
+    assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
+    assert site.left() == []
+
+
+def test_a_plan_of_another_file_or_none_is_refused(site: Cluster) -> None:
+    site.write("agreed.json", "{}")
+    assert "this is no plan" in site.cluster("apply", "--plan", "agreed.json").err
+    assert site.cluster("apply", "--plan", "gone.json").exit_code == 2
+    site.cluster("plan", "--out", "agreed.json")
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    recipe.write_text(recipe.read_text().replace("autostart = true", "autostart = false"))
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert refused.exit_code == 1
+    assert "the cluster file asks for other changes" in refused.err
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_head_node_that_dies_in_the_middle_leaves_what_the_next_plan_shows(
+    site: Cluster, code: int
+) -> None:
+    start.make(site.head, switches=Switches(failure_code=code))
+    every = site.left()
+    site.faults(die_after_commits=4)
+    died = site.cluster("apply")
+    assert died.exit_code == 3, died.err
+    assert "Not connected" in died.err
+    assert "what was changed is not known: reading it back failed" in died.err
+    assert site.cluster("plan").exit_code == 3
+    site.faults()
+    left = site.left()
+    assert 0 < len(left) < len(every)
+    assert set(left) <= set(every)
+    assert left[-1] == "head/master/service/opensm"
+    assert site.cluster("apply").exit_code == 0
+    assert site.left() == []
+
+
+def test_a_restart_that_was_owed_is_done_by_the_next_apply(site: Cluster) -> None:
+    site.cluster("apply")
+    record = site.path / "store/clusters" / f"{NAME}.json"
+    kept = json.loads(record.read_text())
+    record.write_text(json.dumps({**kept, "restarts": ["head/master/service/opensm"]}))  # killed before it
+    assert site.left() == ["head/master/service/opensm"]
+    assert site.cluster("apply").exit_code == 0
+    restarts = [entry for entry in state.records(str(site.head)) if "restart" in json.dumps(entry)]
+    assert len(restarts) == 2
+    assert site.left() == []
+
+
+def test_killed_at_any_moment_the_next_apply_does_the_rest(site: Cluster) -> None:
+    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    began = time.monotonic()
+    subprocess.run(command, cwd=site.path, capture_output=True, check=True)
+    whole = time.monotonic() - began
+    done = state.snapshot(str(site.head))
+    for part in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9):
+        start.make(site.head)
+        subprocess.run(["rm", "-r", "store/clusters"], cwd=site.path, check=True)
+        process = subprocess.Popen(
+            command, cwd=site.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(whole * part)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert site.cluster("apply").exit_code == 0
+        after = state.snapshot(str(site.head))
+        assert {key: after[key] for key in ("objects", "files", "running")} == {
+            key: done[key] for key in ("objects", "files", "running")
+        }
+
+
+def test_two_applies_at_once(site: Cluster) -> None:
+    site.faults(latency=0.5)
+    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    first = subprocess.Popen(command, cwd=site.path, stdout=subprocess.DEVNULL)
+    lock = site.path / "store/clusters" / f"{NAME}.lock"
+    while not lock.exists() or not _held(lock):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = site.cluster("apply")
+    assert second.exit_code == 1
+    assert "is being applied by another process" in second.err
+    assert first.wait() == 0
+
+
+def _held(lock: Path) -> bool:
+    import fcntl
+
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+UNKNOWN = {
+    "node": ('names = "node001"', 'names = "node00l"', 'no node "node00l" (did you mean "node00'),
+    "category": (
+        'clone = "openstack-compute-hosts"',
+        'clone = "openstack-compute"',
+        'no category "openstack-compute"',
+    ),
+    "image": (
+        'clone = "openstack-image"',
+        'clone = "openstack-imag"',
+        'no image "openstack-imag" (did you mean',
+    ),
+    "network": ('\nnetwork = "ibnetwork"', '\nnetwork = "ibnet"', 'no network "ibnet"'),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_names_that_are_nothing_are_told_with_the_nearest_and_the_line(site: Cluster, what: str) -> None:
+    old, new, message = UNKNOWN[what]
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    text = recipe.read_text()
+    assert old in text
+    recipe.write_text(text.replace(old, new))
+    before = state.snapshot(str(site.head))
+    refused = site.cluster("apply")
+    assert refused.exit_code == 2
+    assert message in refused.err
+    assert re.search(rf"{NAME}\.toml:\d+: no {what}", refused.err)
+    assert state.snapshot(str(site.head)) == before
+
+
+@pytest.mark.parametrize("out", ["/", "nodir/a.json", "store"])
+def test_a_plan_that_cannot_be_kept_names_the_path_that_was_given(site: Cluster, out: str) -> None:
+    (site.path / "store").mkdir(exist_ok=True)
+    refused = site.cluster("plan", "--out", out)
+    assert refused.exit_code == 1
+    assert f"pipeline: {out}: the plan cannot be written" in refused.err
+    assert "defect" not in refused.err
+
+
+def test_a_file_of_the_head_node_that_is_no_utf_8_can_be_planned_kept_and_compared(site: Cluster) -> None:
+    conf = site.head / "root/etc/opensm/opensm.conf"
+    conf.write_bytes(b"# caf\xe9 \x1b[31mred\nallow_both_pkeys FALSE\n")
+    shown = site.cluster("plan")
+    assert shown.exit_code == 0, shown.err
+    assert "\x1b" not in shown.out
+    changes = {one["object"]: one for one in site.cluster("plan", "--json").json()["changes"]}
+    entry = changes["head/master/file//etc/opensm/opensm.conf"]["properties"][0]
+    assert entry["old"].startswith("# caf\ufffd ")
+    assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
+    conf.write_bytes(conf.read_bytes().replace(b"\xe9", b"\xe8"))
+    assert "somebody has been there" in site.cluster("apply", "--plan", "agreed.json").err
+    conf.write_bytes(conf.read_bytes().replace(b"\xe8", b"\xe9"))
+    assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
+    assert conf.read_bytes().startswith(b"# caf\xe9 ")
+
+
+def test_no_head_node(site: Cluster) -> None:
+    site.write("pipeline.toml", (site.path / "pipeline.toml").read_text().replace("/bin", "/nowhere"))
+    assert site.cluster("plan").exit_code == 3
+    text = (site.path / "pipeline.toml").read_text()
+    site.write("pipeline.toml", text[: text.index("[head]")])
+    missing = site.cluster("plan")
+    assert missing.exit_code == 2
+    assert "add a table [head]" in missing.err
+
+
+def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(site: Cluster) -> None:
+    site.cluster("apply")
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    site.cluster("plan", "--out", "agreed.json")
+    (site.path / "store").rename(site.path / "other-store")
+    assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
+    start.make(site.head)
+    site.cluster("plan", "--out", "agreed.json")
+    site.cmsh('softwareimage\nuse openstack-image\nset kernelparameters "quiet"\ncommit\n')
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert refused.exit_code == 1
+    assert "image/openstack-image: kernel_parameters was biosdevname=0" in refused.err
+
+
+def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
+    site.faults(latency=0.3)
+    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    process = subprocess.Popen(
+        command, cwd=site.path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    before = len(state.snapshot(str(site.head))["objects"]["category"])
+    while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted while changes were written" in err
+    assert re.search(r"\d+ of 36 changes are made", err)
+    site.faults()
+    assert site.cluster("apply").exit_code == 0
+
+
+def test_what_the_manager_refuses_is_told_with_object_property_and_line(site: Cluster) -> None:
+    path = "/cm/images/default-image"
+    edit(site, ('path = "/cm/images/openstack-image-mellanox"', f'path = "{path}"'))
+    refused = site.cluster("apply")
+    assert refused.exit_code == 1
+    line = (site.path / "recipes/clusters" / f"{NAME}.toml").read_text().split(path)[0].count("\n") + 1
+    said = next(text for text in refused.err.splitlines() if "default-image" in text)
+    assert f"{NAME}.toml:{line}: image/openstack-image-mellanox: path" in said, refused.err

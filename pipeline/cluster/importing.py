@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,6 @@ import msgspec
 
 from pipeline.cluster import plan as planning
 from pipeline.cluster.cloudtables import cloud_tables
-from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
@@ -127,27 +126,23 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
         raise PipelineError(said, where=str(place)) from None
     try:
         cluster = load_file(name, place, site)
-        full, read = planning.read(cluster, Keepers([Known(state)]), Record())
+        full, read = planning.read(cluster, Known(state), Record())
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)
     return Imported(written, (), (), planning.make(full, read, Record()).changes)
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A keeper that has read everything already."""
+    """A reader that has read everything already."""
 
     state: State
-    name: str = "what was read"
-
-    @property
-    def kinds(self) -> frozenset[Kind]:
-        return frozenset(ref.kind for ref in self.state.objects) | {"node"}
+    trouble: PipelineError | None = None
 
     def read(self, wanted: Sequence[Wanted]) -> State:
         return State(self.state.objects)
 
-    def write(self, changes: Sequence[Change], state: State) -> None:
-        raise NotImplementedError
+    def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
+        return tuple(wanted)
 
 
 def as_text(name: str, state: State, left_out: Sequence[str], cloud: str, *, asked: bool) -> str:

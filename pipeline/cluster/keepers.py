@@ -26,6 +26,17 @@ class Keeper(Protocol):
     def write(self, changes: Sequence[Change], state: State) -> None: ...
 
 
+class Reader(Protocol):
+    """What a plan is made from: ``Keepers``, or what has been read already."""
+
+    @property
+    def trouble(self) -> PipelineError | None: ...
+
+    def read(self, wanted: Sequence[Wanted]) -> State: ...
+
+    def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]: ...
+
+
 class Keepers:
     """Several keepers; the first one that knows a kind is asked.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster import compare, inherited
-from pipeline.cluster.keepers import Keepers
+from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Wanted
 from pipeline.cluster.record import Record
@@ -49,7 +49,7 @@ class Kept(msgspec.Struct, frozen=True):
 FORMAT = 1
 
 
-def read(cluster: Cluster, keepers: Keepers, last: Record) -> tuple[Cluster, State]:
+def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, State]:
     """What there is of the cluster, with every name checked that the file takes for granted.
 
     The cluster comes back as it can be planned: with what nodes have from their categories, and without what
@@ -65,7 +65,7 @@ def read(cluster: Cluster, keepers: Keepers, last: Record) -> tuple[Cluster, Sta
     return msgspec.structs.replace(cluster, wanted=wanted), state
 
 
-def read_back(cluster: Cluster, keepers: Keepers, last: Record) -> State:
+def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:
     """What there is now of a cluster that ``read`` gave."""
     return keepers.read((*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last)))
 

@@ -55,7 +55,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
     The cluster comes back as it can be planned: with what nodes have from their categories, and without what
     could not be asked (``keepers.trouble``).
     """
-    asked = (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
+    asked = _asked(cluster, last)
     state = keepers.read(asked)
     _refuse_unknown(cluster, state)
     more = inherited.unread(asked, state)
@@ -67,7 +67,12 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
 
 def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:
     """What there is now of a cluster that ``read`` gave."""
-    return keepers.read((*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last)))
+    return keepers.read(_asked(cluster, last))
+
+
+def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:
+    """All that a plan looks at: what is wanted, what that is cloned from, and what is to be taken back."""
+    return (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
 
 
 def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
@@ -84,11 +89,10 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
 
 def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
-    seen = (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
     return Plan(
         cluster.name,
         compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
-        {str(item.ref): state.objects.get(item.ref) for item in seen},
+        {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
         (*cluster.notes, *state.notes, *_left_alone(cluster, last)),
     )
 

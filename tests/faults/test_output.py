@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -189,15 +190,18 @@ def test_plain_lines_can_be_asked_for_on_a_terminal(site: Site) -> None:
     assert b"web: first: running" in terminal.seen
 
 
-def test_an_interrupt_from_another_process_is_as_good_as_ctrl_c(site: Site) -> None:
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["lines", "json"])
+def test_an_interrupt_from_another_process_is_as_good_as_ctrl_c(site: Site, words: list[str]) -> None:
     add_shell(site.base)
     site.recipe(file_stage("first"), command_stage("second", "sleep 30"))
-    process = site.start("build")
+    process = site.start("build", *words)
     until(lambda: "first" in site.layers(), "the first stage is done")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=15)  # half of what the stage would take
+    out, err = process.communicate(timeout=15)  # half of what the stage would take
     assert process.returncode == 130
     assert "interrupted; finished stages are kept" in err
+    if words:
+        assert json.loads(out)["problems"][0]["message"] == "interrupted"
 
 
 def test_ctrl_c_while_the_command_starts_is_no_traceback_and_no_crash(site: Site) -> None:

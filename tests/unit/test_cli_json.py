@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,19 +134,19 @@ def test_the_end_of_a_command_after_two_dashes_is_not_its_own(capsys: pytest.Cap
     assert capsys.readouterr().out == ""
 
 
-def test_a_build_that_is_interrupted_prints_one_document(site: Path) -> None:
-    os.mkfifo(site.parent / "held.toml")
-    words = ["--site", str(site.parent / "held.toml"), "build", "--json"]
-    with (
-        subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process,
-        open(site.parent / "held.toml", "wb"),
-    ):  # opens when the command has come to reading it
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    document = json.loads(out)
+INTERRUPTED_AT_ONCE = """
+import os, signal, sys
+sys.argv = ["pipeline", "build", "--json"]
+from pipeline.__main__ import run
+os.kill(os.getpid(), signal.SIGINT)
+run()
+"""
+
+
+def test_a_build_that_is_interrupted_before_its_work_prints_one_document() -> None:
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_AT_ONCE], capture_output=True, timeout=60)
+    assert ended.returncode == 130
+    document = json.loads(ended.stdout)
     assert document["images"] == []
     assert document["problems"][0]["message"] == "interrupted"
-    assert b"interrupted; finished stages are kept" in err
+    assert b"interrupted; finished stages are kept" in ended.stderr

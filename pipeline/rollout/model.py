@@ -1,0 +1,124 @@
+"""What a rollout is, as plain data: which nodes, to what, in which order, within which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+OnFailure = Literal["stop", "roll back failed", "roll back all"]
+
+OSD_HOSTS = "osd-hosts"
+"""The failure domain of all nodes with OSDs: of one value, with a limit of one."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node of a rollout. ``domains`` are its failure domains: ``{"rack": "r1"}``.
+
+    ``osds`` are the Ceph OSDs on it. ``image`` is the manager's image that it is installed from until now,
+    and ``own_image`` what is set at the node itself ("": its category's).
+    """
+
+    name: str
+    category: str
+    image: str = ""
+    own_image: str = ""
+    domains: Mapping[str, str] = {}
+    osds: tuple[int, ...] = ()
+    is_virtual: bool = False
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What nodes are taken to: ``name`` is the manager's image, made from ``image@version`` (0: no version of
+    this store, as before the first rollout), whose directory on the head node is ``path``."""
+
+    name: str
+    image: str = ""
+    version: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.image}@{self.version}" if self.version else self.name
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """How long each step of a node may take, in seconds; afterwards the node has failed."""
+
+    prepare: float = 1800
+    begin: float = 600
+    install: float = 10800
+    start: float = 900
+    verify: float = 600
+    release: float = 1800
+    poll: float = 5
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Limits, counted in nodes. ``domains`` is how many nodes of each value of a failure domain may be
+    unavailable at once. ``failure_budget`` is how many may fail before it stops.
+    """
+
+    canary: int = 1
+    max_unavailable: int = 1
+    domains: Mapping[str, int] = {}
+    failure_budget: int = 0
+    on_failure: OnFailure = "roll back failed"
+    install: str = "FULL"
+    waits: Waits = Waits()
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A rollout as it was agreed: kept beside its journal, never changed.
+
+    ``batches`` are names of ``nodes``, the canaries first. ``targets`` maps the manager's name of an image
+    to what it is; ``wanted`` maps each node to one. ``categories`` maps those of which the rollout has all
+    nodes to the image that they are switched to in the end. ``unavailable`` are nodes of the same domains
+    that were down before it began. ``back_of`` is the rollout that this one takes back.
+    """
+
+    number: int
+    cluster: str
+    who: str
+    when: float
+    nodes: tuple[Node, ...]
+    batches: tuple[tuple[str, ...], ...]
+    targets: Mapping[str, Target]
+    wanted: Mapping[str, str]
+    policy: Policy = Policy()
+    categories: Mapping[str, str] = {}
+    hooks: tuple[str, ...] = ()
+    unavailable: tuple[Node, ...] = ()
+    back_of: int | None = None
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One test on one node: ``passed``, ``failed``, ``error`` or ``skipped``, and why."""
+
+    name: str
+    outcome: str
+    why: str = ""
+    seconds: float = 0.0
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What verification found on a node. ``facts`` are what tests reported: ``{"ib_interface": "eth6"}``."""
+
+    passed: bool
+    why: str = ""
+    checks: tuple[Check, ...] = ()
+    facts: Mapping[str, str] = {}
+
+
+class Finding(msgspec.Struct, frozen=True, order=True):
+    """Something about a rollout that is known before anything is touched.
+
+    An ``error`` stops it, a ``warning`` is told. ``where`` is a node, a file or an object; ``hint`` is what
+    to do, ``command`` the one to run next.
+    """
+
+    severity: Literal["error", "warning"]
+    what: str
+    where: str = ""
+    hint: str = ""
+    command: str = ""

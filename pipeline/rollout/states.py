@@ -1,0 +1,192 @@
+"""What happened, one event after the other, and how each node is after all of it.
+
+A node goes through ``STATES`` in their order; ``installing`` is left out when nobody saw it. From each of
+them it may fail. What is told here is all that the journal keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+State = Literal[
+    "waiting",
+    "preparing",
+    "prepared",
+    "switched",
+    "rebooting",
+    "installing",
+    "up",
+    "provisioned",
+    "verified",
+    "released",
+    "failed",
+]
+STATES: tuple[State, ...] = (
+    "waiting",
+    "preparing",
+    "prepared",
+    "switched",
+    "rebooting",
+    "installing",
+    "up",
+    "provisioned",
+    "verified",
+    "released",
+    "failed",
+)
+
+Way = Literal["out", "back"]
+"""``out`` to the new version, ``back`` to what the node had."""
+
+Word = Literal["begun", "resumed", "batch", "abort", "going back", "category", "stopped", "ended", "note"]
+"""What happens to a rollout as a whole. ``stopped``: there is more to do, and it can be resumed; ``ended``:
+all nodes are where they stay."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the journal. ``at`` is in seconds since 1970.
+
+    With ``node`` it is about that one: its new ``state``, or without one a note. ``why`` is for people: why a
+    node failed or waits, why a rollout stopped. ``facts`` are what tests reported, ``log`` the file with all
+    that was printed. ``sync`` is when the node was provisioned before it was rebooted (the manager's
+    clock): a later one is the proof. ``failed_checks`` are names of checks.
+    """
+
+    at: float
+    word: Word | None = None
+    node: str = ""
+    state: State | None = None
+    why: str = ""
+    way: Way = "out"
+    batch: int = 0
+    sync: float = 0.0
+    facts: Mapping[str, str] = {}
+    passed: int = 0
+    failed_checks: tuple[str, ...] = ()
+    log: str = ""
+    image: str = ""
+
+
+class NodeProgress(msgspec.Struct, frozen=True):
+    """A node after all events. ``since`` is when it came to ``state``; ``began`` when its turn came (0: not
+    yet). ``failed_in`` is the state in which it failed, ``why`` why it failed or what it waits for.
+    """
+
+    state: State = "waiting"
+    way: Way = "out"
+    since: float = 0.0
+    began: float = 0.0
+    failed_in: State | None = None
+    why: str = ""
+    sync: float = 0.0
+    facts: Mapping[str, str] = {}
+    passed: int = 0
+    failed_checks: tuple[str, ...] = ()
+    log: str = ""
+    times: Mapping[str, float] = {}
+    notes: tuple[str, ...] = ()
+    image: str = ""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether users can't rely on it: from the first thing done to it until it is released."""
+        return self.state not in ("waiting", "released")
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.state in ("released", "failed")
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A rollout after all events. ``outcome`` is "" while it goes on (or was killed), else ``stopped`` or
+    ``ended``; ``why`` says more. ``batch`` counts from 1; 0: none has begun. ``switched`` are categories."""
+
+    nodes: Mapping[str, NodeProgress]
+    began: float = 0.0
+    ended: float = 0.0
+    batch: int = 0
+    outcome: Literal["", "stopped", "ended"] = ""
+    why: str = ""
+    is_aborting: bool = False
+    is_going_back: bool = False
+    switched: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def named(self, *states: State) -> tuple[str, ...]:
+        """The nodes that are in one of these states."""
+        return tuple(name for name, node in self.nodes.items() if node.state in states)
+
+
+def after(names: Iterable[str], events: Iterable[Event]) -> Progress:
+    """How all is after these events."""
+    folded = Fold(names)
+    for event in events:
+        folded.take(event)
+    return folded.progress()
+
+
+class Fold:
+    """Takes events one by one; a rollout of thousands of nodes has a hundred thousand of them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.nodes: dict[str, NodeProgress] = {name: NodeProgress() for name in names}
+        self._rest = Progress({})
+
+    def take(self, event: Event) -> None:
+        """Be as after ``event``. One about a node that isn't of this rollout changes nothing."""
+        if not event.node:
+            self._rest = _whole(self._rest, event)
+        elif event.node in self.nodes:
+            self.nodes[event.node] = _node(self.nodes[event.node], event)
+
+    def progress(self) -> Progress:
+        """A copy of what there is now."""
+        return msgspec.structs.replace(self._rest, nodes=dict(self.nodes))
+
+
+def _whole(now: Progress, event: Event) -> Progress:
+    replace = msgspec.structs.replace
+    match event.word:
+        case "begun":
+            return replace(now, began=event.at)
+        case "resumed":
+            return replace(now, outcome="", why="", ended=0.0, is_aborting=False)
+        case "batch":
+            return replace(now, batch=event.batch)
+        case "abort":
+            return replace(now, is_aborting=True)
+        case "going back":
+            return replace(now, is_going_back=True, why=event.why)
+        case "category":
+            return replace(now, switched=(*now.switched, event.why))
+        case "stopped" | "ended":
+            return replace(now, outcome=event.word, why=event.why or now.why, ended=event.at)
+        case _:
+            return replace(now, notes=(*now.notes, event.why))
+
+
+def _node(now: NodeProgress, event: Event) -> NodeProgress:
+    replace = msgspec.structs.replace
+    if event.state is None:
+        return replace(now, notes=(*now.notes, event.why))
+    kept = NodeProgress(notes=now.notes, facts=now.facts, began=now.began) if event.way != now.way else now
+    return replace(
+        kept,
+        state=event.state,
+        way=event.way,
+        since=event.at,
+        began=kept.began or event.at,
+        failed_in=kept.state if event.state == "failed" else None,
+        why=event.why,
+        sync=event.sync or kept.sync,
+        facts={**kept.facts, **event.facts},
+        passed=event.passed or kept.passed,
+        failed_checks=event.failed_checks or kept.failed_checks,
+        log=event.log or kept.log,
+        image=event.image or kept.image,
+        times={**kept.times, event.state: event.at},
+    )

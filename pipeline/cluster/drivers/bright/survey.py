@@ -178,7 +178,7 @@ class Reader:
             while waiting:
                 name = answer.name(waiting)
                 waiting.discard(name)
-                found[name] = answer.between(name)
+                found[name] = answer.between(name).strip()
             return found
 
         return ask(

@@ -150,8 +150,7 @@ def _resume(names: Iterable[str]) -> tuple[str, ...]:
 def _slot(state: str, reason: str) -> Slot:
     plain = state.strip().rstrip(MARKS)
     reason = reason.strip()
-    is_silent = "*" in state or plain in ("down", "unknown")
-    return Slot(plain, "" if reason == NO_REASON else reason, not is_silent)
+    return Slot(plain, "" if reason == NO_REASON else reason, "*" not in state and plain != "unknown")
 
 
 def _is_by_us(slot: Slot, is_noted: bool) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.cluster.rollout_written import HookTables
+
 
 class Share(msgspec.Struct, frozen=True):
     """A number of nodes, or so many percent of those of a rollout."""
@@ -28,7 +30,8 @@ class Rollout(msgspec.Struct, frozen=True):
     ``domains`` maps a label to how many nodes of one of its values may be away; ``labels`` maps nodes to
     their labels; each node has the label ``RACK`` by itself. ``waits`` maps steps to seconds; what is not
     there is as usual. ``tests`` are files, ``tests_of`` those of a category that has its own. ``ignore`` are
-    absolute paths, or patterns of them, that may differ from the version.
+    absolute paths, or patterns of them, that may differ from the version. ``hooks`` are names, and ``tables``
+    what is said of each.
     """
 
     canary: int = 1
@@ -43,6 +46,8 @@ class Rollout(msgspec.Struct, frozen=True):
     tests: tuple[Path, ...] = ()
     tests_of: Mapping[str, tuple[Path, ...]] = {}
     ignore: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    tables: HookTables = HookTables()
 
     def tests_for(self, category: str) -> tuple[Path, ...]:
         """The test files of the nodes of ``category``."""

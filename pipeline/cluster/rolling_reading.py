@@ -11,10 +11,12 @@ import msgspec
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.rolling import RACK, Rollout, Share
+from pipeline.cluster.rollout_written import CephTable, HookTables, NovaTable, SlurmTable, VirtualTable
 from pipeline.cluster.written import RolloutTable
 from pipeline.nearest import nearest
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
+from pipeline.recipe.tables import dotted
 
 OSD_HOSTS = "osd-hosts"
 """A label that is no file's to give: nodes with OSDs are taken one at a time."""
@@ -26,6 +28,8 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|min|m|h|d|)")
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 MOST_SECONDS = 30 * 86400
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+HOOKS = ("ceph", "nova", "slurm", "virtual")
+"""Those that every site can have, by their tables."""
 
 
 def rollout_of(reading: Reading, categories: Iterable[str]) -> Rollout:
@@ -35,6 +39,7 @@ def rollout_of(reading: Reading, categories: Iterable[str]) -> Rollout:
     table = reading.one("rollout", RolloutTable)
     if table is None:
         return Rollout(tests=usual)
+    known = tuple(categories)
     taken = _Taken(reading)
     labels = taken.labels(table)
     return Rollout(
@@ -48,8 +53,10 @@ def rollout_of(reading: Reading, categories: Iterable[str]) -> Rollout:
         labels=labels,
         waits=taken.waits(table),
         tests=usual if table.tests is None else taken.files(("tests",), table.tests),
-        tests_of=taken.tests_of(table, tuple(categories)),
+        tests_of=taken.tests_of(table, known),
         ignore=taken.ignore(table),
+        hooks=taken.hooks(table),
+        tables=taken.tables(table, known),
     )
 
 
@@ -76,13 +83,13 @@ class _Taken(msgspec.Struct):
                 if isinstance(written, int)
                 else f'no number of nodes: "{text}"'
             )
-            self.say(at, f'"{_key(at)}" is {what}', 'write 4, or "10%" of the nodes of a rollout')
+            self.say(at, f'"{dotted(at)}" is {what}', 'write 4, or "10%" of the nodes of a rollout')
             return Share(1)
         found = Share(int(percent[1] if percent else text), percent is not None)
         if found.number < least:
-            self.say(at, f'"{_key(at)}" is at least {least}, got {found}')
+            self.say(at, f'"{dotted(at)}" is at least {least}, got {found}')
         elif found.is_percent and found.number > 100:
-            self.say(at, f'"{_key(at)}" is at most 100%, got {found}')
+            self.say(at, f'"{dotted(at)}" is at most 100%, got {found}')
         return found
 
     def waits(self, table: RolloutTable) -> Mapping[str, float]:
@@ -96,9 +103,9 @@ class _Taken(msgspec.Struct):
         match = DURATION.fullmatch(str(written).strip())
         seconds = float(match[1]) * SECONDS[match[2]] if match else 0.0
         if match is None:
-            self.say(at, f'"{_key(at)}" is no time: {written}', 'write seconds, or "90s", "45m", "3h"')
+            self.say(at, f'"{dotted(at)}" is no time: {written}', 'write seconds, or "90s", "45m", "3h"')
         elif not 0 < seconds <= MOST_SECONDS:
-            self.say(at, f'"{_key(at)}" is more than 0 s and at most 30 days, got {written}')
+            self.say(at, f'"{dotted(at)}" is more than 0 s and at most 30 days, got {written}')
         else:
             return seconds
         return None
@@ -183,6 +190,52 @@ class _Taken(msgspec.Struct):
                 self.say(("ignore", index), f'"ignore": "{path}" is no absolute path of a part of the image')
         return table.ignore
 
+    def hooks(self, table: RolloutTable) -> tuple[str, ...]:
+        """Their names; an unknown one is told, and a table that none of them uses."""
+        own = [command.name for command in table.command]
+        for index, name in enumerate(own):
+            at: KeyPath = ("command", index)
+            if name in (*HOOKS, *own[:index]) or not NAME.fullmatch(name):
+                self.say((*at, "name"), f'command {index + 1}: "{name}" is no name that is free')
+            command = table.command[index]
+            if not (command.before or command.after or command.find):
+                self.say(at, f'command "{name}": one of "before", "after" and "find" is needed')
+        known = (*HOOKS, *own)
+        for index, name in enumerate(table.hooks):
+            if name not in known:
+                near = nearest(name, known) or there_are(known)
+                self.say(("hooks", index), f'"hooks": unknown hook "{name}"{near}')
+            elif name in table.hooks[:index]:
+                self.say(("hooks", index), f'"hooks": "{name}" is said twice')
+        for name in HOOKS:
+            if getattr(table, name) is not None and name not in table.hooks:
+                self.say((name,), f'"{name}" is not among "hooks": nothing uses this table')
+        for index, name in enumerate(own):
+            if name not in table.hooks:
+                self.say(("command", index), f'command "{name}" is not among "hooks": nothing runs it')
+        return table.hooks
 
-def _key(at: KeyPath) -> str:
-    return ".".join(str(key) for key in at)
+    def tables(self, table: RolloutTable, categories: tuple[str, ...]) -> HookTables:
+        """What is said of each hook; node sets and categories that are not there are told."""
+        for at, each in (
+            (("nova",), table.nova),
+            (("slurm",), table.slurm),
+            *((("command", index), command) for index, command in enumerate(table.command)),
+        ):
+            if each is None:
+                continue
+            if each.nodes:
+                self.reading.nodes(("rollout", *at, "nodes"), each.nodes, f"{LABEL}{dotted(at)}: ")
+            for index, name in enumerate(each.categories):
+                if name not in categories:
+                    near = nearest(name, categories) or there_are(categories)
+                    what = f'"{dotted(at)}.categories": the file has no category "{name}"{near}'
+                    self.say((*at, "categories", index), what)
+        return HookTables(
+            table.ceph or CephTable(),
+            table.nova or NovaTable(),
+            table.slurm or SlurmTable(),
+            table.virtual or VirtualTable(),
+            table.command,
+            dict(self.reading.groups),
+        )

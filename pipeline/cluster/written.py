@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from pipeline.cluster.rollout_written import CephTable, CommandTable, NovaTable, SlurmTable, VirtualTable
 from pipeline.recipe.model import Parameter
 from pipeline.recipe.written import Required
 
@@ -267,6 +268,18 @@ class RolloutTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skip_down: Annotated[
         bool, Meta(description="Leave out nodes that are down or closed, instead of refusing.")
     ] = False
+    hooks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What is done with a node before it is taken away, and undone afterwards in reverse "
+            "order: ceph, nova, slurm, virtual, or the name of a [[rollout.command]]."
+        ),
+    ] = ()
+    ceph: CephTable | None = None
+    nova: NovaTable | None = None
+    slurm: SlurmTable | None = None
+    virtual: VirtualTable | None = None
+    command: tuple[CommandTable, ...] = ()
     domains: Annotated[
         dict[str, Limit],
         Meta(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -37,7 +38,7 @@ class Rollout(msgspec.Struct, frozen=True):
     canary: int = 1
     max_unavailable: Share = Share(1)
     failure_budget: Share = Share(0)
-    on_failure: str = "roll back failed"
+    on_failure: Literal["stop", "roll back failed", "roll back all"] = "roll back failed"
     install: str = "FULL"
     skip_down: bool = False
     domains: Mapping[str, Share] = {}

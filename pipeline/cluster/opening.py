@@ -13,6 +13,7 @@ from pipeline.cluster.headfiles import HeadFiles
 from pipeline.cluster.keepers import Keeper, Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Kind
+from pipeline.cluster.rolled import with_rolled
 from pipeline.errors import UsageError
 from pipeline.recipe.model import HeadSite, Site
 
@@ -76,6 +77,12 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
         "networks of the cloud are left out: neither the site's [head] nor OS_CLOUD names one of clouds.yaml"
     )
     return msgspec.structs.replace(cluster, wanted=kept, notes=(*cluster.notes, note))
+
+
+def desired(site: Site, cluster: Cluster) -> Cluster:
+    """What a plan of ``cluster`` wants by now: without what no cloud is named for, and with the images that
+    rollouts have made since the file was written."""
+    return with_rolled(site.store, without_cloud(site, cluster))
 
 
 def keepers(site: Site, cluster: Cluster) -> Keepers:

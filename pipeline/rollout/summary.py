@@ -177,8 +177,10 @@ def duration(node: NodeProgress) -> float | None:
 def installed(node: Node, progress: NodeProgress) -> str:
     """The manager's image that a node has now; "" while nobody knows: it is being rebooted or installed."""
     state = progress.failed_in or progress.state
-    if state in HAS_NEW:
+    if state in HAS_NEW and (progress.image or progress.way == "out"):
         return progress.image
+    if state in HAS_NEW:  # it was on its way back before anything had become of it
+        return node.image
     if state in HAS_OLD:
         return installed(node, progress.before) if progress.before else node.image
     return ""

@@ -73,6 +73,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 class NodeProgress(msgspec.Struct, frozen=True):
     """A node after all events. ``since`` is when it came to ``state``; ``began`` when its turn came (0: not
     yet). ``failed_in`` is the state in which it failed, ``why`` why it failed or what it waits for.
+    ``before`` is how it was when it was sent the other way: why it was taken back stands there.
     """
 
     state: State = "waiting"
@@ -89,6 +90,7 @@ class NodeProgress(msgspec.Struct, frozen=True):
     times: Mapping[str, float] = {}
     notes: tuple[str, ...] = ()
     image: str = ""
+    before: NodeProgress | None = None
 
     @property
     def is_away(self) -> bool:
@@ -176,7 +178,7 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
         return replace(now, notes=(*now.notes, event.why))
     if event.state == now.state and event.way == now.way:
         return replace(now, why=event.why)  # what it waits for is another thing now
-    kept = NodeProgress(notes=now.notes, facts=now.facts, began=now.began) if event.way != now.way else now
+    kept = _turned(now) if event.way != now.way else now
     return replace(
         kept,
         state=event.state,
@@ -193,3 +195,8 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
         image=event.image or kept.image,
         times={**kept.times, event.state: event.at},
     )
+
+
+def _turned(now: NodeProgress) -> NodeProgress:
+    """A node at the beginning of the other way: what is known of it, and nothing of how far it came."""
+    return NodeProgress(notes=now.notes, facts=now.facts, began=now.began, before=now)

@@ -87,6 +87,14 @@ def changed_files(store: Store, old: Sequence[str], new: Sequence[str]) -> tuple
     return tuple(sorted(changes, key=lambda change: raw_path(change.path)))
 
 
+def shown(store: Store, layers: Sequence[str]) -> dict[str, Entry]:
+    """All that a stack of layers (names, lowest first) shows, by escaped path; from the manifests alone.
+
+    Raises ``PipelineError`` when a layer's manifest is missing or damaged.
+    """
+    return _side(store, layers).entries
+
+
 def _common(store: Store, old: Sequence[str], new: Sequence[str]) -> int:
     """How many of the lowest layers are the same; layers with one digest hold the same."""
     count = 0

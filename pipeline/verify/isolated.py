@@ -48,6 +48,10 @@ class Pytest:
         self.connection = connection
         self._process = process
 
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+
     def says_more(self, seconds: float | None = None) -> bool:
         """Wait until there is a message (or the end of them); False when the process has ended without one,
         or when ``seconds`` are over.
@@ -56,7 +60,7 @@ class Pytest:
         """
         until = None if seconds is None else time.monotonic() + seconds
         while True:
-            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            ended = not self.is_running()
             if select.select([self.connection], [], [], 0 if ended else LOOK_EVERY)[0]:
                 return True
             if ended or (until is not None and time.monotonic() > until):

@@ -148,6 +148,18 @@ class Ceph:
             answers[node.name] = self._released(node, begun[node.name], now)
         return answers
 
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        """Without noout Ceph takes OSDs that stay down out after a while, and makes new copies elsewhere."""
+        begun = self._kept.read()
+        answers = {node.name: Answer("done") for node in nodes}
+        for name in answers.keys() & begun.keys():
+            self._unset(begun[name])
+            # Stopped here: it is taken back once more, which does no harm.
+            self._kept.put({name: None})
+            notes = ("its noout is taken back: Ceph copies what was on OSDs that stay down",)
+            answers[name] = Answer("done", notes=notes)
+        return answers
+
     def _back(self, node: Node, found: Mapping[str, list[int] | bool], now: Look) -> Answer:
         """Wait for its OSDs and the data; then take noout back."""
         down = sorted(set(_numbers(found, "up")) - now.up)

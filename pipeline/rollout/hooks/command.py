@@ -55,7 +55,8 @@ class Command:
 
     def steps(self, node: Node) -> tuple[str, ...]:
         told = []
-        for prefix, argv in (("", self._table.before), ("after: ", self._table.after)):
+        table = self._table
+        for prefix, argv in (("", table.before), ("after: ", table.after), ("if it fails: ", table.leave)):
             if argv:
                 told.append(f"{prefix}{shlex.join(self._argv(argv, [node.name]))}")
         return tuple(told)
@@ -65,6 +66,9 @@ class Command:
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         return self._asked(self._table.after, nodes)
+
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        return self._asked(self._table.leave, nodes)
 
     def _asked(self, argv: Sequence[str], nodes: Sequence[Node]) -> Mapping[str, Answer]:
         names = [node.name for node in nodes]
@@ -84,7 +88,9 @@ class Command:
     def _missing(self) -> list[str]:
         """Its programs that are not on the head node."""
         table = self._table
-        programs = dict.fromkeys(argv[0] for argv in (table.find, table.before, table.after) if argv)
+        programs = dict.fromkeys(
+            argv[0] for argv in (table.find, table.before, table.after, table.leave) if argv
+        )
         return answered(self._head, ("sh", "-c", LOOK, *programs)).splitlines() if programs else []
 
     def _run(self, argv: Sequence[str]) -> Ran:

@@ -108,6 +108,16 @@ class Nova:
             ours, lambda name: or_wait(lambda: self._after(ours[name]))
         )
 
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        services = self._services()
+        hosts = _hosts(nodes, services)
+        notes = {
+            name: (f"it stays disabled in Nova: {one.reason}",)
+            for name, one in hosts.items()
+            if not one.is_enabled
+        }
+        return {node.name: Answer("done", notes=notes.get(node.name, ())) for node in nodes}
+
     def _after(self, service: Service) -> Answer:
         if not service.is_up:
             return Answer("wait", f"its {COMPUTE} is not up; it stays disabled until then")

@@ -35,8 +35,9 @@ def open_hooks(
     number: int = 0,
     driver: Driver | None = None,
 ) -> tuple[Hook, ...]:
-    """The hooks of these names, in this order; nothing is asked yet.
+    """The hooks of these names, in this order but for ceph; nothing is asked yet.
 
+    What Ceph says holds for the moment, and what comes behind it may take hours (jobs, guests): it is last.
     ``folder`` is where they note what they have begun, the same for all rollouts of the cluster; ``number``
     is the rollout's; ``driver`` is the cluster manager's, for interfaces of virtual nodes. Raises
     ``UsageError`` with every name that is none, or is there twice, and every node set that is none.
@@ -51,7 +52,7 @@ def open_hooks(
         problems.extend([problem] if problem else [])
         return chosen
 
-    for name in names:
+    for name in sorted(names, key="ceph".__eq__):
         if name == "ceph":
             found.append(Ceph(tables.ceph, head, folder))
         elif name == "nova":

@@ -115,6 +115,15 @@ class Slurm:
             self._kept.put(dict.fromkeys(ended))
         return answers
 
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        slots = self._of(nodes)
+        notes = {
+            name: (f"it stays {slot.state} in Slurm: {slot.reason}",)
+            for name, slot in slots.items()
+            if slot.state in DRAINS
+        }
+        return {node.name: Answer("done", notes=notes.get(node.name, ())) for node in nodes}
+
     def _of(self, nodes: Sequence[Node]) -> dict[str, Slot]:
         """Of nodes that are Slurm's."""
         known = self._slots()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.cluster.drivers.base import Driver
 from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import Ref, Wanted
 from pipeline.cluster.rollout_written import VirtualTable
 from pipeline.errors import PipelineError
@@ -36,9 +37,23 @@ class Virtual:
         except PipelineError as error:
             return findings(error, "virtual nodes can't be asked for")
         told = [
-            Finding("error", f"it has no interface {self._table.interface}", name, command="cluster apply")
+            Finding(
+                "error",
+                f"it has no interface {self._table.interface}",
+                name,
+                command="pipeline cluster apply",
+            )
             for name in without
         ]
+        if names and not self._table.power_on:
+            told.append(
+                Finding(
+                    "error",
+                    "virtual nodes have to be started to be verified",
+                    folded(names),
+                    "write power_on = true in [rollout.virtual], or leave them out",
+                )
+            )
         for name, instance in instances.items():
             told += self._of_instance(name, instance)
         return told
@@ -59,7 +74,7 @@ class Virtual:
 
     def steps(self, node: Node) -> tuple[str, ...]:
         end = ("terminate its instance",) if self._table.terminate else ()
-        return (*end, "its instance ID must be empty")
+        return (*end, "its instance ID must be empty: it is started with a new instance")
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         instances = self._instances([node.name for node in nodes])
@@ -78,6 +93,9 @@ class Virtual:
         return Answer("no", f"it has the instance {instance}: terminate it")
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        return {node.name: Answer("done") for node in nodes}
+
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         return {node.name: Answer("done") for node in nodes}
 
     def _instances(self, names: Sequence[str]) -> dict[str, str]:

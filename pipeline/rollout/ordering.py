@@ -84,7 +84,7 @@ def draft(
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
-        name: Target(name, version.image, version.number, str(directory(site, version.image, version.number)))
+        name: _target(name, version, site, survey, found.of)
         for name, version in versions.items()
         if name in {names[image] for image in wanted.values()}
     }
@@ -107,6 +107,21 @@ def draft(
     others = tuple(name for name in members if name not in set(taken))
     said = (*found.findings, *drafting.findings, *findings)
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
+
+
+def _target(name: str, version: Version, site: Site, survey: Survey, of: Mapping[str, str]) -> Target:
+    """What nodes are taken to. A new image of the manager is cloned from the one that the file names, or else
+    from what its category has now."""
+    image = version.image
+    now = (survey.categories[each].image for each in of if of[each] == image and each in survey.categories)
+    return Target(
+        name,
+        image,
+        version.number,
+        str(directory(site, image, version.number)),
+        image if image in survey.images else next(now, ""),
+        version.kernel_parameters,
+    )
 
 
 def category_images(cluster: Cluster) -> dict[str, str]:

@@ -224,7 +224,6 @@ def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order
     different = differing(progress, cluster.parameters, cluster.parameters_for)
     written = report.write(place, order, progress, time.time(), differences=different)
     if options.json:
-        more = {"report": {"html": str(written[0]), "junit": str(written[1])}}
         _json(
             document(
                 order,
@@ -232,7 +231,7 @@ def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order
                 is_running=False,
                 folder=place / folder.LOGS,
                 differences=different,
-                **more,
+                report={"html": str(written[0]), "junit": str(written[1])},
             )
         )
     else:

@@ -24,7 +24,7 @@ from pipeline.lab.head.wordings import illegal_option
 
 LABELS = ("hostname (key)", "softwareimage", "mode", "path", "ended", "result")
 SHORT = ("Node", "Image", "Last sync", "Status")
-WIDTHS = (64, 64, 6, 64, 24, 8)
+WIDTHS: Mapping[tuple[str, ...], tuple[int, ...]] = {LABELS: (64, 64, 6, 64, 24, 8), SHORT: (64, 64, 24, 8)}
 
 
 def _syncinfo(session: Session, call: Call) -> None:
@@ -52,12 +52,12 @@ def _syncinfo(session: Session, call: Call) -> None:
     elif delimiter is not None:
         delimited(session.out, delimiter, labels, rows)
     else:
-        table(session.out, [Column(*one) for one in zip(labels, WIDTHS, strict=False)], rows)
+        table(session.out, [Column(*one) for one in zip(labels, WIDTHS[labels], strict=True)], rows)
 
 
 def _rows(
     session: Session, there: Sequence[tuple[str, Mapping[str, Any]]]
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+) -> tuple[tuple[str, ...], Sequence[Sequence[str]]]:
     if session.switches.syncinfo == "short":
         return SHORT, [
             (name, str(one["image"]), time.ctime(one["ended"]), "OK" if one["ok"] else "Failed")

@@ -78,7 +78,8 @@ def draft(
     nodes = drafting.nodes(wishes, members)
     skips = wishes.skip_down or cluster.rollout.skip_down
     skipped = tuple(name for name in nodes if skips and survey.nodes[name].status.condition in AWAY)
-    taken = [name for name in nodes if name not in set(skipped)]
+    left = frozenset(skipped)
+    taken = [name for name in nodes if name not in left]
     limits, findings = policy(cluster, len(taken), len(members))
     wanted = {name: found.of[survey.nodes[name].category] for name in taken}
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
@@ -89,7 +90,8 @@ def draft(
         if name in {names[image] for image in wanted.values()}
     }
     made = tuple(drafting.node(name) for name in taken)
-    whole = drafting.whole(members, {*taken, *skipped}, taken)
+    held = frozenset(taken)
+    whole = drafting.whole(members, held | left, taken)
     order = Order(
         number=0,
         cluster=cluster.name,
@@ -102,9 +104,9 @@ def draft(
         policy=limits,
         categories={category: names[found.of[category]] for category in whole},
         hooks=cluster.rollout.hooks,
-        unavailable=drafting.unavailable(set(taken)),
+        unavailable=drafting.unavailable(held),
     )
-    others = tuple(name for name in members if name not in set(taken))
+    others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
 
@@ -175,8 +177,9 @@ class _Drafting:
         if unknown:
             near = nearest(unknown[0], self.survey.nodes) if len(unknown) == 1 else ""
             self._say(f"the cluster manager has no {folded(unknown)}{near}", "--nodes")
-        known = set(members)
-        self._refuse_others([name for name in asked.names if name not in known and name not in set(unknown)])
+        known = frozenset(members)
+        there = self.survey.nodes.keys()
+        self._refuse_others([name for name in asked.names if name in there and name not in known])
         return tuple(name for name in asked.names if name in known)
 
     def _refuse_others(self, names: Sequence[str]) -> None:
@@ -210,14 +213,14 @@ class _Drafting:
         given = {RACK: facts.rack, **self.cluster.rollout.labels.get(facts.name, {})}
         return {key: given[key] for key in self.cluster.rollout.domains if given.get(key)}
 
-    def whole(self, members: Iterable[str], held: set[str], taken: Iterable[str]) -> list[str]:
+    def whole(self, members: Iterable[str], held: frozenset[str], taken: Iterable[str]) -> list[str]:
         """Categories of which no node is left out, but for those that are down, and some are taken."""
         of = {name: self.survey.nodes[name].category for name in members}
         partial = {category for name, category in of.items() if name not in held}
         some = {of[name] for name in taken}
         return [category for category in self.found.of if category in some - partial]
 
-    def unavailable(self, taken: set[str]) -> tuple[Node, ...]:
+    def unavailable(self, taken: frozenset[str]) -> tuple[Node, ...]:
         """Nodes that are away already, and share a failure domain with those that are taken."""
         nodes = [self.node(name) for name in sorted(taken)]
         shared = {item for node in nodes for item in node.domains.items()}

@@ -32,7 +32,7 @@ LETTERS = {
 
 LIST = r"""
 LC_ALL=C; export LC_ALL
-find "$1" -xdev -mindepth 1 \
+find -H "$1" -xdev -mindepth 1 \
   \( -type f -printf '%P//%y %m %U %G %s//\0' \
   -o -type l -printf '%P//%y %m %U %G //%l\0' \
   -o -printf '%P//%y %m %U %G //\0' \) | sort -z

@@ -15,8 +15,8 @@ Command: TypeAlias = Annotated[
 OnlyNodes: TypeAlias = Annotated[
     str,
     Meta(
-        description='Only these nodes, as ClusterShell writes a set: "node[001-003]", or "@group"; empty: all '
-        "of the rollout."
+        description='Only these nodes, as ClusterShell writes a set: "node[001-003]", or "@group"; empty: '
+        "all of the rollout."
     ),
 ]
 
@@ -82,7 +82,9 @@ class VirtualTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     terminate: Annotated[
         bool, Meta(description="End the instances that there are; else they are refused.")
     ] = False
-    power_on: Annotated[bool, Meta(description="Start the nodes when they have their image.")] = False
+    power_on: Annotated[
+        bool, Meta(description="Start the nodes when they have their image; else they are refused.")
+    ] = False
     interface: Annotated[
         str, Meta(description='A network interface that each of them must have, such as "ib0".')
     ] = ""
@@ -98,7 +100,8 @@ class CommandTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(description="As in [rollout] hooks; none of ceph, nova, slurm, virtual.")]
     before: Annotated[Command, Meta(description="Before nodes are taken away.")] = ()
-    after: Annotated[Command, Meta(description="When they are back, and verified or failed.")] = ()
+    after: Annotated[Command, Meta(description="When they are back and verified.")] = ()
+    leave: Annotated[Command, Meta(description="When they failed and are left as they are.")] = ()
     find: Annotated[Command, Meta(description="Before anything: exit code 0 when all is well.")] = ()
     each: Annotated[bool, Meta(description="Once for each node, not once for all whose turn it is.")] = False
     nodes: OnlyNodes = ""

@@ -85,7 +85,7 @@ def draft(
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
-        name: Target(name, version.image, version.number, str(directory(site, version.image, version.number)))
+        name: _target(site, name, version)
         for name, version in versions.items()
         if name in {names[image] for image in wanted.values()}
     }
@@ -109,6 +109,12 @@ def draft(
     others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
+
+
+def _target(site: Site, name: str, version: Version) -> Target:
+    """What the manager's image ``name`` is to be; until it is made it is cloned from that of the file."""
+    path = str(directory(site, version.image, version.number))
+    return Target(name, version.image, version.number, path, version.image, version.kernel_parameters)
 
 
 def category_images(cluster: Cluster) -> dict[str, str]:
@@ -138,8 +144,10 @@ def _before(store: Store, survey: Survey, nodes: Iterable[Node]) -> dict[str, Ta
         facts = survey.images.get(name)
         if facts is not None:
             version = version_of(store, name)
-            of = (version.image, version.number) if version else ("", 0)
-            found[name] = Target(name, *of, facts.path)
+            found[name] = Target(name, path=facts.path)
+            if version is not None:
+                more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
+                found[name] = Target(name, *more)
     return found
 
 

@@ -82,11 +82,12 @@ def test_what_was_changed_by_hand_is_an_error_and_more_files_a_warning(place: Pl
     (root / "etc/motd").chmod(0o600)
     (root / "etc/caf\udce9").unlink()
     (root / "boot/initrd-2.6").write_text("by the cluster manager")
+    (root / "boot/more").write_text("by hand")
     error, warning = found(place, made)
     assert (error.severity, warning.severity) == ("error", "warning")
     assert error.what.endswith("/etc/motd is changed (mode 600 for 644)")
     assert "is missing; " in error.what
-    assert warning.what.endswith("has what the version has not: /boot/initrd-2.6")
+    assert warning.what.endswith("has what the version has not: /boot/more")
     if place.site.publish_mode == "overlay":
         assert str(edits(place.store, root) / "upper") in error.hint
     else:

@@ -37,7 +37,9 @@ class World:
         self.site = Site(folder / "pipeline.toml", folder, folder / "store", Path("/images"))
         self.store = Store.open(folder / "store")
         for number in (1, 2, 3):
-            made = self.store.versions.add(version_record(image=IMAGE, identity=str(number)), {})
+            made = self.store.versions.add(
+                version_record(image=IMAGE, identity=str(number), kernel_parameters=("iommu=pt",)), {}
+            )
             if number != 3:
                 self.store.versions.set_verification(made, PASSED, {})
         self.cluster = Cluster(
@@ -91,7 +93,7 @@ def test_all_nodes_of_the_images_categories_go_to_the_version_asked_for(world: W
     assert set(order.wanted.values()) == {f"{IMAGE}-1"}
     assert order.targets == {
         IMAGE: Target(IMAGE, "", 0, f"/cm/images/{IMAGE}"),
-        f"{IMAGE}-1": Target(f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1"),
+        f"{IMAGE}-1": Target(f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1", IMAGE, ("iommu=pt",)),
     }
     assert order.categories == {"compute": f"{IMAGE}-1", "network": f"{IMAGE}-1"}
     assert order.nodes[0].image == IMAGE
@@ -113,7 +115,9 @@ def test_an_image_that_a_rollout_made_is_known_as_its_version(world: World) -> N
     made = draft(
         world.cluster, world.site, world.store, msgspec.structs.replace(survey, images=images), Wishes()
     )
-    assert made.order.targets[f"{IMAGE}-1"] == Target(f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1")
+    assert made.order.targets[f"{IMAGE}-1"] == Target(
+        f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1", IMAGE, ("iommu=pt",)
+    )
 
 
 def test_a_node_set_takes_some_and_leaves_their_category_as_it_is(world: World) -> None:

@@ -7,10 +7,8 @@ that trees that are as they should be cost one line from wherever they are.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -32,7 +30,7 @@ LETTERS = {
 
 LIST = r"""
 LC_ALL=C; export LC_ALL
-find "$1" -xdev -mindepth 1 \
+find -H "$1" -xdev -mindepth 1 \
   \( -type f -printf '%P//%y %m %U %G %s//\0' \
   -o -type l -printf '%P//%y %m %U %G //%l\0' \
   -o -printf '%P//%y %m %U %G //\0' \) | sort -z
@@ -118,10 +116,3 @@ def _by_path(records: Iterable[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
 
 def _shown(path: bytes) -> str:
     return f"/{readable(path)}"
-
-
-def ignoring(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a path is one of ``patterns`` or lies below one; ``*`` and ``?`` stand for anything."""
-    words = [f"(?:{fnmatch.translate(pattern.rstrip('/'))[4:-3]})(?:/.*)?" for pattern in patterns]
-    known = re.compile("|".join(words), re.DOTALL) if words else None
-    return lambda path: known is not None and known.fullmatch(path) is not None

@@ -78,18 +78,20 @@ def draft(
     nodes = drafting.nodes(wishes, members)
     skips = wishes.skip_down or cluster.rollout.skip_down
     skipped = tuple(name for name in nodes if skips and survey.nodes[name].status.condition in AWAY)
-    taken = [name for name in nodes if name not in set(skipped)]
+    left = frozenset(skipped)
+    taken = [name for name in nodes if name not in left]
     limits, findings = policy(cluster, len(taken), len(members))
     wanted = {name: found.of[survey.nodes[name].category] for name in taken}
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
-        name: _target(name, version, site, survey, found.of)
+        name: _target(site, name, version)
         for name, version in versions.items()
         if name in {names[image] for image in wanted.values()}
     }
     made = tuple(drafting.node(name) for name in taken)
-    whole = drafting.whole(members, {*taken, *skipped}, taken)
+    held = frozenset(taken)
+    whole = drafting.whole(members, held | left, taken)
     order = Order(
         number=0,
         cluster=cluster.name,
@@ -102,26 +104,17 @@ def draft(
         policy=limits,
         categories={category: names[found.of[category]] for category in whole},
         hooks=cluster.rollout.hooks,
-        unavailable=drafting.unavailable(set(taken)),
+        unavailable=drafting.unavailable(held),
     )
-    others = tuple(name for name in members if name not in set(taken))
+    others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
 
 
-def _target(name: str, version: Version, site: Site, survey: Survey, of: Mapping[str, str]) -> Target:
-    """What nodes are taken to. A new image of the manager is cloned from the one that the file names, or else
-    from what its category has now."""
-    image = version.image
-    now = (survey.categories[each].image for each in of if of[each] == image and each in survey.categories)
-    return Target(
-        name,
-        image,
-        version.number,
-        str(directory(site, image, version.number)),
-        image if image in survey.images else next(now, ""),
-        version.kernel_parameters,
-    )
+def _target(site: Site, name: str, version: Version) -> Target:
+    """What the manager's image ``name`` is to be; until it is made it is cloned from that of the file."""
+    path = str(directory(site, version.image, version.number))
+    return Target(name, version.image, version.number, path, version.image, version.kernel_parameters)
 
 
 def category_images(cluster: Cluster) -> dict[str, str]:
@@ -151,8 +144,10 @@ def _before(store: Store, survey: Survey, nodes: Iterable[Node]) -> dict[str, Ta
         facts = survey.images.get(name)
         if facts is not None:
             version = version_of(store, name)
-            of = (version.image, version.number) if version else ("", 0)
-            found[name] = Target(name, *of, facts.path)
+            found[name] = Target(name, path=facts.path)
+            if version is not None:
+                more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
+                found[name] = Target(name, *more)
     return found
 
 
@@ -190,8 +185,9 @@ class _Drafting:
         if unknown:
             near = nearest(unknown[0], self.survey.nodes) if len(unknown) == 1 else ""
             self._say(f"the cluster manager has no {folded(unknown)}{near}", "--nodes")
-        known = set(members)
-        self._refuse_others([name for name in asked.names if name not in known and name not in set(unknown)])
+        known = frozenset(members)
+        there = self.survey.nodes.keys()
+        self._refuse_others([name for name in asked.names if name in there and name not in known])
         return tuple(name for name in asked.names if name in known)
 
     def _refuse_others(self, names: Sequence[str]) -> None:
@@ -225,14 +221,14 @@ class _Drafting:
         given = {RACK: facts.rack, **self.cluster.rollout.labels.get(facts.name, {})}
         return {key: given[key] for key in self.cluster.rollout.domains if given.get(key)}
 
-    def whole(self, members: Iterable[str], held: set[str], taken: Iterable[str]) -> list[str]:
+    def whole(self, members: Iterable[str], held: frozenset[str], taken: Iterable[str]) -> list[str]:
         """Categories of which no node is left out, but for those that are down, and some are taken."""
         of = {name: self.survey.nodes[name].category for name in members}
         partial = {category for name, category in of.items() if name not in held}
         some = {of[name] for name in taken}
         return [category for category in self.found.of if category in some - partial]
 
-    def unavailable(self, taken: set[str]) -> tuple[Node, ...]:
+    def unavailable(self, taken: frozenset[str]) -> tuple[Node, ...]:
         """Nodes that are away already, and share a failure domain with those that are taken."""
         nodes = [self.node(name) for name in sorted(taken)]
         shared = {item for node in nodes for item in node.domains.items()}

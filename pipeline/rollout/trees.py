@@ -17,9 +17,13 @@ from pipeline.publish.directories import edits
 from pipeline.publish.record import publication
 from pipeline.recipe.model import Site
 from pipeline.rollout import listing
+from pipeline.rollout.ignoring import matcher
 from pipeline.rollout.model import Finding, Target
 from pipeline.store.records import Version
 from pipeline.store.store import Store
+
+BY_MANAGER = ("boot/initr*", "lib/modules/*/modules.*", "usr/lib/modules/*/modules.*", "etc/mtab")
+"""What a cluster manager writes into the directory of an image when it makes the ramdisk of its nodes."""
 
 FEW = 5
 """So many paths are named before the rest is counted."""
@@ -134,13 +138,13 @@ def _absent(site: Site, head: Head, target: Target) -> Finding:
 
 
 def _told(store: Store, tree: Tree, lines: Sequence[str], ignore: Sequence[str]) -> list[Finding]:
-    ignored = listing.ignoring(ignore)
+    ignored = matcher((*BY_MANAGER, *ignore))
     # Names that are no UTF-8 came over a text channel: both sides are compared as it shows them.
     wanted = [each.decode(errors="replace").encode() for each in tree.records]
     differences = [
         each
         for each in listing.differences(wanted, (line.encode() for line in lines))
-        if not ignored(each.path)
+        if not ignored.match(each.path.lstrip("/"))
     ]
     wrong = [each for each in differences if each.how != "extra"]
     extra = [each for each in differences if each.how == "extra"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.rollout.listing import DIGEST, LIST, NONE, Difference, differences, digest, ignoring, record
+from pipeline.rollout.listing import DIGEST, LIST, NONE, Difference, differences, digest, record
 from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.tree import entries
 
@@ -74,23 +74,3 @@ def test_each_difference_is_named_with_what_it_is(tree: Path) -> None:
         Difference("/setuid", "changed", "mode 711 for 4711"),
     )
     assert str(Difference("/etc/new", "extra")) == "/etc/new is extra"
-
-
-@pytest.mark.parametrize(
-    ("path", "ignored"),
-    [
-        ("/etc/fstab", True),
-        ("/etc/fstab.new", False),
-        ("/var/log", True),
-        ("/var/log/a/b", True),
-        ("/var/logs", False),
-        ("/boot/initrd-2.6", True),
-        ("/a.c", False),
-    ],
-)
-def test_patterns_stand_for_paths_and_all_below(path: str, ignored: bool) -> None:
-    assert ignoring(["/etc/fstab", "/var/log/", "/boot/initrd*", "/a?c/x"])(path) is ignored
-
-
-def test_without_patterns_nothing_is_ignored() -> None:
-    assert not ignoring([])("")

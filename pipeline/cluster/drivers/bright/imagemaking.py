@@ -75,15 +75,8 @@ def _made(
         return _step(name, f"use {name}", lines, ref) if lines else None
     if source not in there:
         raise PipelineError(f"the image {source} is not there, so {name} can't be cloned from it")
-    lines = (
-        _path(scratch),
-        *_parameters(there[source][1], parameters),
-        WAITS,
-        _path(path),
-        "commit",
-        RAMDISK,
-    )
-    return _step(name, f"clone {source} {name}", lines, ref)
+    first = (_path(scratch), *_parameters(there[source][1], parameters), WAITS)
+    return _step(name, f"clone {source} {name}", (*first, _path(path), "commit", RAMDISK), ref)
 
 
 def _step(name: str, opened: str, lines: Sequence[str], ref: Ref) -> Step:

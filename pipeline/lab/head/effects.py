@@ -58,7 +58,7 @@ def copy_image(session: Session, name: str, source: str, target: str, *, wait: b
     process does it, and the image stands in the state's ``copying`` until then."""
     store, seconds = session.store, session.switches.copy_seconds
     head = head_name(store)
-    if os.path.isdir(f"{store.root}{target}"):
+    if os.path.isdir(f"{store.root}{target}") and not session.faults.copying_over:
         return
     with store.changing() as state:
         state["copying"][name] = {"source": source, "path": target}
@@ -100,7 +100,7 @@ def _copy(store: Store, name: str, source: str, target: str, seconds: float) -> 
     import shutil
 
     time.sleep(seconds)
-    shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True)
+    shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True, dirs_exist_ok=True)
     with store.changing() as state:
         state["copying"].pop(name, None)
         store.touch()

@@ -75,7 +75,7 @@ class Faults(NamedTuple):
 
     Of simulated nodes ``never_return`` stay DOWN after a reboot, and ``failing_installs`` are not installed.
     ``unknown_properties``: a release that doesn't have these; ``refused_reboots``: nodes that ``reboot``
-    refuses."""
+    refuses. ``copying_over``: an image's copy goes into a directory that is there, too."""
 
     die_after_commits: int | None = None
     unreachable: bool = False
@@ -87,6 +87,7 @@ class Faults(NamedTuple):
     failing_installs: tuple[str, ...] = ()
     unknown_properties: tuple[str, ...] = ()
     refused_reboots: tuple[str, ...] = ()
+    copying_over: bool = False
     calls: int = 0
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.cluster.drivers.bright.nodes import BrightNodes
 from pipeline.cluster.drivers.nodes import NodeManager, Sync
-from pipeline.errors import MachineError, PipelineError
+from pipeline.cluster.opening import node_manager
+from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.lab.head import power, state
 from pipeline.lab.head.switches import Switches, combinations, write_switches
+from pipeline.recipe.model import HeadSite, Site
 from tests.integration.bright_head import COMPUTE, LabHead
 
 EVERY = list(combinations())
@@ -163,8 +166,12 @@ def test_a_virtual_node_is_ended_and_started_anew(tmp_path: Path, switches: Swit
     assert nodes.instances(pair)["vnode001"] not in ("", first["vnode001"])
 
 
-def test_a_published_directory_stays_as_it_is_when_its_image_is_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("copying_over", [False, True])
+def test_a_published_directory_stays_as_it_is_when_its_image_is_made(
+    tmp_path: Path, copying_over: bool
+) -> None:
     lab = LabHead(tmp_path)
+    lab.faults(copying_over=copying_over)
     published(lab)
     for _ in range(2):
         nodes_of(lab).make_image(NEW, "openstack-image", PATH, ("iommu=pt", "nonm"))
@@ -178,16 +185,18 @@ def test_a_published_directory_stays_as_it_is_when_its_image_is_made(tmp_path: P
     lab.type("category set default softwareimage default-image")
 
 
-def test_an_image_that_was_half_made_is_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("commits", [1, 2])
+def test_an_image_that_was_half_made_is_finished(tmp_path: Path, commits: int) -> None:
     lab = LabHead(tmp_path)
     published(lab)
-    lab.faults(die_after_commits=1)
+    lab.faults(die_after_commits=commits)
     with pytest.raises(PipelineError):
         nodes_of(lab).make_image(NEW, "openstack-image", PATH, ("iommu=pt",))
-    assert lab.snapshot()["objects"]["softwareimage"][NEW]["path"] != PATH
+    assert (lab.snapshot()["objects"]["softwareimage"][NEW]["path"] == PATH) == (commits == 2)
     lab.faults()
     nodes_of(lab).make_image(NEW, "openstack-image", PATH, ("iommu=pt",))
     assert lab.snapshot()["objects"]["softwareimage"][NEW]["path"] == PATH
+    assert [one["action"] for one in state.records(str(tmp_path))] == ["createramdisk"]
     assert not list((lab.directory / "root/cm/images").glob(".*"))
 
 
@@ -252,6 +261,16 @@ def test_an_answer_that_is_cut_short_is_no_answer(tmp_path: Path) -> None:
             with pytest.raises(PipelineError):
                 ask(NODES)
         cmsh.with_name("whole").replace(cmsh)
+
+
+def test_the_manager_of_nodes_is_that_of_the_site(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    where = HeadSite(root=lab.head.root, programs=lab.head.programs)
+    site = Site(tmp_path / "pipeline.toml", tmp_path, tmp_path, tmp_path, head=where)
+    assert node_manager(site).statuses(["node001"])["node001"].condition == "up"
+    other = msgspec.structs.replace(site, head=HeadSite(manager="warewulf"))
+    with pytest.raises(UsageError, match=r"needs manager = .bright."):
+        node_manager(other)
 
 
 def test_provisioners_are_told_of_a_changed_directory(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A clone has the source's kernel, modules and console; but cloning copies the source's tree to the path that
 the clone has when it is committed. Nothing may be copied into what is published, so the clone is committed
-with a path of its own first, which is removed when it has the right one.
+with a path of its own first. That directory is removed last: as long as it is there, not all is done.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
 
+RAMDISK = "createramdisk"
+"""Nodes boot from it, and it is made of what lies at the path."""
+
 # $1: the root, $2: the path.
 GONE = 'rm -rf --one-file-system -- "${1%/}$2"'
 THERE = 'test -d "${1%/}$2"'
@@ -30,12 +33,14 @@ def make_image(session: Session, name: str, source: str, path: str, parameters: 
     there = _images(session)
     _refuse_missing(session, path)
     scratch = str(PurePosixPath(path).with_name(f".{name}.clone"))
-    step = _made(there, name, source, path, parameters, scratch)
+    is_begun = _is_there(session, scratch)
+    step = _made(there, name, source, path, parameters, scratch, is_begun=is_begun)
     if step is not None:
         writing.run(session, [step])
         there = _images(session)
-    # Stopped before here: the next call finds the image with one of the two paths, and goes on.
-    _remove(session, scratch)
+    # Stopped before here: the next call finds the image with one of the two paths, or its copy, and goes on.
+    if is_begun or step is not None:
+        _remove(session, scratch)
     has = there.get(name)
     if has is None or has[0] != path or _missing(has[1], parameters):
         raise PipelineError(
@@ -51,6 +56,8 @@ def _made(
     path: str,
     parameters: Sequence[str],
     scratch: str,
+    *,
+    is_begun: bool,
 ) -> Step | None:
     """What is left to be done; None: nothing."""
     ref = Ref("image", name)
@@ -64,15 +71,16 @@ def _made(
                 command=f"cmsh -c 'softwareimage; set {name} path {path}; commit'",
             )
         todo = [*([_path(path)] if has != path else []), *_parameters(words, parameters)]
-        return _step(name, f"use {name}", (*todo, "commit"), ref) if todo else None
+        lines = [*todo, *(["commit"] if todo else []), *([RAMDISK] if is_begun or has != path else [])]
+        return _step(name, f"use {name}", lines, ref) if lines else None
     if source not in there:
         raise PipelineError(f"the image {source} is not there, so {name} can't be cloned from it")
-    lines = (_path(scratch), *_parameters(there[source][1], parameters), WAITS, _path(path), "commit")
-    return _step(name, f"clone {source} {name}", lines, ref)
+    first = (_path(scratch), *_parameters(there[source][1], parameters), WAITS)
+    return _step(name, f"clone {source} {name}", (*first, _path(path), "commit", RAMDISK), ref)
 
 
-def _step(name: str, opened: str, lines: tuple[str, ...], ref: Ref) -> Step:
-    return Step("softwareimage", name, opened, lines, "get name", re.escape(name), (ref,))
+def _step(name: str, opened: str, lines: Sequence[str], ref: Ref) -> Step:
+    return Step("softwareimage", name, opened, tuple(lines), "get name", re.escape(name), (ref,))
 
 
 def _path(path: str) -> str:
@@ -104,12 +112,16 @@ def _refuse(name: str, source: str, path: str, parameters: Sequence[str]) -> Non
 
 
 def _refuse_missing(session: Session, path: str) -> None:
+    if not _is_there(session, path):
+        raise PipelineError(
+            f"the directory {path} is not there", where=session.head.label, hint="publish the version first"
+        )
+
+
+def _is_there(session: Session, path: str) -> bool:
     head = session.head
     ran = head.run(("sh", "-c", THERE, "sh", head.root, path), seconds=head.answer_seconds)
-    if ran.code:
-        raise PipelineError(
-            f"the directory {path} is not there", where=head.label, hint="publish the version first"
-        )
+    return ran.code == 0
 
 
 def _remove(session: Session, scratch: str) -> None:

@@ -8,6 +8,7 @@ import time
 
 from pipeline.lab.head.files import write_head_files
 from pipeline.lab.head.objects import Object
+from pipeline.lab.head.power import RESTART
 from pipeline.lab.head.session import Draft, Session, head_name
 from pipeline.lab.head.state import Store
 
@@ -27,8 +28,8 @@ def committed(session: Session, mode: str, name: str, base: Object | None, now: 
     if any((base or now)["values"].get(one) != now["values"].get(one) for one in NEED_RESTART):
         for device in _devices_of(session, mode, name):
             remarks = session.store.state["status"].setdefault(device, {}).setdefault("remarks", [])
-            if "restart-required" not in remarks:
-                remarks.append("restart-required")
+            if RESTART not in remarks:
+                remarks.append(RESTART)
     head = head_name(session.store)
     if mode == "device" and name == head:
         write_head_files(session.store, now, session.switches.release == "new")

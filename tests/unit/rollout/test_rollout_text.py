@@ -93,6 +93,13 @@ def test_the_status_of_a_rollout_that_ended_says_how() -> None:
     ]
 
 
+def test_of_a_rollout_that_was_killed_nobody_says_for_how_long_nodes_are_in_their_state() -> None:
+    progress = how_it_is(ORDER, Event(T0, word="begun"), goes("node001", "installing"))
+    lines = list(status_lines(ORDER, progress, now=T0 + 9999, is_running=False))
+    assert lines[2:4] == ["interrupted; no batch has begun, 40 s", "  waiting     2  node[002-003]"]
+    assert lines[4] == "  installing  1  node001"
+
+
 def test_before_anything_is_through_the_time_left_is_unknown() -> None:
     progress = how_it_is(ORDER, Event(T0, word="begun"), Event(T0, word="batch", batch=1))
     lines = list(status_lines(ORDER, progress, now=T0 + 30))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.rollout.states import Progress
 
 
+REDRAW_SECONDS = 0.5
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name, add, summary in (
@@ -199,7 +202,7 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
 
     kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
     order = kept.order
-    with watching_rollout(order, plain=options.plain, folder=place / folder.LOGS) as board:
+    with watching_rollout(order, plain=options.plain, folder=place) as board:
         progress = run_rollout(
             place,
             order,
@@ -209,6 +212,7 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
             watch=lambda now: board.update(order, now),
             switched=partial(switched, opened),
             retry=getattr(options, "retry", False),
+            pause=partial(_wait, board),
         )
     return _told(options, opened, place, order, progress)
 
@@ -217,7 +221,7 @@ def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order
     import time
 
     from pipeline.cli.rollout_text import document, status_lines
-    from pipeline.rollout import folder, report
+    from pipeline.rollout import report
     from pipeline.rollout.differing import differing
 
     cluster = opened.cluster
@@ -229,15 +233,13 @@ def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order
                 order,
                 progress,
                 is_running=False,
-                folder=place / folder.LOGS,
+                folder=place,
                 differences=different,
                 report={"html": str(written[0]), "junit": str(written[1])},
             )
         )
     else:
-        lines = status_lines(
-            order, progress, is_running=False, folder=place / folder.LOGS, differences=different
-        )
+        lines = status_lines(order, progress, is_running=False, folder=place, differences=different)
         print("\n".join(lines))
         print(f"report: {written[0]}")
     return 0 if _is_well(progress) else 1
@@ -254,14 +256,13 @@ def _is_well(progress: Progress) -> bool:
 def _status(options: argparse.Namespace, site: Site) -> int:
     from pipeline.cli.rollout_text import document, status_lines
     from pipeline.cluster.load import load_cluster
-    from pipeline.rollout import folder
     from pipeline.rollout.differing import differing
 
     kept = _kept(options, site)
     cluster = load_cluster(options.cluster, site)
     how: dict[str, Any] = {
         "is_running": kept.is_running,
-        "folder": kept.folder / folder.LOGS,
+        "folder": kept.folder,
         "differences": differing(kept.progress, cluster.parameters, cluster.parameters_for),
     }
     if options.json:

@@ -27,6 +27,8 @@ class Watching(Protocol):
 
     def update(self, order: Order, progress: Progress) -> None: ...
 
+    def refresh(self) -> None: ...
+
 
 @contextmanager
 def watching_rollout(order: Order, *, plain: bool, folder: Path | None = None) -> Iterator[Watching]:
@@ -55,6 +57,9 @@ class PlainBoard:
         self._say(_of_all(order, before, progress))
         self._say(self._of_nodes(before, progress))
         self._say(_of_end(order, before, progress))
+
+    def refresh(self) -> None:
+        """Lines that are printed stay as they are."""
 
     def _say(self, lines: Iterable[str]) -> None:
         told = "".join(f"{on_one_line(line)}\n" for line in lines)

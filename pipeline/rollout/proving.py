@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import msgspec
 
@@ -60,9 +59,9 @@ class Proving:
         wait([self._running], seconds)
         return True
 
-    def log(self, name: str) -> Path:
-        """Where a node's verdict is kept."""
-        return self._desk.folder / LOGS / f"{name}.json"
+    def log(self, name: str) -> str:
+        """Where a node's verdict is kept, in the rollout's folder."""
+        return f"{LOGS}/{name}.{self._desk.of[name].way}.json"
 
     def end(self) -> None:
         """Don't wait for what is still running."""
@@ -77,5 +76,7 @@ class Proving:
             found = dict.fromkeys(names, Verdict(False, error.problems[0].message))
         verdicts = {name: found.get(name, Verdict(False, "it was not looked at")) for name in names}
         for name, verdict in verdicts.items():
-            self.log(name).write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
+            (self._desk.folder / self.log(name)).write_bytes(
+                msgspec.json.format(msgspec.json.encode(verdict), indent=1)
+            )
         return verdicts

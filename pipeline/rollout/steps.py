@@ -93,7 +93,7 @@ class Steps:
                 continue
             failed = tuple(check.name for check in verdict.checks if check.outcome in ("failed", "error"))
             passed = sum(check.outcome == "passed" for check in verdict.checks)
-            log = str(self._proving.log(name))
+            log = self._proving.log(name)
             if verdict.passed:
                 self._desk.tell(name, "verified", facts=verdict.facts, passed=passed, log=log)
             elif self._desk.is_late(name, self._waits.verify):

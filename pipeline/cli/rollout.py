@@ -217,6 +217,16 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
     return _told(options, opened, place, order, progress)
 
 
+def _wait(board: Watching, seconds: float) -> None:
+    """Let time pass; clocks on the board go on."""
+    import time
+
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, REDRAW_SECONDS))
+        board.refresh()
+
+
 def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress) -> int:
     import time
 

@@ -58,7 +58,7 @@ def run_tests(tests: Sequence[Path], nodes: Nodes, log: Path) -> str:
 def _serve(pytest: isolated.Pytest, nodes: Nodes, files: Sequence[Path], top: Path) -> str:
     """``IN_ORDER``, "" when the process ended otherwise, or what was wrong with it."""
     known: set[str] = set()
-    while pytest.says_more(patience := nodes.patience()):
+    while (patience := nodes.patience()) > 0 and pytest.says_more(patience):
         message = receive(pytest.connection, Message)
         match message:
             case Ready():
@@ -74,4 +74,4 @@ def _serve(pytest: isolated.Pytest, nodes: Nodes, files: Sequence[Path], top: Pa
         if isinstance(message, Collected):
             for name in isolated.names_not_in({*known, *message.files}, files, top):
                 nodes.tell(Result(name, "error", 0.0, f"{name}: holds no test"))
-    return f"the tests said nothing for {patience:.0f} s" if pytest.is_running() else ""
+    return "the time for the tests of a node was over" if pytest.is_running() else ""

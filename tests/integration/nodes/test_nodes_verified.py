@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -195,9 +196,9 @@ def test_a_node_that_hangs_whole_fails_when_its_time_is_over(
     nodes.run("node002", "mkfifo /etc/never")
     command = "[ ! -e /etc/never ] || { trap '' TERM; exec 9<>/etc/never; read x <&9; }"
     tests = tests_of(f"def test_ignores(host):\n    assert host.run({command!r}).rc == 0\n")
-    verdicts = verify(tests, command_seconds=1.0, seconds=6.0)
+    verdicts = verify(tests, command_seconds=1.0, seconds=5.0)
     assert [verdicts[name].passed for name in NAMES] == [True, False, True]
-    assert "not done in 6 s, in: [ ! -e /etc/never ]" in verdicts["node002"].why
+    assert re.search(r"not done in [56] s, in: \[ ! -e /etc/never \]", verdicts["node002"].why)
 
 
 def test_a_test_that_kills_its_process_is_an_error_on_that_node_and_the_others_are_tested(
@@ -231,7 +232,7 @@ def test_a_test_that_never_ends_is_an_error_on_its_node(verify: Verify, tests_of
     )
     verdicts = verify(tests, seconds=8.0)
     assert verdicts["node001"].passed is False
-    assert "said nothing" in named(verdicts["node001"], "test_loops").why
+    assert "did not end in time" in named(verdicts["node001"], "test_loops").why
 
 
 def test_the_head_node_is_asked_by_tests_of_nodes(
@@ -302,7 +303,7 @@ def test_a_file_without_tests_is_found_before_and_fails_every_node(
     assert [(finding.severity, told in finding.what) for finding in found] == [("error", True)], found
     verdicts = verify(tests)
     assert not any(verdict.passed for verdict in verdicts.values())
-    assert told in verdicts["node001"].why
+    assert any(told in check.why for check in verdicts["node001"].checks)
 
 
 def test_missing_files_and_no_files_are_found_before(known: Store, tmp_path: Path) -> None:

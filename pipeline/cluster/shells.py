@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 LAST_LINES = 3
 """Of what ssh says when it gets nowhere."""
 
+LOOK_EVERY = 1.0
+GRACE = 20
+"""Seconds beyond a limit that the node itself keeps: for a login, for what can't be ended there."""
+
 State = Literal["waiting", "open", "ended"]
 
 
@@ -47,7 +51,9 @@ class Lost(msgspec.Struct, frozen=True):
 class Shell(msgspec.Struct):
     """One node's. ``why`` says how it ended, when that was not in order; ``was_open``: it was reached.
 
-    ``outbox`` are frames for when it is open, ``pending`` the commands that are not answered yet.
+    ``outbox`` are frames for when it is open, ``pending`` the commands that are not answered yet, each with
+    the seconds that it may take. ``begun`` is when ssh was, ``busy`` since when there is something pending,
+    ``heard`` when it last said something, ``ran`` when it began what it does ``now`` (monotonic; 0: not yet).
     """
 
     name: str
@@ -55,12 +61,15 @@ class Shell(msgspec.Struct):
     was_open: bool = False
     why: str = ""
     answers: dict[int, Ran | Lost] = {}
-    pending: dict[int, str] = {}
+    pending: dict[int, tuple[str, float]] = {}
     outbox: list[bytes] = []
     is_closing: bool = False
     noise: list[str] = []
     now: int | None = None
-    since: float = 0.0
+    begun: float = 0.0
+    busy: float = 0.0
+    heard: float = 0.0
+    ran: float = 0.0
     parts: dict[str, list[bytes]] = {}
 
 
@@ -74,7 +83,8 @@ class Shells:
     """Shells on ``targets``; to be used as a context manager, which ends all of them.
 
     ``changed`` is notified when a shell opens or ends, or an answer comes; whoever looks at ``shells`` holds
-    it. ``way.seconds`` is how long a shell may be open, and a command may take ``command_seconds``.
+    it. A command may take ``command_seconds``, and all that a shell was asked together ``way.seconds``; time
+    in which it has nothing to do does not count. Who waits here also gives up what takes longer.
     """
 
     def __init__(
@@ -116,8 +126,11 @@ class Shells:
             if shell.state == "ended" or shell.is_closing:
                 shell.answers[number] = Lost(shell.why or "the connection was closed")
                 return number
-            shell.pending[number] = command
-            frame = run_frame(number, command, seconds or self._command_seconds)
+            limit = seconds or self._command_seconds
+            if not shell.pending:
+                shell.busy = time.monotonic()
+            shell.pending[number] = (command, limit)
+            frame = run_frame(number, command, limit)
         self._send(shell, frame)
         return number
 
@@ -143,14 +156,45 @@ class Shells:
         shell = self.shells[node]
         with self.changed:
             while number not in shell.answers:
-                self.changed.wait()
+                self.wait()
             return shell.answers[number]
 
     def wait_for_all(self) -> None:
         """Until every shell has ended."""
         with self.changed:
             while any(shell.state != "ended" for shell in self.shells.values()):
-                self.changed.wait()
+                self.wait()
+
+    def wait(self) -> None:
+        """Until something changes, or a second; whoever calls this holds ``changed``."""
+        if not self.changed.wait(LOOK_EVERY):
+            now = time.monotonic()
+            for shell in self.shells.values():
+                why = self._overdue(shell, now)
+                if why is not None:
+                    self._give_up(shell.name, why)
+
+    def _overdue(self, shell: Shell, now: float) -> str | None:
+        """Why a shell is not waited for any longer; None when it is."""
+        if shell.state == "waiting":
+            seconds = self._way.connect_seconds + GRACE
+            return (
+                f"unreachable: no shell in {seconds} s"
+                if shell.begun and now - shell.begun > seconds
+                else None
+            )
+        if shell.state == "open" and shell.pending:
+            limit = next(iter(shell.pending.values()))[1] + GRACE
+            took = now - max(shell.heard, shell.busy)
+            if took > limit or (self._way.seconds and now - shell.busy > self._way.seconds):
+                return f"not done in {max(took, now - shell.busy):.0f} s{_in(shell)}"
+        elif shell.state == "open" and shell.is_closing and now - shell.heard > GRACE:
+            return ""
+        return None
+
+    def _give_up(self, node: str, why: str) -> None:
+        self._end(node, why)
+        self._in_loop(lambda: self._workers[node].abort())
 
     def _send(self, shell: Shell, frame: bytes) -> None:
         with self.changed:
@@ -192,9 +236,7 @@ class Shells:
         for target in self._targets:
             arguments = {} if target.local else {"nodes": target.name, "tree": tree}
             handler = fanout.handler_of(self, [target.name], target.name if target.local else "")
-            self._workers[target.name] = task.shell(
-                command, handler=handler, timeout=self._way.seconds or None, stdin=True, **arguments
-            )
+            self._workers[target.name] = task.shell(command, handler=handler, stdin=True, **arguments)
 
     def _all_ended(self) -> None:
         for name, shell in self.shells.items():
@@ -206,6 +248,7 @@ class Shells:
 
     def started(self, node: str) -> None:
         """ssh was begun."""
+        self.shells[node].begun = time.monotonic()
 
     def line(self, node: str, line: bytes) -> None:
         """A line came: an answer's, or what ssh says."""
@@ -215,12 +258,14 @@ class Shells:
             if text:
                 shell.noise = [*shell.noise[1 - LAST_LINES :], text]
             return
+        shell.heard = time.monotonic()
         word, _, rest = line[len(self._start) :].rstrip(b"\r").partition(b" ")
         match word:
             case b"hello":
                 self._open(shell)
             case b"begin":
-                shell.now, shell.since, shell.parts = int(rest), time.monotonic(), {"out": [], "err": []}
+                shell.now, shell.parts = int(rest), {"out": [], "err": []}
+                shell.ran = shell.heard
             case b"out" | b"err":
                 shell.parts[word.decode()].append(rest.partition(b" ")[2])
             case b"end":
@@ -238,13 +283,7 @@ class Shells:
             self._end(node, f"the connection broke off{f': {said}' if said else ''}{_in(shell)}")
 
     def timed_out(self, node: str) -> None:
-        """The time of the connection was over."""
-        shell = self.shells[node]
-        seconds = f"{self._way.seconds:g} s"
-        if not shell.was_open:
-            self._end(node, f"unreachable: no answer in {seconds}")
-        else:
-            self._end(node, f"not done in {seconds}{_in(shell)}")
+        """ClusterShell has no limit here."""
 
     def _open(self, shell: Shell) -> None:
         with self.changed:
@@ -261,11 +300,13 @@ class Shells:
 
     def _answer(self, shell: Shell, rest: bytes) -> None:
         number, code = map(int, rest.split())
+        if number not in shell.pending:  # it was given up
+            return
         out, err = (b"".join(map(binascii.a2b_base64, shell.parts[name])) for name in ("out", "err"))
-        took = time.monotonic() - shell.since
+        took = time.monotonic() - shell.ran
         answer: Ran | Lost = Ran(code, out, err)
-        if code == TIMED_OUT and took > min(self._command_seconds, 1):
-            answer = Lost(f"not done in {took:.0f} s: {_short(shell.pending.get(number, ''))}")
+        if code == TIMED_OUT and took > shell.pending[number][1] - 0.5:
+            answer = Lost(f"not done in {took:.0f} s: {_short(shell.pending[number][0])}")
         with self.changed:
             shell.now = None
             shell.pending.pop(number, None)
@@ -275,6 +316,8 @@ class Shells:
     def _end(self, node: str, why: str) -> None:
         with self.changed:
             shell = self.shells[node]
+            if shell.state == "ended":
+                return
             shell.state, shell.why = "ended", why
             for number in shell.pending:
                 shell.answers[number] = Lost(why or "the connection ended")
@@ -293,8 +336,8 @@ def _calls() -> Any:
 
 
 def _in(shell: Shell) -> str:
-    command = shell.pending.get(shell.now or 0)
-    return f", in: {_short(command)}" if command else ""
+    found = shell.pending.get(shell.now or 0)
+    return f", in: {_short(found[0])}" if found else ""
 
 
 def _short(command: str) -> str:

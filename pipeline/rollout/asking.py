@@ -21,8 +21,8 @@ from pipeline.verify.messages import Collected, Result, Started
 from pipeline.verify.nodes import messages
 from pipeline.verify.nodes.messages import Answer, Ask, Done, NodeFacts, Report, Turn
 
-WAIT = 1.0
-"""Seconds after which it is looked again whether anything changed; everything that changes is notified."""
+GRACE = 5.0
+"""Seconds that tests have after their node's time is over, to tell that it did not answer."""
 
 MOST_DEATHS = 3
 """How often the tests' process may die before no further node is tested."""
@@ -94,7 +94,7 @@ class Asking:
         tested = self.nodes[name]
         tested.had_turn = True
         self._left.discard(name)
-        self._now, self._running, self._until = name, None, time.monotonic() + self._seconds
+        self._now, self._running, self._until = name, None, time.monotonic() + self._seconds + GRACE
         answers = self._shells.shells[name].answers
         known = {
             command: _told(answers[number]) for command, number in tested.asked.items() if number in answers
@@ -144,7 +144,7 @@ class Asking:
             self.general.append(Check("tests", "error", how))
             return False
         tested = self.nodes[self._now]
-        tested.checks.append(Check(self._running or "tests", "error", f"{how} in this test"))
+        tested.checks.append(Check(self._running or "tests", "error", f"in this test {how}"))
         self._afterwards(self._now)
         self._now = None
         return bool(self._left)
@@ -174,7 +174,7 @@ class Asking:
                         self._left.discard(name)
                 if not self._left:
                     return None
-                shells.changed.wait(WAIT)
+                shells.wait()
 
     def _ask(self, node: str, command: str) -> int:
         number = self._shells.ask(node, command)

@@ -6,8 +6,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.shells import Lost, Ran, Shells
 
@@ -19,7 +17,7 @@ class Head:
     """Asks the head node; to be used as a context manager. ``target`` None: the site says no way to it."""
 
     def __init__(self, target: Target | None, way: Way, folder: Path, command_seconds: float) -> None:
-        self._target, self._way, self._folder = target, replace(way, seconds=0), folder
+        self._target, self._way, self._folder = target, way, folder
         self._command_seconds = command_seconds
         self._open = ExitStack()
         self._shells: Shells | None = None

@@ -6,6 +6,7 @@ Tests are collected once. Each node is to them a run of its own: fixtures of eve
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import socket
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -164,7 +165,7 @@ class NodeTests:
         while (turn := self._next()) is not None:
             self.now = OnNode(turn, self._connection)
             chosen = [item for item in session.items if _is_for(item, turn.node)]
-            for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+            for item, following in itertools.zip_longest(chosen, chosen[1:]):
                 # With none to follow, all fixtures are taken down: the next node has its own.
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self.now.close()
@@ -182,6 +183,9 @@ class NodeTests:
         self._phases.clear()
         self.now.begin_test()
         self.tell(Started(item.nodeid))
+        if isinstance(item.parent, pytest.Class):  # its instance is of the node before
+            vars(item).pop("_instance", None)
+            vars(item).pop("_obj", None)
         # Not told to pytest's own reports, which keep all of them.
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         result = Result(item.nodeid, *wording.together(self._phases))

@@ -14,6 +14,9 @@ from pipeline.verify.messages import Collected, Ended, GoneError, Result, Starte
 from pipeline.verify.nodes.messages import Answer, Ask, Done, Message, Ready, Report, Turn
 
 PLUGIN = "pipeline.verify.nodes.plugin"
+IN_ORDER = "in order"
+ENDINGS = (0, 1, 5)
+"""Of pytest: all passed, some failed (to be collected), there were none; others are its own trouble."""
 
 
 class Nodes(Protocol):
@@ -44,18 +47,18 @@ def run_tests(tests: Sequence[Path], nodes: Nodes, log: Path) -> str:
             ended = _serve(pytest, nodes, files, top)
         except (GoneError, msgspec.DecodeError):
             ended = ""
-        code = pytest.end() if ended == "in order" else pytest.kill()
-    if ended == "in order":
+        code = pytest.end() if ended == IN_ORDER else pytest.kill()
+    if ended == IN_ORDER and code in ENDINGS:
         return ""
-    if ended:
+    if ended and ended != IN_ORDER:
         return ended
     return "\n".join([f"the process of the tests {isolated.how_it_ended(code)}", *isolated.last(log)])
 
 
 def _serve(pytest: isolated.Pytest, nodes: Nodes, files: Sequence[Path], top: Path) -> str:
-    """``in order``, "" when the process ended otherwise, or what was wrong with it."""
+    """``IN_ORDER``, "" when the process ended otherwise, or what was wrong with it."""
     known: set[str] = set()
-    while pytest.says_more(patience := nodes.patience()):
+    while (patience := nodes.patience()) > 0 and pytest.says_more(patience):
         message = receive(pytest.connection, Message)
         match message:
             case Ready():
@@ -63,7 +66,7 @@ def _serve(pytest: isolated.Pytest, nodes: Nodes, files: Sequence[Path], top: Pa
             case Ask():
                 send(pytest.connection, nodes.ask(message))
             case Ended():
-                return "in order"
+                return IN_ORDER
             case _:
                 nodes.tell(message)
         if isinstance(message, Result):
@@ -71,4 +74,4 @@ def _serve(pytest: isolated.Pytest, nodes: Nodes, files: Sequence[Path], top: Pa
         if isinstance(message, Collected):
             for name in isolated.names_not_in({*known, *message.files}, files, top):
                 nodes.tell(Result(name, "error", 0.0, f"{name}: holds no test"))
-    return f"the tests said nothing for {patience:.0f} s" if pytest.is_running() else ""
+    return "the time for the tests of a node was over" if pytest.is_running() else ""

@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from pipeline.cluster.drivers.base import Driver
+from pipeline.cluster.drivers.nodes import NodeManager
 from pipeline.cluster.head import Head
 from pipeline.cluster.headfiles import HeadFiles
 from pipeline.cluster.keepers import Keeper, Keepers
@@ -42,6 +43,20 @@ def driver(site: Site) -> Driver:
     from pipeline.cluster.drivers.bright.driver import Bright
 
     return Bright(head(site), role=at.role)
+
+
+def node_manager(site: Site) -> NodeManager:
+    """What a rollout goes through. Raises ``UsageError`` for a manager of which no rollout is known."""
+    at = head_site(site)
+    if at.manager != "bright":
+        raise UsageError(
+            f'{site.file}: a rollout needs manager = "bright" in [head], and there is {at.manager!r}',
+            hint="nodes of Warewulf take the image that their profile names at every boot: `cluster apply` "
+            "sets it, and `wwctl power cycle` reboots them",
+        )
+    from pipeline.cluster.drivers.bright.nodes import BrightNodes
+
+    return BrightNodes(head(site))
 
 
 CLOUDS: frozenset[Kind] = frozenset({"os-network", "os-subnet"})

@@ -134,18 +134,19 @@ class Fold:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.nodes: dict[str, NodeProgress] = {name: NodeProgress() for name in names}
-        self._rest = Progress({})
+        self.whole = Progress({})
+        """All but the nodes."""
 
     def take(self, event: Event) -> None:
         """Be as after ``event``. One about a node that isn't of this rollout changes nothing."""
         if not event.node:
-            self._rest = _whole(self._rest, event)
+            self.whole = _whole(self.whole, event)
         elif event.node in self.nodes:
             self.nodes[event.node] = _node(self.nodes[event.node], event)
 
     def progress(self) -> Progress:
         """A copy of what there is now."""
-        return msgspec.structs.replace(self._rest, nodes=dict(self.nodes))
+        return msgspec.structs.replace(self.whole, nodes=dict(self.nodes))
 
 
 def _whole(now: Progress, event: Event) -> Progress:
@@ -173,6 +174,8 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
     replace = msgspec.structs.replace
     if event.state is None:
         return replace(now, notes=(*now.notes, event.why))
+    if event.state == now.state and event.way == now.way:
+        return replace(now, why=event.why)  # what it waits for is another thing now
     kept = NodeProgress(notes=now.notes, facts=now.facts, began=now.began) if event.way != now.way else now
     return replace(
         kept,

@@ -11,6 +11,7 @@ from pipeline.lab.head.kinds import MODES, ROLES
 from pipeline.lab.head.objects import Object, Value, blank
 from pipeline.lab.head.state import STATE, SYNC_LOGS, State, write_state
 from pipeline.lab.head.switches import Faults, Switches, write_faults, write_switches
+from pipeline.lab.services.start import make_services
 
 HEAD = "masterdoop"
 COMPUTE, NETWORK, VIRTUAL = "openstack-compute-hosts", "openstack-network-nodes", "virtual-nodes"
@@ -95,6 +96,7 @@ def make(directory: Path, nodes: int = 3, categories: int = 0, *, switches: Swit
     directory.mkdir(parents=True, exist_ok=True)
     _write_files(directory / "root")
     _write_programs(directory / "bin")
+    make_services(directory)
     write_switches(str(directory), switches or Switches())
     write_faults(str(directory), Faults())
     # Stopped here or before: there is no state, so the next run makes all of it.

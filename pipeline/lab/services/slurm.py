@@ -109,8 +109,8 @@ def _settle(program: str, state: State, hosts: Hosts, services: Services) -> Non
         boots = hosts.boots.get(name, 0)
         rebooted = boots != slot["boots"]
         if not _answers(name, hosts, services):
-            slot["down"] = True
-        elif slot["down"] or rebooted:
+            slot |= {"down": True, "away": True}
+        elif slot["away"] or rebooted:
             _back(slot, services, rebooted)
         if rebooted or not _answers(name, hosts, services):
             state["jobs"] = [job for job in state["jobs"] if name not in job["nodes"]]
@@ -121,6 +121,7 @@ def _settle(program: str, state: State, hosts: Hosts, services: Services) -> Non
 
 def _back(slot: dict[str, Any], services: Services, rebooted: bool) -> None:
     """A drained node stays as it was; another one needs somebody unless ReturnToService is 2."""
+    slot["away"] = False
     slot["down"] = rebooted and not slot["drain"] and services.returns != 2
     if slot["down"]:
         slot["reason"] = REBOOTED

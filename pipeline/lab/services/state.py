@@ -28,8 +28,8 @@ class State(TypedDict):
     hosts. ``most_away`` is how many hosts with OSDs were ever seen to be away at once.
 
     ``computes`` are by host: ``disabled``, and why: ``reason``. ``guests`` have id, name, host and status.
-    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``reason``, ``boots``; ``jobs`` have id, user, nodes and
-    when each ``ends`` (0: never)."""
+    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``away`` (it doesn't answer), ``reason``, ``boots``;
+    ``jobs`` have id, user, nodes and when each ``ends`` (0: never)."""
 
     osds: dict[str, dict[str, Any]]
     flags: list[str]
@@ -72,7 +72,8 @@ def first() -> State:
         "computes": {host: {"disabled": False, "reason": ""} for host in ("node002", "node003")},
         "guests": [],
         "slots": {
-            host: {"drain": False, "down": False, "reason": "", "boots": 0} for host in ("node002", "node003")
+            host: {"drain": False, "down": False, "away": False, "reason": "", "boots": 0}
+            for host in ("node002", "node003")
         },
         "jobs": [],
     }

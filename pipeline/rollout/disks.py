@@ -24,6 +24,8 @@ FILESTORE = ("backend_filestore_partition_path", "filestore_journal_device")
 
 PARTITION = re.compile(r"((?:nvme|mmcblk|loop|nbd)\d+(?:n\d+)?|cciss![^p]+)p\d+|([a-z]+)\d+")
 
+NO_DISKS = ("", "unknown")
+
 MAPPED = re.compile(r"(dm-|mapper/|md)")
 
 
@@ -71,7 +73,7 @@ def disks_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The disks of one OSD as ``ceph osd metadata`` tells them; those of the mapper are not told by name."""
     words = [word for key in (*KEYS, *FILESTORE) for word in str(metadata.get(key, "")).split(",")]
     names = dict.fromkeys(disk(word.strip()) for word in words if word.strip())
-    return tuple(name for name in names if name and not MAPPED.match(name))
+    return tuple(name for name in names if name not in NO_DISKS and not MAPPED.match(name))
 
 
 def disk(device: str) -> str:

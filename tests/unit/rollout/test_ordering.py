@@ -162,7 +162,7 @@ def test_nodes_that_are_away_already_and_share_a_domain_are_counted(world: World
     made = world.draft(skip_down=True)
     assert [node.name for node in made.order.unavailable] == ["login1", "node002"]
     world.rollout()
-    made = world.draft(skip_down=True, osds={"node001": (1, 2), "login2": (3,)})
+    made = world.draft(skip_down=True, osds={"node001.cluster": (1, 2), "login2": (3,)})
     assert [node.name for node in made.order.unavailable] == ["login2"]
     assert made.order.nodes[0].osds == (1, 2)
 

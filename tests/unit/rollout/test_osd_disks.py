@@ -49,6 +49,7 @@ def test_a_partition_is_known_by_its_disk(device: str, name: str) -> None:
             {"backend_filestore_partition_path": "/dev/sdb1", "filestore_journal_device": "/dev/sda5"},
             ("sdb", "sda"),
         ),
+        ({"bluestore_bdev_dev_node": "sdd", "bluefs_db_dev_node": "dm-3"}, ("sdd",)),
         ({"backend_filestore_partition_path": "unknown"}, ()),
         ({}, ()),
     ],

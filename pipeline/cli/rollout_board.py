@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import compress
+from operator import is_not
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -17,7 +19,6 @@ from pipeline.rollout.states import NodeProgress, Progress, State, Way
 from pipeline.rollout.summary import failures_of
 
 NEW = NodeProgress()
-NOTHING = Progress({})
 Change = tuple[Way, State | None, str]
 
 
@@ -45,7 +46,7 @@ class PlainBoard:
     def __init__(self, order: Order, stream: TextIO, folder: Path | None = None) -> None:
         self._stream = stream
         self._tail = tail_in(folder)
-        self._seen = NOTHING
+        self._seen = Progress({node.name: NEW for node in order.nodes})
         self._say([headline(order)])
 
     def update(self, order: Order, progress: Progress) -> None:
@@ -64,10 +65,9 @@ class PlainBoard:
     def _of_nodes(self, before: Progress, now: Progress) -> Iterable[str]:
         alike: dict[Change, list[str]] = {}
         told: list[str] = []
-        for name, node in now.nodes.items():
-            old = before.nodes.get(name, NEW)
-            if node is old:
-                continue
+        changed = compress(now.nodes, map(is_not, now.nodes.values(), before.nodes.values()))
+        for name in changed:
+            node, old = now.nodes[name], before.nodes[name]
             told += [f"{name}: note: {note}" for note in node.notes[len(old.notes) :]]
             if node.state == "failed" and old.state != "failed":
                 told += self._failure(name, node)

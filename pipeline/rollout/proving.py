@@ -17,8 +17,6 @@ from pipeline.rollout.parts import Verifier
 MOST_AT_ONCE = 512
 """Nodes in one run: what their checks print is kept in memory until it is judged."""
 
-UNCHECKED = Verdict(True, "this store has no version to hold it against")
-
 
 class Proving:
     """One run of the verifier at a time; its verdicts are fetched with ``finished``."""
@@ -33,14 +31,13 @@ class Proving:
         self._again: dict[str, float] = {}
 
     def begin(self, names: Sequence[str]) -> None:
-        """Look at nodes, unless some are being looked at; those whose target is no version are well."""
+        """Look at nodes, unless some are being looked at."""
         if self._running is not None:
             return
         now = self._desk.clock()
         due = [name for name in names if name not in self._ready and self._again.get(name, 0.0) <= now]
         targets = {name: self._desk.target(name) for name in due}
-        self._ready.update((name, UNCHECKED) for name, target in targets.items() if not target.version)
-        target = next((target for target in targets.values() if target.version), None)
+        target = next(iter(targets.values()), None)
         chosen = [name for name, its in targets.items() if its == target][:MOST_AT_ONCE]
         if target is not None:
             self._names = tuple(chosen)

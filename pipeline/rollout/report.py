@@ -157,7 +157,7 @@ def _rows(order: Order, progress: Progress) -> Iterable[Row]:
 def _row(order: Order, node: Node, progress: NodeProgress, batch: int) -> Row:
     has = version(order, installed(node, progress)) or "not known"
     times = progress.times
-    installing = times["provisioned"] - times["rebooting"] if "provisioned" in times else None
+    installing = times.get("provisioned", 0.0) - times.get("rebooting", 0.0)
     return Row(
         name=node.name,
         category=node.category,
@@ -168,7 +168,7 @@ def _row(order: Order, node: Node, progress: NodeProgress, batch: int) -> Row:
         began=moment(progress.began),
         ended=moment(progress.since) if progress.is_settled else "",
         took=span(progress.since - progress.began) if progress.is_settled and progress.began else "",
-        installed_in=span(installing) if installing is not None else "",
+        installed_in=span(installing) if {"provisioned", "rebooting"} <= times.keys() else "",
         passed=progress.passed,
         facts=", ".join(f"{name} = {value}" for name, value in progress.facts.items()),
     )

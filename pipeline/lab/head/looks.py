@@ -100,11 +100,16 @@ def status(session: Session, name: str) -> str:
     """``[   UP   ] restart-required``."""
     known = session.store.state["status"].get(name, {})
     state = str(known.get("state") or ("DOWN" if _is_not_there(session, name) else "UP"))
-    width = STATUS_WIDTHS.get(state, LONG_STATUS)
     message = f" ({known['message']})" if known.get("message") else ""
     remarks = ", ".join(known.get("remarks", ()))
     separator = ", " if state == "DOWN" else " "
-    return f"[{state.center(width)}]{message}{separator if remarks else ''}{remarks}"
+    return f"[{_centred(state)}]{message}{separator if remarks else ''}{remarks}"
+
+
+def _centred(state: str) -> str:
+    """With the odd blank behind it, and a blank on each side at least."""
+    width = max(STATUS_WIDTHS.get(state, LONG_STATUS), len(state) + 2)
+    return f"{' ' * ((width - len(state)) // 2)}{state}".ljust(width)
 
 
 def _is_not_there(session: Session, name: str) -> bool:

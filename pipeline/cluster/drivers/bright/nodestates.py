@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 
 from pipeline.cluster.drivers.bright.parse import Row, UnexpectedError
 from pipeline.cluster.drivers.bright.words import label
@@ -81,19 +81,34 @@ def syncs(rows: Iterable[Row]) -> dict[str, Sync]:
 
 
 def _sync(row: Row) -> tuple[str, Sync]:
-    cells = {label(name): "" if value is None else str(value).strip() for name, value in row.items()}
-    name, ended = _cell(cells, NODE), _cell(cells, ENDED)
-    if not name or ended is None:
-        raise UnexpectedError(f"syncinfo without the node or the time: {', '.join(row)}")
-    result = _cell(cells, RESULT)
-    at = seconds(ended)
-    good = at > 0 and (result is None or GOOD.match(result) is not None)
-    told = "" if good else result or ("never provisioned" if not at else "")
-    return name, Sync(_cell(cells, IMAGE) or "", (_cell(cells, MODE) or "").upper(), at, good, told)
+    node, image, mode, ended, result = _columns(tuple(row))
+    name, at = _text(row[node]), seconds(_text(row[ended]))
+    told = _text(row[result]) if result is not None else "done"
+    good = at > 0 and GOOD.match(told) is not None
+    return name, Sync(
+        _text(row[image]) if image is not None else "",
+        _text(row[mode]).upper() if mode is not None else "",
+        at,
+        good,
+        "" if good else told,
+    )
 
 
-def _cell(cells: Mapping[str, str], names: frozenset[str]) -> str | None:
-    return next((value for name, value in cells.items() if name in names), None)
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+@lru_cache(64)
+def _columns(headers: tuple[str, ...]) -> tuple[str, str | None, str | None, str, str | None]:
+    """Which headers stand for node, image, mode, time and result. Raises ``UnexpectedError`` without the
+    first or the time."""
+    node, image, mode, ended, result = (
+        next((header for header in headers if label(header) in words), None)
+        for words in (NODE, IMAGE, MODE, ENDED, RESULT)
+    )
+    if node is None or ended is None:
+        raise UnexpectedError(f"syncinfo without the node or the time: {', '.join(headers)}")
+    return node, image, mode, ended, result
 
 
 def blocks(text: str) -> Sequence[Row]:
@@ -112,7 +127,7 @@ def blocks(text: str) -> Sequence[Row]:
     return rows
 
 
-@cache
+@lru_cache(1 << 15)
 def seconds(text: str) -> float:
     """A time as seconds since 1970; without a zone as if it were in UTC: times of one clock are compared,
     and nothing else. "never", a dash or nothing is 0. Raises ``UnexpectedError``.

@@ -38,7 +38,9 @@ def _conditions(facts: Sequence[NodeFacts]) -> list[Finding]:
     found = []
     for condition, names in _by(facts, lambda node: node.status.condition).items():
         if condition in AWAY:
-            word = {"failed": "failed to install", "unknown": "of unknown state"}.get(condition, condition)
+            word = {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
+                condition, condition
+            )
             hint = "bring it up, leave it out by --nodes, or leave out all such nodes by --skip-down"
             found.append(Finding("error", _are(names, word), folded(names), hint))
         elif condition in RISING:

@@ -18,11 +18,20 @@ from pipeline.rollout.model import Finding, Node
 
 SECONDS = 60.0
 
-KEYS = ("devices", "bluestore_bdev_devices", "bluefs_db_devices", "bluefs_wal_devices")
-FILESTORE = ("backend_filestore_partition_path", "filestore_journal_device")
-"""Where ``ceph osd metadata`` tells of disks: since Luminous by name, before by the path of a partition."""
+OF_BLUESTORE = ("bluestore_bdev", "bluefs_db", "bluefs_wal", "bluefs_slow")
+KEYS = (
+    "devices",
+    *(f"{part}_{word}" for part in OF_BLUESTORE for word in ("devices", "dev_node", "partition_path")),
+    "backend_filestore_devices",
+    "backend_filestore_dev_node",
+    "backend_filestore_partition_path",
+    "filestore_journal_device",
+)
+"""Where ``ceph osd metadata`` tells of disks; each release has some of them."""
 
 PARTITION = re.compile(r"((?:nvme|mmcblk|loop|nbd)\d+(?:n\d+)?|cciss![^p]+)p\d+|([a-z]+)\d+")
+
+NO_DISKS = ("", "unknown")
 
 MAPPED = re.compile(r"(dm-|mapper/|md)")
 
@@ -69,9 +78,9 @@ def _of_host(node: Node, known: Mapping[Any, Mapping[str, Any]]) -> OsdDisks:
 
 def disks_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The disks of one OSD as ``ceph osd metadata`` tells them; those of the mapper are not told by name."""
-    words = [word for key in (*KEYS, *FILESTORE) for word in str(metadata.get(key, "")).split(",")]
+    words = [word for key in KEYS for word in str(metadata.get(key, "")).split(",")]
     names = dict.fromkeys(disk(word.strip()) for word in words if word.strip())
-    return tuple(name for name in names if name and not MAPPED.match(name))
+    return tuple(name for name in names if name not in NO_DISKS and not MAPPED.match(name))
 
 
 def disk(device: str) -> str:

@@ -69,7 +69,8 @@ def draft(
     """The order that ``wishes`` come to, with everything about them that is wrong.
 
     ``cluster`` is as it was loaded, before images that were rolled out stand for those of the file; ``osds``
-    are the Ceph OSDs on each node. Raises ``PipelineError`` only when the store can't be read.
+    are the Ceph OSDs on each host, whose name may have a domain or not. Raises ``PipelineError`` only when
+    the store can't be read.
     """
     images = category_images(cluster)
     found = chosen(site, store, images, wishes.images)
@@ -160,7 +161,7 @@ class _Drafting:
         self.cluster = cluster
         self.survey = survey
         self.found = found
-        self.osds = osds
+        self.osds = {_short(host): tuple(numbers) for host, numbers in osds.items()}
         self.findings: list[Finding] = []
 
     def members(self) -> tuple[str, ...]:
@@ -212,7 +213,7 @@ class _Drafting:
             image=facts.image,
             own_image=facts.own_image,
             domains=self._domains(facts),
-            osds=tuple(self.osds.get(name, ())),
+            osds=self.osds.get(_short(name), ()),
             is_virtual=facts.is_virtual,
         )
 
@@ -244,3 +245,7 @@ class _Drafting:
 
     def _say(self, what: str, where: str, hint: str = "") -> None:
         self.findings.append(Finding("error", what, where, hint))
+
+
+def _short(host: str) -> str:
+    return host.partition(".")[0]

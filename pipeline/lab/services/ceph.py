@@ -18,7 +18,12 @@ EINVAL, EBUSY, ENOENT = 22, 16, 2
 OPTIONS = {"-f": True, "--connect-timeout": True, "--cluster": True, "--id": True, "--conf": True}
 ALSO = {"--format": "-f", "-c": "--conf"}
 
-SINCE = {"ok-to-stop": "luminous", "add-noout": "luminous", "rm-noout": "luminous"} | {
+SINCE = {
+    "metadata": "luminous",
+    "ok-to-stop": "luminous",
+    "add-noout": "luminous",
+    "rm-noout": "luminous",
+} | {
     "set-group": "nautilus",
     "unset-group": "nautilus",
 }
@@ -130,6 +135,20 @@ class Call:
             f"{one['id']:>3} {one['type']} {one['name']} {one.get('status', '')}" for one in nodes
         )
 
+    def metadata(self, rest: list[str]) -> str:
+        """Of all OSDs: the hosts have a disk for each, from /dev/sdb on; Luminous has another word for it."""
+        _none_left(rest)
+        key = "bluestore_bdev_dev_node" if self.services.ceph == "luminous" else "devices"
+        own: dict[str, int] = {}
+        told = []
+        for number, osd in self.state["osds"].items():
+            place = own[osd["host"]] = own.get(osd["host"], 0) + 1
+            disk = f"sd{'abcdefghijklmnopqrstuvwxyz'[place]}"
+            told.append(
+                {"id": int(number), "hostname": osd["host"], "osd_objectstore": "bluestore", key: disk}
+            )
+        return json.dumps(told)
+
     def ok_to_stop(self, rest: list[str]) -> str:
         numbers = self._numbers(rest)
         ok = may_stop(self.state, self.services, numbers, self.now)
@@ -214,6 +233,7 @@ class Call:
 OSD: dict[str, Callable[[Call, list[str]], str]] = {
     "dump": Call.dump,
     "tree": Call.tree,
+    "metadata": Call.metadata,
     "ok-to-stop": Call.ok_to_stop,
     "set": Call.flag,
     "unset": Call.unflag,

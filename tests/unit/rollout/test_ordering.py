@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from pipeline.cluster.drivers.nodes import CategoryFacts, ImageFacts, NodeFacts, NodeStatus, Survey
-from pipeline.cluster.model import Cluster
+from pipeline.cluster.drivers.nodes import ImageFacts
 from pipeline.cluster.objects import Ref, Wanted
-from pipeline.cluster.rolling import Rollout, Share
+from pipeline.cluster.rolling import Share
 from pipeline.publish.record import Publication, remember
-from pipeline.recipe.model import Site
 from pipeline.rollout.model import Target
-from pipeline.rollout.ordering import Draft, Wishes, draft
-from pipeline.store.records import Verification
-from pipeline.store.store import Store
-from tests.small_store import version_record
-
-IMAGE = "compute-image"
-PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
-
-
-class World:
-    """A store with versions 1 to 3 of an image, of which 3 has not passed; a file; a cluster manager."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "recipes" / IMAGE).mkdir(parents=True)
-        (folder / "recipes" / IMAGE / "recipe.toml").touch()
-        file = folder / "recipes/clusters/x.toml"
-        file.parent.mkdir()
-        file.write_text('[cluster]\nname = "x"\n[rollout]\ncanary = 1\nmax_unavailable = 1\n')
-        self.site = Site(folder / "pipeline.toml", folder, folder / "store", Path("/images"))
-        self.store = Store.open(folder / "store")
-        for number in (1, 2, 3):
-            made = self.store.versions.add(
-                version_record(image=IMAGE, identity=str(number), kernel_parameters=("iommu=pt",)), {}
-            )
-            if number != 3:
-                self.store.versions.set_verification(made, PASSED, {})
-        self.cluster = Cluster(
-            "x",
-            "",
-            file,
-            {},
-            tuple(
-                Wanted(Ref("category", name), {"image": image})
-                for name, image in (("compute", IMAGE), ("network", IMAGE), ("login", "default-image"))
-            ),
-            groups={"first": "node[001-002]"},
-        )
-        self.nodes: dict[str, NodeFacts] = {}
-        for number in range(1, 5):
-            self.has(f"node{number:03d}", "compute", rack="r1" if number < 3 else "r2")
-        self.has("node009", "network")
-        self.has("node100", "login", image="default-image")
-
-    def has(self, name: str, category: str, condition: Any = "up", image: str = IMAGE, **more: Any) -> None:
-        self.nodes[name] = NodeFacts(name, NodeStatus(condition), category, image, **more)
-
-    def rollout(self, **said: Any) -> None:
-        self.cluster = msgspec.structs.replace(self.cluster, rollout=Rollout(**said))
-
-    def survey(self) -> Survey:
-        images = {name: ImageFacts(name, f"/cm/images/{name}") for name in (IMAGE, "default-image")}
-        names = dict.fromkeys(node.category for node in self.nodes.values())
-        return Survey(self.nodes, images, {name: CategoryFacts(name, IMAGE) for name in names})
-
-    def draft(
-        self, *images: str, nodes: str = "", skip_down: bool = False, osds: Mapping[str, Any] = {}
-    ) -> Draft:
-        wishes = Wishes(nodes, images, skip_down)
-        return draft(self.cluster, self.site, self.store, self.survey(), wishes, osds)
+from pipeline.rollout.ordering import Draft
+from tests.rollout_world import IMAGE, World
 
 
 @pytest.fixture
@@ -110,11 +49,8 @@ def test_without_a_wish_it_is_what_is_published_and_else_the_newest_that_passed(
 
 def test_an_image_that_a_rollout_made_is_known_as_its_version(world: World) -> None:
     world.has("node001", "compute", image=f"{IMAGE}-1")
-    survey = world.survey()
-    images = {**survey.images, f"{IMAGE}-1": ImageFacts(f"{IMAGE}-1", f"/images/{IMAGE}-1")}
-    made = draft(
-        world.cluster, world.site, world.store, msgspec.structs.replace(survey, images=images), Wishes()
-    )
+    world.images[f"{IMAGE}-1"] = ImageFacts(f"{IMAGE}-1", f"/images/{IMAGE}-1")
+    made = world.draft()
     assert made.order.targets[f"{IMAGE}-1"] == Target(
         f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1", IMAGE, ("iommu=pt",)
     )
@@ -226,7 +162,7 @@ def test_nodes_that_are_away_already_and_share_a_domain_are_counted(world: World
     made = world.draft(skip_down=True)
     assert [node.name for node in made.order.unavailable] == ["login1", "node002"]
     world.rollout()
-    made = world.draft(skip_down=True, osds={"node001": (1, 2), "login2": (3,)})
+    made = world.draft(skip_down=True, osds={"node001.cluster": (1, 2), "login2": (3,)})
     assert [node.name for node in made.order.unavailable] == ["login2"]
     assert made.order.nodes[0].osds == (1, 2)
 

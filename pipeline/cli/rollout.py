@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.cli.rollout_board import Watching
     from pipeline.recipe.model import Site
     from pipeline.rollout.folder import Kept
     from pipeline.rollout.model import Order

@@ -160,6 +160,7 @@ class Drain:
     world: World
     slow: int = 0
     refuses: frozenset[str] = frozenset()
+    stuck: bool = False
     name: str = "drain"
     asked: Counter[str] = field(default_factory=Counter)
 
@@ -185,6 +186,8 @@ class Drain:
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         self.world.effect("after")
+        if self.stuck:
+            return {node.name: Answer("wait", "it is not well") for node in nodes}
         for node in nodes:
             self.world.held.pop(node.name, None)
         return {node.name: Answer("done") for node in nodes}

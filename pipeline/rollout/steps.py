@@ -26,6 +26,7 @@ class Steps:
         self._waits = desk.order.policy.waits
         self._maybe_rebooted = set(desk.named("rebooting"))
         """Those that were about to be rebooted when the last process ended, or the manager was gone."""
+        self._undoing_since: float | None = None
 
     def prepare(self) -> None:
         """Have hooks agree that nodes go away."""
@@ -121,6 +122,10 @@ class Steps:
             for name in done:
                 self._desk.tell(name, "waiting")
             self._fail(refused)
+            self._undoing_since = self._undoing_since or self._desk.clock()
+            if self._desk.clock() - self._undoing_since > self._waits.release:
+                late = {name: f"it could not be left as it was: {self._desk.of[name].why}" for name in names}
+                self._fail({name: why for name, why in late.items() if name in self._desk.named("preparing")})
 
     def _has_begun(self, name: str, statuses: Mapping[str, NodeStatus], syncs: Mapping[str, Sync]) -> bool:
         return statuses[name].condition != "up" or syncs.get(name, Sync()).ended != self._desk.of[name].sync

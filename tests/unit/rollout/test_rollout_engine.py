@@ -159,6 +159,16 @@ def test_who_is_only_about_to_go_stays_when_it_is_aborted(tmp_path: Path) -> Non
     assert not scene.world.held and not scene.world.calls["point"]
 
 
+def test_what_can_not_be_undone_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(FOUR), ONE_BY_ONE)
+    scene.hooks = [Drain(scene.world, slow=10**6, stuck=True)]
+    scene.watch = lambda progress: folders.ask_to_abort(scene.folder, "somebody")
+    progress = scene.run()
+    assert progress.outcome == "stopped" and progress.nodes["node001"].state == "failed"
+    assert progress.nodes["node001"].why == "it could not be left as it was: drain: it is not well"
+    assert scene.world.held == {"node001": "left"}
+
+
 def test_slow_hooks_are_waited_for_and_their_reason_is_told(tmp_path: Path) -> None:
     scene = Scene(tmp_path, World(("node001",)), ONE_BY_ONE)
     scene.hooks = [Drain(scene.world, slow=2)]

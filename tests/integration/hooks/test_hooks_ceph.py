@@ -165,6 +165,22 @@ def test_a_placement_group_that_never_is_clean_keeps_it(lab: ServicesLab, releas
     assert noout(lab) != ([], [])
 
 
+@AT_BOTH_ENDS
+def test_with_its_noout_taken_back_it_waits_for_the_health(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.boot("node002")
+    lab.switch(ceph=release, health={"MON_DOWN": "1/3 mons down"})
+    for _ in range(2):
+        answer = hook.after([TWO])["node002"]
+        assert answer.state == "wait" and "1/3 mons down" in answer.why
+        assert noout(lab) == ([], [])
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    lab.switch(ceph=release)
+    assert states(hook.after([TWO])) == {"node002": "done"}
+
+
 @HAVE_OK_TO_STOP
 def test_osds_that_ceph_can_not_do_without_stay(lab: ServicesLab, release: str) -> None:
     lab.switch(ceph=release)

@@ -39,17 +39,20 @@ def test_the_agent_that_does_not_wait_is_dead_and_the_other_lives(lab: Lab) -> N
     assert "Connection refused" in lab.run("node003", "cat /var/log/neutron/mlnx-agent.log")
 
 
-def test_auto_takes_away_what_no_image_has_and_keeps_what_is_the_nodes_own(lab: Lab) -> None:
-    lab.run(
-        "node002",
-        "touch /usr/extra /var/log/own; mkdir -p /home/me; touch /home/me/file; echo x >>/etc/issue",
-    )
-    lab.reboot("node002")
-    assert lab.sync("node002") == ("patient-1", "AUTO", True)
-    there = lab.run("node002", "ls /usr/extra /var/log/own /home/me/file; tail -1 /etc/issue")
-    assert there.split()[:2] == ["/home/me/file", "/var/log/own"]
-    assert not there.endswith("x\n")
-    assert "etc/issue" in lab.type("device; synclog node002")
+def test_auto_takes_away_what_no_image_has_and_keeps_what_is_excluded(lab: Lab) -> None:
+    """Excluded by the exclude list, or without one because it is a node's own by nature."""
+    make = "touch /srv/extra /var/log/own; mkdir -p /home/me; touch /home/me/file; echo x >>/etc/issue"
+    for node in ("node001", "node003"):
+        lab.run(node, make)
+    lab.device("node001", excludelistsyncinstall="- /srv/*\n/etc/issue\n")
+    lab.reboot("node001", "node003")
+    look = "ls /srv/extra /var/log/own /home/me/file 2>/dev/null; tail -1 /etc/issue"
+    assert lab.run("node003", look).split()[:2] == ["/home/me/file", "/var/log/own"]
+    assert not lab.run("node003", look).endswith("x\n")
+    assert lab.run("node001", look) == "/srv/extra\nx\n"
+    assert lab.sync("node003") == ("hasty-2", "AUTO", True)
+    assert "etc/issue" in lab.type("device; synclog node003")
+    lab.device("node001", excludelistsyncinstall="")
 
 
 def test_full_wipes_the_disk_and_is_used_up(lab: Lab) -> None:

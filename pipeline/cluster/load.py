@@ -24,6 +24,7 @@ from pipeline.cluster.owned import (
     wanted_settings,
 )
 from pipeline.cluster.reading import Reading
+from pipeline.cluster.rolling_reading import rollout_of
 from pipeline.cluster.written import ClusterTable, FirmwareTable, HeadTable
 from pipeline.errors import Problem, UsageError
 from pipeline.nearest import nearest
@@ -111,6 +112,7 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
+        rollout = rollout_of(reading, self._categories())
         self._need_categories(firmware)
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
@@ -128,6 +130,9 @@ class _Loading(msgspec.Struct):
             wanted=tuple(self.wanted),
             restarts=self.restarts,
             firmware=firmware,
+            rollout=rollout,
+            groups=reading.groups,
+            node_parameters=reading.node_parameters,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
         )
@@ -212,6 +217,9 @@ class _Loading(msgspec.Struct):
             table.options,
             table.vfs,
         )
+
+    def _categories(self) -> tuple[str, ...]:
+        return tuple(item.ref.name for item in self.wanted if item.ref.kind == "category")
 
     def _need_categories(self, firmware: Firmware | None) -> None:
         """Want the categories of the firmware step to be there, so that a plan tells of one that is not."""

@@ -12,10 +12,9 @@ import msgspec
 
 from pipeline.cluster.compare import PROPERTY, Applied, asked, values
 from pipeline.cluster.objects import State, Value, Wanted
+from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
-
-FOLDER = "clusters"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -34,13 +33,13 @@ def _file(store: Path, cluster: str) -> Path:
 
 
 def load(store: Path, cluster: str) -> Record:
-    """The record of this cluster; an empty one when nothing was applied yet.
+    """The record of this cluster; an empty one when nothing was applied yet. Rollouts since are in it.
 
     One that cannot be read is told: without it, changes made by hand would be told as new ones.
     """
     file = _file(store, cluster)
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Record)
+        found = msgspec.json.decode(file.read_bytes(), type=Record)
     except FileNotFoundError:
         return Record()
     except msgspec.DecodeError as error:
@@ -50,6 +49,7 @@ def load(store: Path, cluster: str) -> Record:
             hint="without it nothing is lost but which changes were made by hand",
             command=f"mv {file} {file}.broken",
         ) from None
+    return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))
 
 
 def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict[str, dict[str, Value]]:

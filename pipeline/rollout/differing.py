@@ -1,54 +1,83 @@
-"""Which files of a node differ from its version by right."""
+"""What tests found on nodes and the cluster file says otherwise: an interface of another name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-_PRUNED = """
-    proc sys dev run tmp mnt media home root lost+found selinux cm
-    var/log var/run var/lock var/spool var/tmp var/cache
-"""
+import msgspec
 
-_BY_NODE = """
-    etc/fstab etc/mtab etc/adjtime etc/hostname etc/hosts etc/hosts.* etc/resolv.conf* etc/networks
-    etc/hostid etc/machine-id etc/localtime etc/sysconfig/network etc/sysconfig/network-scripts
-    etc/sysconfig/networking etc/sysconfig/clock etc/sysconfig/ntpd etc/sysconfig/hwconf etc/sysconfig/grub
-    etc/sysconfig/iptables etc/sysconfig/kernel etc/ntp etc/ntp.conf etc/chrony.conf etc/postfix/main.cf
-    etc/postfix/*.db etc/aliases.db etc/rsyslog.conf etc/exports etc/nslcd.conf etc/nsswitch.conf
-    etc/openldap/ldap.conf etc/pam_ldap.conf etc/udev/rules.d/70-* etc/lvm/cache etc/lvm/archive
-    etc/lvm/backup etc/blkid etc/mdadm.conf etc/mdadm etc/multipath etc/iscsi/initiatorname.iscsi
-    etc/ssh/ssh_host_* etc/ssh/ssh_known_hosts
-    etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/.pwd.lock
-"""
+from pipeline.cluster import tomltext
+from pipeline.cluster.nodesets import folded
+from pipeline.recipe.model import Parameter
+from pipeline.rollout.states import Progress
 
-_BY_TOOLS = """
-    etc/ld.so.cache etc/prelink.cache etc/grub.conf etc/grub2.cfg boot/grub boot/grub2 boot/initr*
-    boot/lost+found lib/modules/*/modules.* usr/lib/modules/*/modules.* .autofsck .autorelabel
-    **/*.pyc **/*.pyo **/__pycache__ **/.nfs*
-    var/lib/* var/account var/lost+found var/db var/empty var/adm
-"""
-
-PRUNED = tuple(_PRUNED.split())
-"""Directories that are not looked into: the kernel's, what is mounted there, what programs write."""
-
-IGNORED = (*_BY_NODE.split(), *_BY_TOOLS.split())
-"""Globs as for `matcher`: what the cluster manager, its installer and a boot write for each node; what boot
-loader, kernel tools and programs make."""
-
-STRICT = ("etc", "usr", "lib", "lib64", "bin", "sbin", "opt", "boot")
-"""Where a file that the version has not is told."""
+Parameters = Mapping[str, Parameter]
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 
 
-def matcher(globs: Iterable[str]) -> re.Pattern[str]:
-    """What matches a path (without its first slash) that one of ``globs`` means, or that lies below it.
+class Difference(msgspec.Struct, frozen=True):
+    """A fact of ``nodes`` that is called as a ``parameter`` and has another ``value`` than that one.
 
-    ``*`` and ``?`` stay in a directory, ``**`` does not; slashes around a glob don't matter.
+    ``written`` is that value as the file would have it. ``is_own``: the file gives these nodes a
+    value of their own already, which is to be changed.
     """
-    return re.compile(f"(?:{'|'.join(_expression(glob.strip('/')) for glob in globs)})(?:/|$)", re.DOTALL)
+
+    parameter: str
+    value: str
+    wanted: str
+    nodes: tuple[str, ...]
+    written: str
+    is_own: bool = False
+
+    def __str__(self) -> str:
+        whose = "[[node]] of the cluster file" if self.is_own else "the cluster file"
+        return f"{folded(self.nodes)}: {self.parameter} is {self.value}; {whose} says {self.wanted}"
 
 
-def _expression(glob: str) -> str:
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    return "".join(words.get(part) or re.escape(part) for part in parts if part)
+def to_write(differences: Iterable[Difference]) -> tuple[str, ...]:
+    """Lines for the cluster file that give nodes what was found; not for those that have lines already."""
+    of: dict[tuple[str, ...], dict[str, str]] = {}
+    for each in differences:
+        if not each.is_own:
+            of.setdefault(each.nodes, {})[each.parameter] = each.written
+    lines: list[str] = []
+    for nodes, found in of.items():
+        given = ", ".join(f"{tomltext.key(name)} = {value}" for name, value in found.items())
+        lines += ["[[node]]", f"names = {tomltext.text(folded(nodes))}", f"parameters = {{ {given} }}"]
+    return tuple(lines)
+
+
+def differing(
+    progress: Progress, common: Parameters, of_node: Callable[[str], Parameters]
+) -> tuple[Difference, ...]:
+    """Facts that the parameters contradict: ``common`` are all nodes', ``of_node`` gives one node's."""
+    found: dict[tuple[str, str, str, bool], list[str]] = {}
+    for name, node in progress.nodes.items():
+        own = of_node(name) if node.facts else {}
+        for fact, value in node.facts.items():
+            if fact in own and _spelled(own[fact]) != value:
+                is_own = own[fact] != common.get(fact)
+                found.setdefault((fact, value, _spelled(own[fact]), is_own), []).append(name)
+    return tuple(
+        Difference(fact, value, wanted, tuple(names), _written(value, common.get(fact)), is_own)
+        for (fact, value, wanted, is_own), names in found.items()
+    )
+
+
+def _spelled(value: Parameter) -> str:
+    """A parameter as tests report it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _written(value: str, like: Parameter | None) -> str:
+    """A fact in TOML, as the type that the parameter has where it can be read so."""
+    if isinstance(like, bool):
+        return value if value in ("true", "false") else tomltext.text(value)
+    if isinstance(like, int | float) and NUMBER.fullmatch(value):
+        return value
+    if isinstance(like, tuple):
+        return tomltext.value(value.split(","))
+    return tomltext.text(value)

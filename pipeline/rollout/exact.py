@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 
 from pipeline.cluster.shellscript import FILES
-from pipeline.rollout.differing import PRUNED, STRICT
 from pipeline.rollout.expected import Expected
+from pipeline.rollout.ignoring import PRUNED, STRICT
 from pipeline.store.tree import readable
 
 TOLD = 20

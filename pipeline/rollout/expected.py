@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pipeline.rollout.differing import IGNORED, PRUNED, matcher
+from pipeline.rollout.ignoring import IGNORED, PRUNED, matcher
 from pipeline.store import manifest
-from pipeline.store.compare import shown
+from pipeline.store.compare import shown_entries
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 from pipeline.store.tree import Entry, raw_path
@@ -41,7 +41,7 @@ def expected(store: Store, version: Version, ignore: Sequence[str] = ()) -> Expe
     left_out = matcher((*PRUNED, *IGNORED, *ignore))
     entries = {
         path: entry
-        for path, entry in shown(store, version.layers).items()
+        for path, entry in shown_entries(store, version.layers).items()
         if path and "\t" not in path and "\n" not in path and not left_out.match(path)
     }
     written = frozenset(

@@ -18,6 +18,7 @@ PROSE_ONLY = {"shell", "schema"}
 
 
 SUBVERBS = {
+    "rollout": [["start"], ["status"], ["resume"], ["abort"], ["rollback"]],
     "cluster": [["plan"], ["apply"], ["status"], ["import", "a"], ["run", "firmware"]],
 }
 """Verbs that have verbs of their own, with the words that these need."""

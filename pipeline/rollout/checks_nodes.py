@@ -12,6 +12,9 @@ from pipeline.rollout.ordering import AWAY, RISING, Draft
 VIRTUAL = "virtual"
 """The hook for virtual nodes."""
 
+CEPH, OSD_ROLE = "ceph", "cephosd"
+"""The hook for hosts of OSDs, and the role by which Bright knows them."""
+
 
 def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
     """Everything about the nodes of ``draft``; nodes of one kind are told as one node set."""
@@ -26,6 +29,7 @@ def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
         *_own_images(order),
         *_again(order),
         *_virtual(order),
+        *_osd_hosts(order, survey),
     ]
     if order.policy.install == "FULL" and facts:
         what = f"FULL wipes the disks of {_nodes(len(facts))}: whatever was changed on them is lost"
@@ -157,6 +161,27 @@ def _virtual(order: Order) -> list[Finding]:
             "virtual nodes take a changed configuration only with a new instance, which nothing here sees to",
             folded(names),
             'hooks = ["virtual"] in [rollout], with a table [rollout.virtual]',
+        )
+    ]
+
+
+def _osd_hosts(order: Order, survey: Survey) -> list[Finding]:
+    """Hosts of OSDs by what the manager says, of which Ceph was not asked or says nothing."""
+    names = [
+        node.name
+        for node in order.nodes
+        if not node.osds and OSD_ROLE in (role.lower() for role in survey.nodes[node.name].roles)
+    ]
+    if not names:
+        return []
+    asked = CEPH in order.hooks
+    return [
+        Finding(
+            "warning",
+            f"the role {OSD_ROLE} says that there are OSDs, and "
+            + ("Ceph knows of none" if asked else "nothing here asks Ceph: several at once could lose data"),
+            folded(names),
+            "" if asked else 'hooks = ["ceph"] in [rollout]',
         )
     ]
 

@@ -32,7 +32,8 @@ class Desk:
             self.fold.take(event)
         self._journal = journal
         self._waiting: list[Event] = []
-        self.told = 0
+        self.moves = 0
+        """Changes so far, but for mere words: as long as there are none, time is let pass."""
         self._in: dict[State, dict[str, None]] = {}
         for name, progress in self.fold.nodes.items():
             self._in.setdefault(progress.state, {})[name] = None
@@ -76,6 +77,7 @@ class Desk:
         )  # fmt: skip
         self._take(event)
         if state is not None and state != before.state:
+            self.moves += 1
             self._in[before.state].pop(name)
             self._in.setdefault(state, {})[name] = None
 
@@ -86,6 +88,7 @@ class Desk:
 
     def say(self, word: Word, why: str = "", batch: int = 0) -> None:
         """Something happens to all of it."""
+        self.moves += 1
         self._take(Event(self.clock(), word=word, why=why, batch=batch))
 
     def commit(self) -> None:
@@ -105,7 +108,6 @@ class Desk:
     def _take(self, event: Event) -> None:
         self.fold.take(event)
         self._waiting.append(event)
-        self.told += 1
 
 
 def wall_clock() -> float:

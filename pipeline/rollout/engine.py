@@ -64,11 +64,11 @@ class Engine:
         try:
             outcome = None
             while outcome is None:
-                before = self._desk.told
+                before = self._desk.moves
                 outcome = self._turn()
                 self._desk.commit()
                 watch(self._desk.fold.progress())
-                if outcome is None and self._desk.told == before:
+                if outcome is None and self._desk.moves == before:
                     seconds = self._desk.order.policy.waits.poll
                     if not self._proving.wait(seconds):
                         self._pause(seconds)

@@ -31,7 +31,7 @@ class Steps:
     def prepare(self) -> None:
         """Have hooks agree that nodes go away."""
         names = self._desk.named("preparing")
-        if not names:
+        if not names or self._undoing_since is not None:
             return
         done, refused = self._hooking.before(names)
         for name in done:
@@ -118,14 +118,18 @@ class Steps:
         """Nodes that are only about to go stay where they are."""
         names = self._desk.named("preparing")
         if names:
+            self._undoing_since = self._undoing_since or self._desk.clock()
             done, refused = self._hooking.after(names)
             for name in done:
                 self._desk.tell(name, "waiting")
             self._fail(refused)
-            self._undoing_since = self._undoing_since or self._desk.clock()
             if self._desk.clock() - self._undoing_since > self._waits.release:
                 late = {name: f"it could not be left as it was: {self._desk.of[name].why}" for name in names}
-                self._fail({name: why for name, why in late.items() if name in self._desk.named("preparing")})
+                self._fail(
+                    {name: why for name, why in late.items() if self._desk.of[name].state == "preparing"}
+                )
+            if not self._desk.named("preparing"):
+                self._undoing_since = None
 
     def _has_begun(self, name: str, statuses: Mapping[str, NodeStatus], syncs: Mapping[str, Sync]) -> bool:
         return statuses[name].condition != "up" or syncs.get(name, Sync()).ended != self._desk.of[name].sync

@@ -22,6 +22,9 @@ from pipeline.lab.nodes.power import PORT, Power, Wish
 SETTLES = 1.0
 """Seconds after which a service that was started has either ended or stays."""
 
+WIPED = "disk.old"
+"""What a node's disk is called while it is taken away."""
+
 Life = Iterator[None]
 
 
@@ -49,6 +52,7 @@ class Machine:
         self.message = ""
         self._life: Life | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._wiping: subprocess.Popen[bytes] | None = None
         self._code = 0
 
     @property
@@ -143,9 +147,22 @@ class Machine:
         self.say("INSTALLING", "recreating partitions and filesystems")
         folder, disk = self.power.folder, self.power.disk
         (folder / installer.LAYOUT).unlink(missing_ok=True)
-        yield from self._child_of(["rm", "-rf", "--one-file-system", str(disk)], folder / "install.log")
+        yield from self._wiped()
+        if disk.exists():
+            disk.rename(folder / WIPED)
+        # What was on it is gone from here on; that its blocks are given back is nobody's to wait for.
+        argv = ["rm", "-rf", "--one-file-system", str(folder / WIPED)]
+        self._wiping = installer.start(argv, folder / "wipe.log")
         disk.mkdir()
         (folder / installer.LAYOUT).write_text(install.disk_setup)
+
+    def _wiped(self) -> Life:
+        """Until there is room for another old disk, also after somebody was killed here."""
+        while self._wiping is not None and self._wiping.poll() is None:
+            yield
+        if (self.power.folder / WIPED).exists():
+            argv = ["rm", "-rf", "--one-file-system", str(self.power.folder / WIPED)]
+            yield from self._child_of(argv, self.power.folder / "wipe.log")
 
     def _copies(self, asked: Asked, install: Install, mode: str, fault: Fault | None) -> Life:
         folder, disk, log = self.power.folder, self.power.disk, self.power.folder / "rsync.log"

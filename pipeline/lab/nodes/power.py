@@ -57,10 +57,14 @@ def plug(place: Path, number: int) -> Plug:
     has a /24 of it.
     """
     assert 1 <= number <= MOST
-    digest = hashlib.sha256(str(place.resolve()).encode())
-    first, second = digest.digest()[:2]
+    first, second = hashlib.sha256(str(place.resolve()).encode()).digest()[:2]
     net = f"198.{18 + first % 2}.{second}"
-    return Plug(f"{net}.{number}", f"{net}.254", f"lab{digest.hexdigest()[:6]}.{number}")
+    return Plug(f"{net}.{number}", f"{net}.254", f"{link_prefix(place)}{number}")
+
+
+def link_prefix(place: Path) -> str:
+    """What the names of all cables of this lab begin with on this machine."""
+    return f"lab{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:6]}."
 
 
 class Wish(msgspec.Struct, frozen=True):

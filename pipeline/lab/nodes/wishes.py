@@ -15,7 +15,7 @@ OF_ROLES = {
     "openstackcompute": ("openstack-nova-compute",),
     "openstacknetwork": ("neutron-dhcp-agent", "neutron-l3-agent", "neutron-metadata-agent"),
 }
-"""The services that the daemon starts on nodes with a role, before those that somebody has added."""
+"""The services that the daemon starts on nodes with a role, after those that somebody has added."""
 
 AGENTS = (
     "neutron-mlnx-agent",
@@ -39,14 +39,15 @@ def is_virtual(state: State, node: str) -> bool:
 
 
 def services(state: State, node: str) -> tuple[str, ...]:
-    """What is to be started on ``node``, in order: its roles' services, then its category's and its own."""
-    found = dict.fromkeys(service for role in _roles(state, node) for service in OF_ROLES.get(role, ()))
+    """What is to be started on ``node``, in order: its category's services, its own, its roles'."""
+    found: dict[str, None] = {}
     for one in _levels(state, node):
         for name, service in one["sub"].get("services", {}).items():
             if service["values"].get("autostart"):
                 found[name] = None
             else:
                 found.pop(name, None)
+    found |= dict.fromkeys(service for role in _roles(state, node) for service in OF_ROLES.get(role, ()))
     return tuple(found)
 
 

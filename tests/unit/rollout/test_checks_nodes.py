@@ -108,3 +108,13 @@ def test_virtual_nodes_need_their_hook(world: World) -> None:
     assert "only with a new instance" in what
     world.rollout(hooks=("virtual",))
     assert told(world) == []
+
+
+def test_hosts_of_osds_of_which_ceph_was_not_asked_are_told(world: World) -> None:
+    world.has("node001", "compute", roles=("cephOSD",))
+    ((severity, where, what),) = told(world)
+    assert (severity, where) == ("warning", "node001")
+    assert what.endswith("nothing here asks Ceph: several at once could lose data")
+    world.rollout(hooks=("ceph",))
+    assert told(world)[0][2].endswith("Ceph knows of none")
+    assert told(world, osds={"node001": (1,)}) == []

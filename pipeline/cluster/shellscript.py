@@ -61,7 +61,7 @@ done
 
 def script(sign: str) -> str:
     """What ssh is given for a node; ``sign`` is one word that nobody else knows."""
-    path = "PATH=/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin:/usr/local/bin LC_ALL=C\nexport PATH LC_ALL\n"
+    path = "PATH=${PATH:+$PATH:}/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin LC_ALL=C\nexport PATH LC_ALL\n"
     return f"exec /bin/sh -c {shlex.quote(f'{path}sign={shlex.quote(SIGN + sign)}{chr(10)}{_LOOP}')}"
 
 

@@ -213,11 +213,7 @@ def test_a_test_that_kills_its_process_is_an_error_on_that_node_and_the_others_a
     verdicts = verify(tests)
     assert [verdicts[name].passed for name in NAMES] == [True, False, True]
     assert named(verdicts["node002"], "test_dies").outcome == "error"
-    assert (
-        "the process of the tests ended with exit code 0 in this test"
-        in verdicts["node002"].why.replace("\n", " ")
-        or "in this test" in named(verdicts["node002"], "test_dies").why
-    )
+    assert "in this test the process of the tests ended with exit code 0" in verdicts["node002"].why
     assert named(verdicts["node002"], "files").outcome == "passed"
 
 
@@ -230,9 +226,9 @@ def test_a_test_that_never_ends_is_an_error_on_its_node(verify: Verify, tests_of
     tests = tests_of(
         "def test_loops(node):\n    while node.name == 'node001':\n        pass\n    assert True\n"
     )
-    verdicts = verify(tests, seconds=8.0)
+    verdicts = verify(tests, seconds=3.0)
     assert verdicts["node001"].passed is False
-    assert "did not end in time" in named(verdicts["node001"], "test_loops").why
+    assert "the time for the tests of a node was over" in named(verdicts["node001"], "test_loops").why
 
 
 def test_the_head_node_is_asked_by_tests_of_nodes(

@@ -10,12 +10,12 @@ compute = pytest.mark.only(category="*compute*")
 
 MELLANOX_CARDS = """\
 for card in /sys/bus/pci/devices/*; do
-    [ "$(cat $card/vendor)" = 0x15b3 ] && [ ! -e $card/physfn ] && echo ${card##*/}
+    if [ "$(cat $card/vendor)" = 0x15b3 ] && [ ! -e $card/physfn ]; then echo ${card##*/}; fi
 done"""
 
-FIRMWARE = """\
+FIRMWARE = f"""\
 flint=$(command -v mstflint || command -v flint) || exit
-for card in $({cards}); do $flint -d $card dc || exit; done""".format(cards=MELLANOX_CARDS)
+for card in $({MELLANOX_CARDS}); do $flint -d $card dc || exit; done"""
 
 DRIVERS = "for device in $(ls /sys/class/net); do echo device: $device; ethtool -i $device 2>/dev/null; done"
 
@@ -29,6 +29,11 @@ def test_it_runs_the_kernel_of_the_version(host, node):
     if node.kernel is None:
         pytest.skip("the version has no kernel of its own")
     assert host.check_output("uname -r") == node.kernel
+
+
+def test_its_kernel_was_given_the_parameters_of_the_version(host, node):
+    given = host.check_output("cat /proc/cmdline").split()
+    assert [parameter for parameter in node.kernel_parameters if parameter not in given] == []
 
 
 def test_iommu_is_on(host):
@@ -106,9 +111,8 @@ def agents_of(head, node, parameters):
 @cache
 def agents(table):
     """Host, without its domain → kind of agent → whether it is alive."""
-    rows = [
-        [cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines() if "|" in line
-    ]
+    lines = [line.strip() for line in table.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
     names, found = rows[0], {}
     for row in rows[1:]:
         one = dict(zip(names, row, strict=True))

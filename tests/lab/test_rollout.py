@@ -5,7 +5,6 @@ One after the other, on the same nodes: each test begins where the one before it
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -54,7 +53,7 @@ class Lab:
 
     def image_of(self, node: str) -> str:
         """What the node was provisioned from last, as its manager knows."""
-        return str(HeadState(str(self.home / "head")).state["sync"][node]["image"])
+        return str(HeadState(str(self.home / "head")).state["syncs"][node]["image"])
 
     def category_image(self, category: str) -> str:
         objects = HeadState(str(self.home / "head")).state["objects"]
@@ -102,17 +101,13 @@ def test_nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) 
 def test_a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab: Lab) -> None:
     recipe = lab.project.path / f"recipes/{IMAGE}/recipe.toml"
     whole = recipe.read_text()
-    stage = re.search(r'\[\[stage\]\]\nname = "agent-waits.*?(?=\n\[\[stage\]\])', whole, re.DOTALL)
-    assert stage is not None
-    recipe.write_text(whole.replace(stage[0], ""))
+    assert "agent_waits_seconds = 3\n" in whole
+    recipe.write_text(whole.replace("agent_waits_seconds = 3\n", "agent_waits_seconds = 0\n"))
     try:
-        assert lab.project.run("build", IMAGE).exit_code == 5, "the image's tests look for the sleep"
-        well(lab.project.run("publish", f"{IMAGE}@2", "--unverified"))
-        refused = lab.rollout("start", "--image", f"{IMAGE}@2")
-        assert refused.exit_code == 2 and "not verified" in refused.err
-        ended = lab.rollout("start", "--image", f"{IMAGE}@2", "--unverified")
+        well(lab.project.run("build", IMAGE))  # its tests can't know that this is too short
     finally:
         recipe.write_text(whole)
+    ended = lab.rollout("start", "--image", f"{IMAGE}@2")
     assert ended.exit_code == 1
     told = ended.json()
     assert "the canary node001 failed" in told["why"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from pipeline.build.plan import (
     without_from,
 )
 from pipeline.build.stage import StageRun, of_stage, run_stage
+from pipeline.build.unchanged import Lying
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
 from pipeline.errors import PipelineError, StaleLockError, UsageError, retold
@@ -42,6 +43,9 @@ from pipeline.stages.base import Stage
 from pipeline.store.presence import occupied
 from pipeline.store.records import Layer, Version, stack_digest
 from pipeline.store.store import Store, layer_name
+
+if TYPE_CHECKING:
+    from pipeline.sources.downloads import Fetched
 
 TOLD = 2
 """Differences between recipe and lock that are spelled out when the lock is renewed anyway."""
@@ -190,7 +194,8 @@ class ImageBuild:
         from pipeline.build.locking import answer
 
         with _told_of(placed):
-            files = {name: self._path(name) for name in rpm_files(request)}
+            files = {name: self._file(name) for name in rpm_files(request)}
+        lying = self._lying(files.values(), None)
         run = StageRun(
             image=self._recipe.name,
             stage=stage,
@@ -198,13 +203,14 @@ class ImageBuild:
             basis={},
             parents=layers,
             epoch=found.epoch,
-            files=files,
+            files={name: file.path for name, file in files.items()},
             trees={},
             parameters=placed.parameters,
             answer=None,
             place=partial(where_of, placed),
         )
         found_out = answer(request, run, self._site, self._store, self._outside, self._observer)
+        self._confirm(placed, lying)
         self._locked[stage.name] = LockedStage(
             stage.name,
             request,
@@ -241,6 +247,7 @@ class ImageBuild:
                 return made, True
             with _told_of(stage.placed):
                 files = self._files(stage)
+            lying = self._lying(files.values(), stage)
             run = StageRun(
                 image=self._recipe.name,
                 stage=stage.placed.stage,
@@ -248,16 +255,29 @@ class ImageBuild:
                 basis=stage.basis,
                 parents=layers,
                 epoch=found.epoch,
-                files=files,
+                files={location: file.path for location, file in files.items()},
                 trees=stage.trees,
                 parameters=stage.placed.parameters,
                 answer=stage.answer,
                 place=partial(where_of, stage.placed),
+                confirm=partial(self._confirm, stage.placed, lying),
             )
             layer, self._packages = run_stage(self._store, run, self._packages, self._observer)
             return layer, False
 
-    def _files(self, stage: PlannedStage) -> dict[str, Path]:
+    def _lying(self, files: Iterable[Fetched], stage: PlannedStage | None) -> Lying:
+        """What of ``files`` and of the stage's trees is read where it lies; what the store has stays as it is."""
+        downloads = self._store.path / "downloads"
+        local = {file.path: file.sha256 for file in files if not file.path.is_relative_to(downloads)}
+        digests: Mapping[str, str] = stage.basis["trees"] if stage is not None else {}
+        trees = stage.trees if stage is not None else {}
+        return Lying.now(local, {path: digests[name] for name, path in trees.items()})
+
+    def _confirm(self, placed: PlacedStage, lying: Lying) -> None:
+        with _told_of(placed):
+            lying.confirm(lambda path: self._outside.fetcher.digest(path).sha256)
+
+    def _files(self, stage: PlannedStage) -> dict[str, Fetched]:
         """Location → file of this machine, for every source and RPM of the stage, each checked."""
         wanted = [self._sources[request.location] for request in stage.placed.stage.sources()]
         if not wanted and stage.answer is None:
@@ -270,13 +290,13 @@ class ImageBuild:
             for package in (stage.answer.install if stage.answer else ())
         ]
         files = self._outside.fetcher.fetch_all(requests, project=self._site.project)
-        return {request.location: file.path for request, file in zip(requests, files, strict=True)}
+        return {request.location: file for request, file in zip(requests, files, strict=True)}
 
-    def _path(self, location: str) -> Path:
+    def _file(self, location: str) -> Fetched:
         pinned = self._sources[location]
         return self._outside.fetcher.fetch(
             location, sha256=pinned.sha256, size=pinned.size, project=self._site.project
-        ).path
+        )
 
     def _tell(self, stage: PlannedStage, layer: Layer, *, cached: bool) -> None:
         if cached:

@@ -85,40 +85,43 @@ class ImageBuild:
         found = self._job.found or foundation(
             recipe, self._site, self._store, self._job.base_version, self._observer
         )
-        old = self._lock_there()
+        old, written = self._lock_there()
         self._packages = found.packages
         self._take_pins(found, old)
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
             raise (error if old is not None else self._with_kept_pins(found, error)) from None
-        self._write(self._lock(found), old)
-        lock = recipe.lock_file.read_bytes()
+        lock = self._write(self._lock(found), old) or written
         version = make_version(self._store, recipe, found, planned, lock, self._packages)
         self._store.forget_failure(recipe.name)
         return Built(version, tuple(self.stages), self.lock)
 
-    def _lock_there(self) -> Lock | None:
-        """The lock beside the recipe; one that cannot be read is no reason not to lock anew."""
+    def _lock_there(self) -> tuple[Lock | None, bytes]:
+        """The lock beside the recipe, and its text; one that cannot be read is no reason not to lock anew."""
+        path = self._recipe.lock_file
         try:
-            return locks.read(self._recipe.lock_file)
+            text = locks.content(path)
+            return (None, b"") if text is None else (locks.parsed(text, path), text)
         except UsageError as error:
             if not self._job.options.relock:
                 raise
             self._note("", f"the damaged recipe.lock is replaced: {error.problems[0].message}")
-            return None
+            return None, b""
 
-    def _write(self, new: Lock, old: Lock | None) -> None:
+    def _write(self, new: Lock, old: Lock | None) -> bytes | None:
+        """Write ``new`` and return its text; None when ``old``, which is there, says the same."""
         if old is not None and locks.is_same(new, old):
-            return
+            return None
         if self._job.options.locked:  # nothing that --locked let pass may come to this
             raise StaleLockError(
                 "the build came to another lock than recipe.lock",
                 where=str(self._recipe.lock_file),
                 command=f"pipeline lock {self._recipe.name}",
             )
-        locks.write(self._recipe.lock_file, new)
+        text = locks.write(self._recipe.lock_file, new)
         self.lock = "made" if old is None else "renewed"
+        return text
 
     def _take_pins(self, found: Foundation, old: Lock | None) -> None:
         options, recipe = self._job.options, self._recipe
@@ -266,7 +269,7 @@ class ImageBuild:
             return layer, False
 
     def _lying(self, files: Iterable[Fetched], stage: PlannedStage | None) -> Lying:
-        """What of ``files`` and of the stage's trees is read where it lies; what the store has stays as it is."""
+        """What of ``files`` and the stage's trees is read where it lies: all but what the store has."""
         downloads = self._store.path / "downloads"
         local = {file.path: file.sha256 for file in files if not file.path.is_relative_to(downloads)}
         digests: Mapping[str, str] = stage.basis["trees"] if stage is not None else {}

@@ -131,7 +131,7 @@ def _found(
 
 
 def _locks_of(store: Store, versions: Iterable[Version]) -> list[Lock]:
-    """Raises ``PipelineError`` with all that are lost or damaged: what they name may be nowhere else by now."""
+    """Raises ``PipelineError`` with all that are lost or damaged: what they name may be nowhere else."""
     versions = tuple(versions)
     problems = [
         replace(problem, message=f"{problem.message}; gc removes nothing, since what it needs is not known")

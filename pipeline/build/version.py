@@ -6,10 +6,10 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from pipeline.build import keys
 from pipeline.build.foundation import Foundation, contents
 from pipeline.build.plan import PlannedStage, kernel_parameters, tree, where_of
 from pipeline.recipe.model import Recipe
+from pipeline.store.naming import identity
 from pipeline.store.records import Layer, StageOfVersion, Version
 from pipeline.store.store import Store, layer_name
 
@@ -31,7 +31,7 @@ def make_version(
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
     content = tree(found, (layer for _, layer in done))
     words = kernel_parameters(recipe, found, planned)
-    named = keys.identity(recipe.name, content, words, recipe.parameters)
+    named = identity(recipe.name, content, words, recipe.parameters)
     known = store.versions.find(recipe.name, named, layers)
     if known is not None:
         return known

@@ -75,8 +75,9 @@ def test_a_layer_that_is_taken_out_of_a_record_is_told_and_a_build_makes_another
     del record["layers"][number]
     path.write_text(json.dumps(record))
     found = project.run("fsck", "--json").json()["problems"]
-    assert [each["where"] for each in found] == [str(path.parent)]
+    assert [each["where"] for each in found] == [str(path.parent), str(path)]
     assert found[0]["message"].startswith("other@1 is not what it was")
+    assert found[1]["message"].startswith("the record was changed")
     assert found[0]["command"] == "pipeline build other"
     assert project.run("publish", "other@1").exit_code == 1
     built = project.run("build", "--no-publish", "other", "--json").json()["images"]

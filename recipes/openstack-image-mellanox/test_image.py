@@ -1,6 +1,7 @@
 """What nodes of this image rely on; run in the version's chroot before any of them sees it."""
 
 import configparser
+import re
 
 import pytest
 
@@ -22,9 +23,8 @@ def shell_settings(host, path):
 
 def module_options(host, module):
     """The options of a kernel module in all files that modprobe reads; the last one counts."""
-    lines = host.check_output("modprobe --showconfig").splitlines()
-    words = [line.split()[2:] for line in lines if line.split()[:2] == ["options", module]]
-    return dict(word.split("=", 1) for line in words for word in line if "=" in word)
+    lines = re.findall(rf"(?m)^options\s+{module}\s+(.*)$", host.check_output("modprobe --showconfig"))
+    return dict(word.split("=", 1) for line in lines for word in line.split() if "=" in word)
 
 
 # Kernel and drivers

@@ -163,3 +163,17 @@ def test_a_recipe_that_is_renamed_away_while_it_is_built_ends_with_a_table(proje
     folder = project.path / "recipes/web"
     outcome = build(project, "three", lambda: folder.rename(project.path / "recipes/away"))
     assert (outcome.version, outcome.exit_code, len(outcome.stages)) == (2, 0, 3)
+
+
+def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(project: SmallProject) -> None:
+    project.built("web")
+    project.write("base/etc/passwd", "root:x:0:0::/root:/bin/bash\n")
+    project.write("base/etc/new", "new\n")
+    os.utime(project.path / "base/etc/group", (1, 1))
+    refused = project.run("build", "web")
+    assert refused.exit_code == 4
+    assert "hint: what changed in it: /etc/new, /etc/passwd\n" in refused.err
+    for number in range(9):
+        project.write(f"base/etc/a{number}", "a\n")
+    told = "what changed in it: /etc/a0, /etc/a1, /etc/a2, /etc/a3, /etc/a4 and more\n"
+    assert told in project.run("build", "web").err

@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.words = words
         _common(options, suppress=True)
         module.arguments(options)
+        parser.verb = options
         if command and verb != "shell":
             options.error("only pipeline shell takes a command after --")
         code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))

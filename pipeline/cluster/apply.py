@@ -11,6 +11,7 @@ import msgspec
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record
+from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, State
@@ -126,10 +127,7 @@ def _left(planned: tuple[Change, ...], left: tuple[Change, ...]) -> list[Problem
     return [
         Problem(
             "not as wanted: "
-            + "; ".join(
-                f"{entry.name} is {planning.told(entry.old)}, wanted {planning.told(entry.new)}"
-                for entry in change.assignments
-            )
+            + "; ".join(unlike(entry.name, entry.old, entry.new) for entry in change.assignments)
             if change.action == "set"
             else WORDS[change.action],
             str(change.ref) if change.ref in known else f"{change.ref} (not part of the plan)",

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster import compare, inherited
+from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Wanted
+from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Wanted
 from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
-from pipeline.printable import plain
 from pipeline.recipe.findings import positions
 from pipeline.store.filesystem import write_whole
 
@@ -181,7 +181,7 @@ def refuse_other(kept: Plan, now: Plan) -> None:
     problems = [
         Problem(said, name)
         for name in (*kept.seen, *(name for name in now.seen if name not in kept.seen))
-        for said in _differences(kept.seen.get(name), now.seen.get(name))
+        for said in differences(kept.seen.get(name), now.seen.get(name))
     ]
     if not problems and _plain(kept) != _plain(now):
         problems = [Problem("the cluster file asks for other changes than when the plan was made")]
@@ -202,33 +202,6 @@ def refuse_other(kept: Plan, now: Plan) -> None:
 def _plain(plan: Plan) -> list[Change]:
     """Its changes, whoever made them necessary: what was applied before stands in another store maybe."""
     return [msgspec.structs.replace(change, drift=False, at=()) for change in plan.changes]
-
-
-def _differences(old: Mapping[str, Value] | None, new: Mapping[str, Value] | None) -> list[str]:
-    if old is None or new is None:
-        return (
-            [] if old is new else ["was not there, and is now" if old is None else "was there, and is gone"]
-        )
-    return [
-        f"{name} was {told(old.get(name))}, and is {told(new.get(name))}"
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
-    ]
-
-
-LONGEST = 120
-
-
-def told(value: Value | None) -> str:
-    """A value as people read it, with nothing in it that drives a terminal."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = plain(" ".join(value) if isinstance(value, tuple) else str(value))
-    if "\n" in text:
-        return f"{len(text.splitlines())} lines"
-    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…") or '""'
 
 
 def named(refs: tuple[Ref, ...]) -> str:

@@ -177,7 +177,9 @@ def test_a_file_of_the_head_node_that_is_no_utf_8_can_be_planned_kept_and_compar
     assert entry["old"].startswith("# caf\ufffd ")
     assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
     conf.write_bytes(conf.read_bytes().replace(b"\xe9", b"\xe8"))
-    assert "somebody has been there" in site.cluster("apply", "--plan", "agreed.json").err
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert "somebody has been there" in refused.err
+    assert "content was (-), and is (+):\n  -# caf\\udce9 \\x1b[31mred\n  +# caf\\udce8 " in refused.err
     conf.write_bytes(conf.read_bytes().replace(b"\xe8", b"\xe9"))
     assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
     assert conf.read_bytes().startswith(b"# caf\xe9 ")

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -236,3 +238,77 @@ def test_what_the_manager_refuses_is_told_with_object_property_and_line(site: Cl
     line = (site.path / "recipes/clusters" / f"{NAME}.toml").read_text().split(path)[0].count("\n") + 1
     said = next(text for text in refused.err.splitlines() if "default-image" in text)
     assert f"{NAME}.toml:{line}: image/openstack-image-mellanox: path" in said, refused.err
+
+
+def test_what_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    opensm = site.head / "root/etc/opensm/opensm.conf"
+    with _applying(site) as process:
+        opensm.write_text(opensm.read_text() + "theirs TRUE\n")
+        site.cmsh("category\nuse openstack-network-nodes\nset softwareimage default-image\ncommit\n")
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    said = "category/openstack-network-nodes: somebody has changed it since the plan was made: "
+    assert f"{said}image was openstack-image, and is default-image" in err
+    assert "already committed: image/openstack-image-mellanox; not: category/" in err
+    categories = site.objects()["category"]
+    assert categories["openstack-network-nodes"]["softwareimage"] == "default-image"
+    assert COMPUTE not in categories
+    assert opensm.read_text().endswith("theirs TRUE\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "theirs TRUE\n" in opensm.read_text()
+    assert site.left() == []
+
+
+def test_a_head_file_that_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    opensm = site.head / "root/etc/opensm/opensm.conf"
+    with _applying(site) as process:
+        opensm.write_text(opensm.read_text() + "theirs TRUE\n")
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    assert "opensm.conf: somebody has changed it since it was read; it was left as it is" in err
+    assert "+theirs TRUE" in err
+    assert opensm.read_text().endswith("theirs TRUE\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "theirs TRUE\n" in opensm.read_text()
+    assert site.left() == []
+
+
+ROLE = "device\nuse master\nroles\nuse openstacknode\n"
+ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_list_that_somebody_changes_while_an_image_is_copied(site: Cluster, same: bool) -> None:
+    """A key that is ours as well is refused; others stay in the list."""
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    entry = f"+{ML2}[ml2]type_drivers=theirs" if same else "+/etc/other.ini[a]b=theirs"
+    with _applying(site) as process:
+        typed = "assign openstacknode\n" if not _has_role(site) else "use openstacknode\n"
+        site.cmsh(f'device\nuse master\nroles\n{typed}set configfilemodifications "{entry}"\ncommit\n')
+        err = process.communicate(timeout=60)[1]
+    found = site.cmsh(f"{ROLE}get configfilemodifications\n").splitlines()
+    assert entry in found
+    assert (process.returncode == 1) == same, err
+    assert ("somebody has changed it since the plan was made: was not there, and is now" in err) == same
+    assert (len(found) > 1) != same
+
+
+def _has_role(site: Cluster) -> bool:
+    return "openstacknode" in site.cmsh("device\nuse master\nroles\nlist\n")
+
+
+@contextmanager
+def _applying(site: Cluster) -> Iterator[subprocess.Popen[str]]:
+    """An apply, at the moment when an image is being copied."""
+    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    process = subprocess.Popen(command, cwd=site.path, stderr=subprocess.PIPE, text=True)
+    try:
+        while not state.snapshot(str(site.head))["copying"]:
+            assert process.poll() is None
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()

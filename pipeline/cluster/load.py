@@ -13,6 +13,7 @@ from pipeline.cluster.members import members_of
 from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.networks import read_networks
 from pipeline.cluster.neutron import Neutron
+from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.objects import HEAD, Ref, Wanted
 from pipeline.cluster.owned import (
     check_files,
@@ -30,6 +31,7 @@ from pipeline.nearest import nearest
 from pipeline.recipe.documents import read_document
 from pipeline.recipe.findings import Findings
 from pipeline.recipe.kinds import there_are
+from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Recipe, Site
 from pipeline.recipe.names import file_name_fault
@@ -111,7 +113,7 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
-        self._need_categories(firmware)
+        self._need(firmware)
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
@@ -130,6 +132,7 @@ class _Loading(msgspec.Struct):
             firmware=firmware,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
+            groups=reading.groups,
         )
 
     def _table(self, name: str) -> ClusterTable | None:
@@ -213,14 +216,21 @@ class _Loading(msgspec.Struct):
             table.vfs,
         )
 
-    def _need_categories(self, firmware: Firmware | None) -> None:
-        """Want the categories of the firmware step to be there, so that a plan tells of one that is not."""
-        known = {item.ref for item in self.wanted}
-        for index, name in enumerate(firmware.categories if firmware else ()):
-            ref = Ref("category", name)
-            if ref not in known:
-                known.add(ref)
-                self.wanted.append(Wanted(ref, make=False, at=("firmware", "categories", index)))
+    def _need(self, firmware: Firmware | None) -> None:
+        """Want categories and nodes of the firmware step to be there, so that a plan tells which are not."""
+        # Whose belongings are wanted has to be there anyway.
+        known = {str(item.ref) for item in self.wanted} | {item.ref.of for item in self.wanted}
+        needed: list[tuple[Ref, KeyPath]] = []
+        if firmware is not None:
+            names = enumerate(firmware.categories)
+            needed += [(Ref("category", name), ("firmware", "categories", index)) for index, name in names]
+            found = expanded(firmware.nodes, self.reading.groups).names if firmware.nodes else ()
+            nodes = [Ref("node", name) for name in found if name != HEAD.name]
+            needed += [(ref, ("firmware", "nodes")) for ref in nodes]
+        for ref, at in needed:
+            if str(ref) not in known:
+                known.add(str(ref))
+                self.wanted.append(Wanted(ref, make=False, at=at))
 
     def _refuse_twice(self) -> None:
         """Tell of objects that are said twice: once for each two places, however many nodes it is on."""

@@ -31,7 +31,7 @@ class Cluster(msgspec.Struct, frozen=True):
     """The state that a cluster is to have. ``wanted`` is in an order in which each finds what it needs.
 
     ``restarts`` are services that are restarted when one of these objects changes. ``notes``
-    are for the administrator; ``files`` are those that were read.
+    are for the administrator; ``files`` are those that were read; ``groups`` are node sets by name.
     """
 
     name: str
@@ -43,3 +43,4 @@ class Cluster(msgspec.Struct, frozen=True):
     firmware: Firmware | None = None
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    groups: Mapping[str, str] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import compare, inherited
+from pipeline.cluster import compare, inherited, leaving
 from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
@@ -93,16 +93,8 @@ def make(cluster: Cluster, state: State, last: Record) -> Plan:
         cluster.name,
         compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
-        (*cluster.notes, *state.notes, *_left_alone(cluster, last)),
+        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied)),
     )
-
-
-def _left_alone(cluster: Cluster, last: Record) -> list[str]:
-    """A note of what an apply made, and the file no longer has: only settings are taken back."""
-    names = {str(item.ref) for item in cluster.wanted}
-    gone = [name for name in last.applied if name not in names and "/setting/" not in name]
-    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
-    return [f"no longer in the file, and left as it is: {', '.join(gone)}"] if gone else []
 
 
 def _refuse_unknown(cluster: Cluster, state: State) -> None:

@@ -14,7 +14,7 @@ from pipeline.cluster.cloudtables import cloud_tables
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.cluster.opening import CLOUDS, driver, head_site, names_cloud
+from pipeline.cluster.opening import CLOUDS, driver, head_site, keepers, names_cloud, without_cloud
 from pipeline.cluster.record import Record
 from pipeline.cluster.sayable import SETTING, Sayable
 from pipeline.cluster.tomltext import comment, key, table, text, value
@@ -70,7 +70,7 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             hint="--out FILE writes another one, --out - prints it",
         )
     state = _surveyed(site)
-    sayable = Sayable(state, _kernel_parameters(state, site))
+    sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
     kept, cloud = sayable.kept(), cloud_tables(state)
     left_out = (*sayable.left_out, *cloud.left_out)
     asked = names_cloud(site)
@@ -106,6 +106,11 @@ def _surveyed(site: Site) -> State:
     return State({**found.objects, **cloud.objects}, (*found.notes, *cloud.notes))
 
 
+def _unkept(state: State, site: Site) -> frozenset[Kind]:
+    """Kinds of which the cluster manager has names, and keeps nothing."""
+    return frozenset(ref.kind for ref in state.objects) - driver(site).kinds - CLOUDS
+
+
 def _kernel_parameters(state: State, site: Site) -> dict[str, tuple[str, ...]]:
     """Those of the recipes that images are named like; loading appends them."""
     known = recipe_names(site)
@@ -125,7 +130,8 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
         said = f"the cluster file cannot be written: {error.strerror or error}"
         raise PipelineError(said, where=str(place)) from None
     try:
-        cluster = load_file(name, place, site)
+        cluster = without_cloud(site, load_file(name, place, site))
+        keepers(site, cluster).refuse_unknown(cluster)
         full, read = planning.read(cluster, Known(state), Record())
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)

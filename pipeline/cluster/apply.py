@@ -17,7 +17,7 @@ from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, State
 from pipeline.cluster.places import at_lines
 from pipeline.cluster.plan import Plan
-from pipeline.errors import PipelineError, Problem, retold
+from pipeline.errors import MachineError, PipelineError, Problem, retold
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -78,9 +78,9 @@ def _write(keepers: Keepers, plan: Plan, state: State) -> PipelineError | None:
         keepers.write(plan.changes, state)
     except PipelineError as error:
         return error
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         stopped = PipelineError(f"{interrupts.WHAT} while changes were written")
-        stopped.exit_code = interrupts.INTERRUPTED
+        stopped.exit_code = interrupts.exit_code(error)
         return stopped
     return None
 
@@ -100,7 +100,7 @@ def _read_back(
     except PipelineError as error:
         unknown = Problem(
             f"what was changed is not known: reading it back failed ({error.problems[0].message})",
-            hint="once the head node answers, a plan shows exactly what is left",
+            hint=f"{_when(error)}, a plan shows exactly what is left",
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
@@ -116,6 +116,14 @@ def _read_back(
     tail = f"{made} of {len(plan.changes)} changes are made"
     problems.append(Problem(tail, hint="the rest is what the next plan shows", command=again))
     raise retold(trouble or PipelineError("left"), problems)
+
+
+def _when(error: PipelineError) -> str:
+    """From when on a plan can be made, after reading failed."""
+    if isinstance(error, MachineError):
+        return "once the head node answers"
+    said = error.problems[0].hint
+    return f"{said}; then" if said else "when that is mended"
 
 
 WORDS = {"add": "not there", "clone": "not there", "remove": "still there", "restart": "not restarted"}

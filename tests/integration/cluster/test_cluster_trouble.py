@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -211,7 +211,10 @@ def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(si
     assert "image/openstack-image: kernel_parameters was biosdevname=0" in refused.err
 
 
-def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_apply_that_is_ended_tells_what_was_done(site: Cluster, number: signal.Signals, code: int) -> None:
     site.faults(latency=0.3)
     command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
     process = subprocess.Popen(
@@ -221,9 +224,9 @@ def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
     while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
         assert process.poll() is None
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "interrupted while changes were written" in err
     assert re.search(r"\d+ of 36 changes are made", err)
     site.faults()
@@ -275,6 +278,7 @@ def test_a_head_file_that_somebody_changes_while_an_image_is_copied_is_kept_and_
     assert site.left() == []
 
 
+APPLY = (sys.executable, "-m", "pipeline", "cluster", "apply")
 ROLE = "device\nuse master\nroles\nuse openstacknode\n"
 ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
 
@@ -295,14 +299,33 @@ def test_a_list_that_somebody_changes_while_an_image_is_copied(site: Cluster, sa
     assert (len(found) > 1) != same
 
 
+def test_an_apply_that_is_ended_while_an_image_is_copied_says_when_a_plan_can_be_made(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    with _applying(site) as process:
+        process.send_signal(signal.SIGTERM)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, err
+    assert "what was changed is not known: reading it back failed" in err
+    assert "once the head node answers" not in err
+    assert "a plan shows exactly what is left" in err
+
+
+def test_an_apply_under_nohup_goes_on(site: Cluster) -> None:
+    command = ["nohup", *APPLY]
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    with _applying(site, command) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 0
+    assert site.left() == []
+
+
 def _has_role(site: Cluster) -> bool:
     return "openstacknode" in site.cmsh("device\nuse master\nroles\nlist\n")
 
 
 @contextmanager
-def _applying(site: Cluster) -> Iterator[subprocess.Popen[str]]:
+def _applying(site: Cluster, command: Sequence[str] = APPLY) -> Iterator[subprocess.Popen[str]]:
     """An apply, at the moment when an image is being copied."""
-    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
     process = subprocess.Popen(command, cwd=site.path, stderr=subprocess.PIPE, text=True)
     try:
         while not state.snapshot(str(site.head))["copying"]:

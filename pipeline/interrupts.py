@@ -32,6 +32,33 @@ def work_begins() -> None:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
+class EndedError(KeyboardInterrupt):
+    """Somebody wants this process to end: its terminal is gone, or a service manager stops it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def ends_are_interruptions() -> None:
+    """From now on SIGTERM and SIGHUP do what Ctrl-C does, where they would end the process at once.
+
+    For work that others see half-done, and that has to be told of. Not for what forks: the handlers go along.
+    """
+    for number in (_signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) == _signal.SIG_DFL:  # not where it is ignored (nohup)
+            _signal.signal(number, _raise)
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """What the command exits with when that interrupted it."""
+    return error.exit_code if isinstance(error, EndedError) else INTERRUPTED
+
+
+def _raise(number: int, _frame: object) -> None:
+    raise EndedError(number)
+
+
 def _end(_number: int, _frame: object) -> None:
     try:
         os.write(2, f"\n{WHAT}; {THEN}\n".encode())

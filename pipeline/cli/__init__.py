@@ -50,8 +50,8 @@ def run() -> NoReturn:
     """The command ``pipeline``."""
     try:
         code = main()
-    except KeyboardInterrupt:  # once more, while the first one or an error was told
-        code = interrupts.INTERRUPTED
+    except KeyboardInterrupt as error:  # once more, while the first one or an error was told
+        code = interrupts.exit_code(error)
     leave(code)
 
 
@@ -97,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except PipelineError as error:
         return _tell(words, error)
-    except KeyboardInterrupt:
-        return _tell_interruption([] if result else words)
+    except KeyboardInterrupt as error:
+        return _tell_interruption([] if result else words, interrupts.exit_code(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
@@ -188,10 +188,10 @@ def _tell_defect(words: Sequence[str], error: Exception) -> int:
     )
 
 
-def _tell_interruption(words: Sequence[str]) -> int:
+def _tell_interruption(words: Sequence[str], code: int) -> int:
     print(f"\n{interrupts.WHAT}; {interrupts.THEN}", file=sys.stderr)
     print_problems(words, [Problem(interrupts.WHAT, hint=interrupts.THEN)])
-    return interrupts.INTERRUPTED
+    return code
 
 
 def _tell(words: Sequence[str], error: PipelineError) -> int:

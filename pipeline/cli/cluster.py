@@ -66,11 +66,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.interrupts import work_begins
+    from pipeline.interrupts import ends_are_interruptions, work_begins
     from pipeline.recipe.site import load_site
 
     site = load_site(options.site)
     work_begins()
+    ends_are_interruptions()
     _make_lab(site)
     does: dict[str, Callable[[argparse.Namespace, Site], int]] = {
         "plan": _plan,

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.cluster.fanout import Target, Way
     from pipeline.cluster.firmware import Chosen
-    from pipeline.cluster.model import Firmware
+    from pipeline.cluster.model import Cluster, Firmware
     from pipeline.cluster.runs import Record
     from pipeline.recipe.model import Site
+
+LONGEST_SECONDS = 7 * 24 * 3600
+"""For a node, where a limit is set; without one it may take as long as it takes."""
 
 ORDER = ("failed", "unreachable", "busy", "interrupted", "not run", "updated", "up to date")
 """In which results are told: what needs somebody first."""
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace, site: Site) -> int:
     targets = _targets(order, cluster, site)
     way = _way(options, targets, site)
     runs = site.store / "clusters" / cluster.name / "runs"
-    chosen = choose(order, targets, runs, nodes=_nodes(options.nodes), retry=options.retry)
+    chosen = choose(order, targets, runs, nodes=_nodes(options.nodes, cluster), retry=options.retry)
     if options.dry_run:
         _print_dry(options, order, chosen)
         return 0
@@ -65,10 +68,11 @@ def table(record: Record) -> str:
     """A line for each node, those that need somebody first, and how many there are of each kind."""
     from pipeline.cli.text import seconds
     from pipeline.cli.text import table as aligned
+    from pipeline.cluster.differing import shown
 
     ranked = sorted(record.results.items(), key=lambda item: (ORDER.index(item[1].status), item[0]))
     rows = [
-        (name, result.status, seconds(result.seconds) if result.seconds else "", result.why)
+        (name, result.status, seconds(result.seconds) if result.seconds else "", shown(result.why))
         for name, result in ranked
     ]
     return "\n".join([aligned(("NODE", "RESULT", "TIME", ""), rows, frozenset({2})), counts(record)])
@@ -81,17 +85,20 @@ def counts(record: Record) -> str:
     return ", ".join(told) or "no nodes"
 
 
-def _targets(order: Firmware, cluster: object, site: Site) -> tuple[Target, ...]:
+def _targets(order: Firmware, cluster: Cluster, site: Site) -> tuple[Target, ...]:
     from pipeline.cluster import livenodes
-    from pipeline.cluster.model import Cluster
     from pipeline.cluster.opening import driver, head_site
 
-    assert isinstance(cluster, Cluster)
-    ask = livenodes.needs_manager(order, cluster)
+    ask = livenodes.needs_manager(order)
     there = driver(site).read(livenodes.asked(order, cluster)).objects if ask else {}
     members = livenodes.members(cluster, there)
-    nodes = _nodes(order.nodes) or ()
-    return livenodes.targets(order, members, nodes, head_site(site), lab=site.lab is not None)
+    nodes = _nodes(order.nodes, cluster) if order.nodes else ()
+    targets = livenodes.targets(order, members, nodes or (), head_site(site), lab=site.lab is not None)
+    if ask:
+        livenodes.refuse_unknown([target.name for target in targets], there)
+    for note in livenodes.beyond(order, cluster, there):
+        print(f"note: {note}", file=sys.stderr)
+    return targets
 
 
 def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -> Way:
@@ -99,8 +106,8 @@ def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -
     from pipeline.cluster.livenodes import THROUGH_HEAD, is_through_head
     from pipeline.errors import UsageError
 
-    if options.fanout < 0 or options.timeout < 0:
-        raise UsageError("--fanout and --timeout are not negative")
+    if options.fanout < 0 or not 0 <= options.timeout <= LONGEST_SECONDS:
+        raise UsageError(f"--fanout is not negative, --timeout is 0 to {LONGEST_SECONDS} seconds")
     usual = THROUGH_HEAD if is_through_head(targets) else FANOUT
     configuration = site.lab / "nodes/ssh_config" if site.lab else None
     return Way(
@@ -111,21 +118,23 @@ def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -
     )
 
 
-def _nodes(text: str | None) -> tuple[str, ...] | None:
-    """The names of a node set; None for none."""
-    if not text:
+def _nodes(text: str | None, cluster: Cluster) -> tuple[str, ...] | None:
+    """The names of a node set, which may have the groups of the cluster file; None where none is given."""
+    if text is None:
         return None
     from pipeline.cluster.nodesets import expanded
     from pipeline.errors import UsageError
 
-    found = expanded(text, {})
+    found = expanded(text, cluster.groups)
     if found.fault:
         raise UsageError(found.fault)
     return found.names
 
 
 def _show(node: str, line: str) -> None:
-    print(f"{node}: {line}", file=sys.stderr, flush=True)
+    from pipeline.cluster.differing import shown
+
+    print(f"{node}: {shown(line)}", file=sys.stderr, flush=True)
 
 
 def _print_dry(options: argparse.Namespace, order: Firmware, chosen: Chosen) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -10,14 +9,13 @@ from typing import Any
 
 import msgspec
 
+from pipeline.cluster.differing import changed_lines, shown, told
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Assignment, Change
-from pipeline.cluster.plan import Plan, named, told
-from pipeline.printable import plain
+from pipeline.cluster.plan import Plan, named
 from pipeline.recipe.findings import positions
 
 SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!"}
-MOST_LINES = 20
 
 
 def document(cluster: Cluster, plan: Plan, **more: Any) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def json_text(document: dict[str, Any]) -> str:
 
 def lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
     """The plan, with the objects that get the same folded into one; nothing in it drives a terminal."""
-    yield from map(_plain, _lines(cluster, plan))
+    yield from map(shown, _lines(cluster, plan))
 
 
 def _lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
@@ -74,11 +72,7 @@ def _lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
 
 def one_line(text: str) -> str:
     """``text`` from a cluster as it may be shown, in one line."""
-    return _plain(text).replace("\n", "\\n")
-
-
-def _plain(text: str) -> str:
-    return plain(text).encode(errors="backslashreplace").decode()
+    return shown(text).replace("\n", "\\n")
 
 
 def counted(number: int, what: str) -> str:
@@ -111,19 +105,11 @@ def _assignment(entry: Assignment) -> Iterable[str]:
         gone = [member for member in old if member not in entry.new]
         parts = [*(f"+{member}" for member in added), *(f"-{member}" for member in gone)]
         yield f"    {entry.name}: {' '.join(parts) or told(entry.new)}"
-    elif isinstance(entry.new, str) and "\n" in entry.new:
+    elif isinstance(entry.new, str) and "\n" in f"{entry.old}{entry.new}":
         yield f"    {entry.name}:"
-        yield from _text(str(entry.old or ""), entry.new)
+        lines = changed_lines(str(entry.old or ""), entry.new, " (--json shows all)")
+        yield from (f"      {line}" for line in lines)
     elif entry.old is None:
         yield f"    {entry.name}: {told(entry.new)}"
     else:
         yield f"    {entry.name}: {told(entry.old)} -> {told(entry.new)}"
-
-
-def _text(old: str, new: str) -> Iterable[str]:
-    found = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
-    found = [line for line in found if not line.startswith("@@")]
-    for line in found[:MOST_LINES]:
-        yield f"      {line}"
-    if len(found) > MOST_LINES:
-        yield f"      ... {len(found) - MOST_LINES} more lines (--json shows all)"

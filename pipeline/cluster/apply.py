@@ -11,12 +11,13 @@ import msgspec
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record
+from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, State
 from pipeline.cluster.places import at_lines
 from pipeline.cluster.plan import Plan
-from pipeline.errors import PipelineError, Problem, retold
+from pipeline.errors import MachineError, PipelineError, Problem, retold
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -77,9 +78,9 @@ def _write(keepers: Keepers, plan: Plan, state: State) -> PipelineError | None:
         keepers.write(plan.changes, state)
     except PipelineError as error:
         return error
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         stopped = PipelineError(f"{interrupts.WHAT} while changes were written")
-        stopped.exit_code = interrupts.INTERRUPTED
+        stopped.exit_code = interrupts.exit_code(error)
         return stopped
     return None
 
@@ -99,7 +100,7 @@ def _read_back(
     except PipelineError as error:
         unknown = Problem(
             f"what was changed is not known: reading it back failed ({error.problems[0].message})",
-            hint="once the head node answers, a plan shows exactly what is left",
+            hint=f"{_when(error)}, a plan shows exactly what is left",
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
@@ -117,6 +118,14 @@ def _read_back(
     raise retold(trouble or PipelineError("left"), problems)
 
 
+def _when(error: PipelineError) -> str:
+    """From when on a plan can be made, after reading failed."""
+    if isinstance(error, MachineError):
+        return "once the head node answers"
+    said = error.problems[0].hint
+    return f"{said}; then" if said else "when that is mended"
+
+
 WORDS = {"add": "not there", "clone": "not there", "remove": "still there", "restart": "not restarted"}
 
 
@@ -126,10 +135,7 @@ def _left(planned: tuple[Change, ...], left: tuple[Change, ...]) -> list[Problem
     return [
         Problem(
             "not as wanted: "
-            + "; ".join(
-                f"{entry.name} is {planning.told(entry.old)}, wanted {planning.told(entry.new)}"
-                for entry in change.assignments
-            )
+            + "; ".join(unlike(entry.name, entry.old, entry.new) for entry in change.assignments)
             if change.action == "set"
             else WORDS[change.action],
             str(change.ref) if change.ref in known else f"{change.ref} (not part of the plan)",

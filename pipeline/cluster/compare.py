@@ -86,7 +86,8 @@ def _before(
 def _change(
     item: Wanted, here: Properties | None, before: Properties | None, applied: Applied
 ) -> Change | None:
-    target = values(item, before or ABSENT)
+    last = applied.get(str(item.ref))
+    target = values(item, before or ABSENT, last if here is not None and last else ABSENT)
     assignments = tuple(
         Assignment(name, None if before is None else before.get(name), value)
         for name, value in target.items()
@@ -99,9 +100,10 @@ def _change(
         action = "set"
     if action == "set" and not assignments:
         return None
-    last = applied.get(str(item.ref))
-    drift = last is not None and all(
-        last.get(name) == value for name, value in asked(item, assignments).items()
+    drift = (
+        last is not None
+        and all(last.get(name) == value for name, value in asked(item, assignments).items())
+        and not still_there(item, here or ABSENT, last)
     )
     return Change(item.ref, action, assignments, item.source, drift, item.at)
 
@@ -120,17 +122,38 @@ PROPERTY = {"words": "content"}
 """The property that members of this one are put into, where that has another name."""
 
 
-def values(item: Wanted, before: Properties) -> dict[str, Value]:
-    """What each property is to be, given what is there."""
+def values(item: Wanted, before: Properties, last: Properties = ABSENT) -> dict[str, Value]:
+    """What each property is to be, given what is there, and what the ``last`` apply had ``asked`` for."""
     target: dict[str, Value] = dict(item.exact)
-    for name, members in item.append.items():
+    gone = still_there(item, before, last)
+    for name in (*item.append, *(name for name in gone if name not in item.append)):
+        members = item.append.get(name, ())
         if name in PROPERTY:
             target[PROPERTY[name]] = with_words(str(before.get(PROPERTY[name], "")), members)
         else:
             old = before.get(name, ())
             assert isinstance(old, tuple)  # only such properties are appended to
+            old = tuple(member for member in old if member not in gone.get(name, ()))
             target[name] = (*old, *(member for member in members if member not in old))
     return target
+
+
+def still_there(item: Wanted, here: Properties, last: Properties) -> dict[str, tuple[str, ...]]:
+    """Members that the ``last`` apply had appended to properties, and the file no longer has: by property,
+    those that are there. They are taken out again, as settings are."""
+    found = {}
+    for asked_, members in last.items():
+        name = asked_.removeprefix("+")
+        old = here.get(name, ())
+        if name == asked_ or name in PROPERTY or name in item.exact:
+            continue
+        assert isinstance(members, tuple)
+        assert isinstance(old, tuple)
+        wanted = item.append.get(name, ())
+        gone = tuple(member for member in members if member in old and member not in wanted)
+        if gone:
+            found[name] = gone
+    return found
 
 
 def _restarts(

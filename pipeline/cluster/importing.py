@@ -15,7 +15,7 @@ from pipeline.cluster.cloudtables import cloud_tables
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.cluster.opening import CLOUDS, driver, head_site, names_cloud
+from pipeline.cluster.opening import CLOUDS, driver, head_site, keepers, names_cloud, without_cloud
 from pipeline.cluster.record import Record
 from pipeline.cluster.sayable import SETTING, Sayable
 from pipeline.cluster.tomltext import comment, key, table, text, value
@@ -70,11 +70,16 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             where=str(file),
             hint="--out FILE writes another one, --out - prints it",
         )
+<<<<<<< HEAD
     state, meant = _surveyed(site), None
     if file is not None:  # what is only printed is no file of this store
         meant = rolled.as_files_say(site.store, state)
         state = meant.state
     sayable = Sayable(state, _kernel_parameters(state, site))
+=======
+    state = _surveyed(site)
+    sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
+>>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
     kept, cloud = sayable.kept(), cloud_tables(state)
     made = [f"image/{image}: a rollout has made it" for image in (meant.images if meant else ())]
     left_out = (*sayable.left_out, *cloud.left_out, *made)
@@ -113,6 +118,11 @@ def _surveyed(site: Site) -> State:
     return State({**found.objects, **cloud.objects}, (*found.notes, *cloud.notes))
 
 
+def _unkept(state: State, site: Site) -> frozenset[Kind]:
+    """Kinds of which the cluster manager has names, and keeps nothing."""
+    return frozenset(ref.kind for ref in state.objects) - driver(site).kinds - CLOUDS
+
+
 def _kernel_parameters(state: State, site: Site) -> dict[str, tuple[str, ...]]:
     """Those of the recipes that images are named like; loading appends them."""
     known = recipe_names(site)
@@ -132,7 +142,8 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
         said = f"the cluster file cannot be written: {error.strerror or error}"
         raise PipelineError(said, where=str(place)) from None
     try:
-        cluster = load_file(name, place, site)
+        cluster = without_cloud(site, load_file(name, place, site))
+        keepers(site, cluster).refuse_unknown(cluster)
         full, read = planning.read(cluster, Known(state), Record())
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)

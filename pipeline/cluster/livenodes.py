@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pipeline.cluster.fanout import Target
 from pipeline.cluster.model import Cluster, Firmware
+from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Properties, Ref, Wanted
-from pipeline.errors import UsageError
+from pipeline.errors import Problem, UsageError
+from pipeline.nearest import nearest
 from pipeline.recipe.model import HeadSite
 
 THROUGH_HEAD = 8
@@ -19,27 +21,46 @@ KEYS = {"-i": "IdentityFile", "-p": "Port", "-l": "User", "-J": "ProxyJump"}
 
 
 def members(cluster: Cluster, there: Mapping[Ref, Properties]) -> dict[str, tuple[str, ...]]:
-    """The nodes of each category: as the file says, and as ``there`` for nodes of which it says nothing."""
-    of = {
-        ref.name: str(values["category"])
-        for ref, values in there.items()
-        if ref.kind == "node" and values.get("category")
-    }
-    of |= {
+    """The nodes of each category: those that the file says, and those that are in it, as ``there`` says."""
+    found: dict[str, set[str]] = {}
+    for ref, values in there.items():
+        if ref.kind == "node" and values.get("category"):
+            found.setdefault(str(values["category"]), set()).add(ref.name)
+    for node, category in _said(cluster).items():
+        found.setdefault(category, set()).add(node)
+    return {category: tuple(sorted(nodes)) for category, nodes in found.items()}
+
+
+def beyond(order: Firmware, cluster: Cluster, there: Mapping[Ref, Properties]) -> tuple[str, ...]:
+    """A note for each category of the step that has nodes of which the file says nothing, or otherwise."""
+    said = _said(cluster)
+    found = []
+    for category in order.categories:
+        nodes = members(cluster, there).get(category, ())
+        if category in said.values() and (others := [node for node in nodes if said.get(node) != category]):
+            found.append(f"{folded(others)}: in {category} now, but not by the cluster file")
+    return tuple(found)
+
+
+def _said(cluster: Cluster) -> dict[str, str]:
+    return {
         item.ref.name: str(item.exact["category"])
         for item in cluster.wanted
         if item.ref.kind == "node" and item.exact.get("category")
     }
-    found: dict[str, list[str]] = {}
-    for node, category in sorted(of.items()):
-        found.setdefault(category, []).append(node)
-    return {category: tuple(nodes) for category, nodes in found.items()}
 
 
-def needs_manager(order: Firmware, cluster: Cluster) -> bool:
-    """Whether the cluster manager must be asked: the file names no node of one of the categories."""
-    known = members(cluster, {})
-    return any(category not in known for category in order.categories)
+def needs_manager(order: Firmware) -> bool:
+    """Whether the cluster manager must be asked: it knows which nodes there are, and where they are now."""
+    return bool(order.categories or order.nodes)
+
+
+def refuse_unknown(names: Iterable[str], there: Mapping[Ref, Properties]) -> None:
+    """Raise ``UsageError`` with all of ``names`` that are no nodes."""
+    known = {ref.name for ref in there if ref.kind == "node"}
+    missing = [name for name in names if name != HEAD.name and name not in known]
+    if missing:
+        raise UsageError(Problem(f'no node "{name}"{nearest(name, known)}', "[firmware]") for name in missing)
 
 
 def asked(order: Firmware, cluster: Cluster) -> tuple[Wanted, ...]:

@@ -13,6 +13,7 @@ from pipeline.cluster.members import members_of
 from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.networks import read_networks
 from pipeline.cluster.neutron import Neutron
+from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.objects import HEAD, Ref, Wanted
 from pipeline.cluster.owned import (
     check_files,
@@ -31,6 +32,7 @@ from pipeline.nearest import nearest
 from pipeline.recipe.documents import read_document
 from pipeline.recipe.findings import Findings
 from pipeline.recipe.kinds import there_are
+from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Recipe, Site
 from pipeline.recipe.names import file_name_fault
@@ -112,8 +114,12 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
+<<<<<<< HEAD
         rollout = rollout_of(reading, self._categories())
         self._need_categories(firmware)
+=======
+        self._need(firmware)
+>>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
@@ -135,6 +141,7 @@ class _Loading(msgspec.Struct):
             node_parameters=reading.node_parameters,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
+            groups=reading.groups,
         )
 
     def _table(self, name: str) -> ClusterTable | None:
@@ -218,6 +225,7 @@ class _Loading(msgspec.Struct):
             table.vfs,
         )
 
+<<<<<<< HEAD
     def _categories(self) -> tuple[str, ...]:
         return tuple(item.ref.name for item in self.wanted if item.ref.kind == "category")
 
@@ -229,6 +237,23 @@ class _Loading(msgspec.Struct):
             if ref not in known:
                 known.add(ref)
                 self.wanted.append(Wanted(ref, make=False, at=("firmware", "categories", index)))
+=======
+    def _need(self, firmware: Firmware | None) -> None:
+        """Want categories and nodes of the firmware step to be there, so that a plan tells which are not."""
+        # Whose belongings are wanted has to be there anyway.
+        known = {str(item.ref) for item in self.wanted} | {item.ref.of for item in self.wanted}
+        needed: list[tuple[Ref, KeyPath]] = []
+        if firmware is not None:
+            names = enumerate(firmware.categories)
+            needed += [(Ref("category", name), ("firmware", "categories", index)) for index, name in names]
+            found = expanded(firmware.nodes, self.reading.groups).names if firmware.nodes else ()
+            nodes = [Ref("node", name) for name in found if name != HEAD.name]
+            needed += [(ref, ("firmware", "nodes")) for ref in nodes]
+        for ref, at in needed:
+            if str(ref) not in known:
+                known.add(str(ref))
+                self.wanted.append(Wanted(ref, make=False, at=at))
+>>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
 
     def _refuse_twice(self) -> None:
         """Tell of objects that are said twice: once for each two places, however many nodes it is on."""

@@ -11,7 +11,7 @@ Reports are lines ``@pipeline:RUN WORD …``, RUN being unknown to the installer
 ``busy WHO``                        somebody else has it, or runs the installer by hand
 ``removing PACKAGE …``              these were in the way
 ``adapter before|after ADDRESS …``  an adapter's ``version=``, ``sriov_en=``, ``total_vfs=``; empty: unknown
-``file PATH``                       the installer's own log follows, until ``file-end``
+``file PATH``                       one of the installer's own logs follows, until ``file-end``
 ``release NAME``                    what the directory holds (its file ``.mlnx``)
 ``installed NAME``                  what ``ofed_info -s`` says is installed
 ``end WHAT CODE``                   how it ended: ``installer``, ``remove``, ``directory``, ``lock``
@@ -75,7 +75,8 @@ adapters before
 touch "$log.began"
 echo y | ./INSTALLER $options 9>&-
 code=$?
-find /tmp -maxdepth 2 -user root -type f '(' -name fw_update.log -o -name ofed_uninstall.log ')' \\
+find /tmp -maxdepth 2 -user root -type f \\
+    '(' -name general.log -o -name fw_update.log -o -name ofed_uninstall.log ')' \\
     -newer "$log.began" 2>/dev/null | while read -r file; do
     say file "$file"
     cat "$file"

@@ -45,6 +45,8 @@ FAULTS = (
 
 UPDATED = re.compile(r"Updating FW .*Done|Restart needed for updates|Image burn completed", re.DOTALL)
 UP_TO_DATE = re.compile(r"Status: +Up to date|firmware version \S+ is up to date")
+DEVICE = re.compile(r"\bDevice #(\d+)")
+BURNT = re.compile(r"\bDone\b")
 ERROR = re.compile(r"^Error: .*", re.MULTILINE)
 WITHOUT_FIRMWARE = frozenset({"--without-fw-update", "--guest"})
 
@@ -147,6 +149,8 @@ def _fault(text: str) -> str | None:
 
 def _firmware(report: _Report, options: frozenset[str], vfs: int | None) -> tuple[Status, str]:
     """By what the adapters hold before and after; by the installer's words where that is not known."""
+    if report.gone:
+        return "failed", f"exit code 0, but {', '.join(report.gone)} was there before, and is gone"
     after = [now for _, now in report.adapters.values()]
     without = [
         address
@@ -163,15 +167,38 @@ def _firmware(report: _Report, options: frozenset[str], vfs: int | None) -> tupl
     if others:
         return "failed", f"exit code 0, but {', '.join(others)}, wanted {vfs}"
     told = "; ".join(sorted({str(now) for now in after if now.is_known}))
-    pairs = report.adapters.values()
-    if pairs and all(before.is_known and now.is_known for before, now in pairs):
-        same = all(before == now for before, now in pairs)
-        return ("up to date" if same else "updated"), told
-    if UPDATED.search(report.told):
+    pairs = report.adapters
+    new = [now for before, now in pairs.values() if before.is_known and now.is_known and before != now]
+    # One that holds what another got now is up to date, whether or not the installer says so.
+    unchanged = [address for address, (_, now) in pairs.items() if now not in new]
+    if not unchanged and pairs:
         return "updated", told
-    if UP_TO_DATE.search(report.told):
+    if len(pairs) > 1 and max(map(_accounted, report.parts)) < len(pairs):
+        which = ", ".join(unchanged)
+        return "failed", f"exit code 0, but nothing tells that {which} was updated or is up to date"
+    if pairs and all(before.is_known and before == now for before, now in pairs.values()):
+        if UPDATED.search(report.told) or UP_TO_DATE.search(report.told):
+            return "up to date", told
+    elif UPDATED.search(report.told):
+        return "updated", told
+    elif UP_TO_DATE.search(report.told):
         return "up to date", told
     return "failed", "exit code 0, but nothing tells that the firmware was updated"
+
+
+def _accounted(lines: Iterable[str]) -> int:
+    """Of how many devices the installer says that they were burnt, or are up to date."""
+    found: set[str] = set()
+    device, burning = "", False
+    for number, line in enumerate(lines):
+        named = DEVICE.search(line)
+        if named:
+            device, burning = named[1], False
+        burning = burning or "Updating FW" in line
+        if (burning and BURNT.search(line)) or UP_TO_DATE.search(line) or "Image burn completed" in line:
+            found.add(device or f"line {number}")
+            burning = False
+    return len(found)
 
 
 class _Report:
@@ -183,6 +210,9 @@ class _Report:
         self.end: tuple[str, int] | None = None
         self.release = self.installed = ""
         self.said: list[str] = []
+        # The same lines, those of the screen and those of each log apart: a log repeats what was shown.
+        self.parts: list[list[str]] = [[]]
+        self._part = 0
         self._seen: dict[str, dict[str, Adapter]] = {"before": {}, "after": {}}
         sign = f"{SIGN}{run} "
         for line in text.splitlines():
@@ -191,6 +221,7 @@ class _Report:
                 self._take(word, rest)
             elif line.strip():
                 self.said.append(line.strip())
+                self.parts[self._part].append(line.strip())
 
     @property
     def told(self) -> str:
@@ -204,12 +235,22 @@ class _Report:
             for address in sorted({*before, *after})
         }
 
+    @property
+    def gone(self) -> list[str]:
+        """Adapters that were there before, and are no longer."""
+        return sorted(self._seen["before"].keys() - self._seen["after"].keys())
+
     def _take(self, word: str, rest: str) -> None:
         match word:
             case "begin":
                 self.begun = True
             case "busy":
                 self.busy = rest
+            case "file":
+                self.parts.append([])
+                self._part = len(self.parts) - 1
+            case "file-end":
+                self._part = 0
             case "release":
                 self.release = rest.strip()
             case "installed":

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import compare, inherited
+from pipeline.cluster import compare, inherited, leaving
+from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Value, Wanted
+from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Wanted
 from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
-from pipeline.printable import plain
 from pipeline.recipe.findings import positions
 from pipeline.store.filesystem import write_whole
 
@@ -93,16 +93,8 @@ def make(cluster: Cluster, state: State, last: Record) -> Plan:
         cluster.name,
         compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
-        (*cluster.notes, *state.notes, *_left_alone(cluster, last)),
+        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied)),
     )
-
-
-def _left_alone(cluster: Cluster, last: Record) -> list[str]:
-    """A note of what an apply made, and the file no longer has: only settings are taken back."""
-    names = {str(item.ref) for item in cluster.wanted}
-    gone = [name for name in last.applied if name not in names and "/setting/" not in name]
-    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
-    return [f"no longer in the file, and left as it is: {', '.join(gone)}"] if gone else []
 
 
 def _refuse_unknown(cluster: Cluster, state: State) -> None:
@@ -181,7 +173,7 @@ def refuse_other(kept: Plan, now: Plan) -> None:
     problems = [
         Problem(said, name)
         for name in (*kept.seen, *(name for name in now.seen if name not in kept.seen))
-        for said in _differences(kept.seen.get(name), now.seen.get(name))
+        for said in differences(kept.seen.get(name), now.seen.get(name))
     ]
     if not problems and _plain(kept) != _plain(now):
         problems = [Problem("the cluster file asks for other changes than when the plan was made")]
@@ -202,33 +194,6 @@ def refuse_other(kept: Plan, now: Plan) -> None:
 def _plain(plan: Plan) -> list[Change]:
     """Its changes, whoever made them necessary: what was applied before stands in another store maybe."""
     return [msgspec.structs.replace(change, drift=False, at=()) for change in plan.changes]
-
-
-def _differences(old: Mapping[str, Value] | None, new: Mapping[str, Value] | None) -> list[str]:
-    if old is None or new is None:
-        return (
-            [] if old is new else ["was not there, and is now" if old is None else "was there, and is gone"]
-        )
-    return [
-        f"{name} was {told(old.get(name))}, and is {told(new.get(name))}"
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
-    ]
-
-
-LONGEST = 120
-
-
-def told(value: Value | None) -> str:
-    """A value as people read it, with nothing in it that drives a terminal."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = plain(" ".join(value) if isinstance(value, tuple) else str(value))
-    if "\n" in text:
-        return f"{len(text.splitlines())} lines"
-    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…") or '""'
 
 
 def named(refs: tuple[Ref, ...]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster.compare import PROPERTY, Applied, asked, values
+from pipeline.cluster.compare import PROPERTY, Applied, asked, still_there, values
 from pipeline.cluster.objects import State, Value, Wanted
 from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
@@ -55,7 +55,8 @@ def load(store: Path, cluster: str) -> Record:
 def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict[str, dict[str, Value]]:
     """What to keep: properties that ``state``, read back, has as wanted; the others as they were kept.
 
-    So is a setting that nobody wants any more, as long as it is there: it is to be removed.
+    So are a setting, and a member of a property, that nobody wants any more, as long as they are there: they
+    are to be removed.
     """
     wanted = tuple(wanted)
     there = {str(ref) for ref in state.objects if ref.kind == "setting"} - {str(item.ref) for item in wanted}
@@ -63,7 +64,7 @@ def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict
     for item in wanted:
         here = state.objects.get(item.ref, {})
         old = before.get(str(item.ref), {})
-        right = {name for name, value in values(item, here).items() if here.get(name) == value}
+        right = {name for name, value in values(item, here, old).items() if here.get(name) == value}
         found: dict[str, Value] = {}
         for name, value in asked(item).items():
             plain = name.removeprefix("+")
@@ -71,6 +72,8 @@ def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict
                 found[name] = value
             elif name in old:
                 found[name] = old[name]
+        for name in still_there(item, here, old):
+            found[f"+{name}"] = old[f"+{name}"]
         if found:
             kept[str(item.ref)] = found
     return kept

@@ -31,11 +31,13 @@ UNSAID = "cannot be said in a cluster file"
 class Sayable(msgspec.Struct):
     """``state`` as far as a cluster file can say it, and ``left_out``: each with its name and why.
 
-    ``recipes`` are kernel parameters of image recipes by name.
+    ``recipes`` are kernel parameters of image recipes by name, ``unkept`` are kinds that nobody keeps here:
+    they were read as names for other objects only.
     """
 
     state: State
     recipes: Mapping[str, tuple[str, ...]] = {}
+    unkept: frozenset[Kind] = frozenset()
     left_out: list[str] = msgspec.field(default_factory=list)
 
     def kept(self) -> State:
@@ -53,6 +55,8 @@ class Sayable(msgspec.Struct):
 
     def _fault(self, ref: Ref, properties: Properties) -> str:
         """Why the object as a whole can't be said; empty if it can."""
+        if ref.kind in self.unkept:
+            return f"no {ref.kind} can be kept here"
         if ref.kind == "setting":
             return _setting_fault(ref.name, properties)
         if ref.kind == "node":

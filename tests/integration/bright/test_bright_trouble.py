@@ -178,3 +178,18 @@ def test_a_service_that_does_not_come_up_is_told(
     assert caught.value.problems[0].where == str(opensm)
     lab.faults()
     lab.driver.write([todo, change(Ref("service", "opensm", "node/node001"), running=False)], State({}))
+
+
+@pytest.mark.parametrize("switches", EVERY[:4], ids=IDS[:4])
+def test_data_with_the_words_of_a_lost_connection_are_data(tmp_path: Path, switches: Switches) -> None:
+    lab = LabHead(tmp_path, switches)
+    network = Ref("network", "internalnet")
+    lab.driver.write([change(network, domain="connection refused")], State({}))
+    assert lab.driver.read([]).objects[network]["domain"] == "connection refused"
+    script = tmp_path / "finalize"
+    script.write_text("#!/bin/bash\nNot connected!\nconnection refused\n")
+    typed = f"category\nuse default\nset finalizescript {script}\ncommit\n"
+    lab.head.run_file(("cmsh", "-f"), typed)
+    lab.driver.read(
+        [Wanted(Ref("setting", "/etc/a[s]k", "category/default"), {"value": "x", "replaces": True})]
+    )

@@ -188,3 +188,20 @@ def test_what_others_put_into_a_categorys_list_a_node_with_a_list_of_its_own_has
     edit(site, (OVERRIDE, ""))
     assert site.cluster("apply").exit_code == 0
     assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+
+
+def test_what_leaves_the_file_is_taken_out_or_noted(site: Cluster) -> None:
+    assert site.cluster("apply").exit_code == 0
+    recipe = site.path / "recipes/openstack-image-mellanox/recipe.toml"
+    assert '"iommu=pt"' in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace('"iommu=pt"', '"iommu=off"'))
+    edit(site, ('nodes = "node[002-003]"', 'nodes = "node003"'))
+    planned = site.cluster("plan")
+    assert "node002: no longer among the nodes of openstack-compute-hosts-mellanox" in planned.out
+    assert "    kernel_parameters: +iommu=off -iommu=pt" in planned.out
+    assert "changed by hand" not in planned.out
+    assert site.cluster("apply").exit_code == 0
+    shown = site.cmsh("softwareimage\nuse openstack-image-mellanox\nget kernelparameters\n").split()
+    assert "iommu=off" in shown
+    assert "iommu=pt" not in shown
+    assert site.left() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pipeline.lab.warewulf import start
 from tests.integration.cluster_site import NAME, Cluster
 
 
@@ -107,3 +108,16 @@ def test_an_import_tells_where_its_file_has_to_lie_and_prints_it_as_json(site: C
     assert "a plan reads" not in site.cluster("import", "new").out
     refused = site.cluster("import", "other", "--out", "/proc/none/x.toml")
     assert (refused.exit_code, "x.toml: the cluster file cannot be written" in refused.err) == (1, True)
+
+
+def test_an_import_of_warewulf_has_nothing_that_warewulf_cannot_keep(site: Cluster) -> None:
+    start.make(site.path / "warewulf")
+    text = (site.path / "pipeline.toml").read_text()
+    head = f'[head]\nmanager = "warewulf"\nprograms = ["{site.path}/warewulf/bin"]\n'
+    site.write("pipeline.toml", text[: text.index("[head]")] + head)
+    imported = site.cluster("import", "ww")
+    assert imported.exit_code == 0, imported.err
+    assert "left out: network/storage: no network can be kept here" in imported.err
+    assert "[[network]]" not in (site.path / "recipes/clusters/ww.toml").read_text()
+    planned = site.cluster("plan", "ww")
+    assert planned.out.endswith("ww: nothing to do\n"), planned.out + planned.err

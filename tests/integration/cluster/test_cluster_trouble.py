@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -177,7 +179,9 @@ def test_a_file_of_the_head_node_that_is_no_utf_8_can_be_planned_kept_and_compar
     assert entry["old"].startswith("# caf\ufffd ")
     assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
     conf.write_bytes(conf.read_bytes().replace(b"\xe9", b"\xe8"))
-    assert "somebody has been there" in site.cluster("apply", "--plan", "agreed.json").err
+    refused = site.cluster("apply", "--plan", "agreed.json")
+    assert "somebody has been there" in refused.err
+    assert "content was (-), and is (+):\n  -# caf\\udce9 \\x1b[31mred\n  +# caf\\udce8 " in refused.err
     conf.write_bytes(conf.read_bytes().replace(b"\xe8", b"\xe9"))
     assert site.cluster("apply", "--plan", "agreed.json").exit_code == 0
     assert conf.read_bytes().startswith(b"# caf\xe9 ")
@@ -207,7 +211,10 @@ def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(si
     assert "image/openstack-image: kernel_parameters was biosdevname=0" in refused.err
 
 
-def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_apply_that_is_ended_tells_what_was_done(site: Cluster, number: signal.Signals, code: int) -> None:
     site.faults(latency=0.3)
     command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
     process = subprocess.Popen(
@@ -217,9 +224,9 @@ def test_ctrl_c_in_an_apply_tells_what_was_done(site: Cluster) -> None:
     while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
         assert process.poll() is None
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "interrupted while changes were written" in err
     assert re.search(r"\d+ of 36 changes are made", err)
     site.faults()
@@ -234,3 +241,97 @@ def test_what_the_manager_refuses_is_told_with_object_property_and_line(site: Cl
     line = (site.path / "recipes/clusters" / f"{NAME}.toml").read_text().split(path)[0].count("\n") + 1
     said = next(text for text in refused.err.splitlines() if "default-image" in text)
     assert f"{NAME}.toml:{line}: image/openstack-image-mellanox: path" in said, refused.err
+
+
+def test_what_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    opensm = site.head / "root/etc/opensm/opensm.conf"
+    with _applying(site) as process:
+        opensm.write_text(opensm.read_text() + "theirs TRUE\n")
+        site.cmsh("category\nuse openstack-network-nodes\nset softwareimage default-image\ncommit\n")
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    said = "category/openstack-network-nodes: somebody has changed it since the plan was made: "
+    assert f"{said}image was openstack-image, and is default-image" in err
+    assert "already committed: image/openstack-image-mellanox; not: category/" in err
+    categories = site.objects()["category"]
+    assert categories["openstack-network-nodes"]["softwareimage"] == "default-image"
+    assert COMPUTE not in categories
+    assert opensm.read_text().endswith("theirs TRUE\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "theirs TRUE\n" in opensm.read_text()
+    assert site.left() == []
+
+
+def test_a_head_file_that_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    opensm = site.head / "root/etc/opensm/opensm.conf"
+    with _applying(site) as process:
+        opensm.write_text(opensm.read_text() + "theirs TRUE\n")
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    assert "opensm.conf: somebody has changed it since it was read; it was left as it is" in err
+    assert "+theirs TRUE" in err
+    assert opensm.read_text().endswith("theirs TRUE\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "theirs TRUE\n" in opensm.read_text()
+    assert site.left() == []
+
+
+APPLY = (sys.executable, "-m", "pipeline", "cluster", "apply")
+ROLE = "device\nuse master\nroles\nuse openstacknode\n"
+ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_list_that_somebody_changes_while_an_image_is_copied(site: Cluster, same: bool) -> None:
+    """A key that is ours as well is refused; others stay in the list."""
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    entry = f"+{ML2}[ml2]type_drivers=theirs" if same else "+/etc/other.ini[a]b=theirs"
+    with _applying(site) as process:
+        typed = "assign openstacknode\n" if not _has_role(site) else "use openstacknode\n"
+        site.cmsh(f'device\nuse master\nroles\n{typed}set configfilemodifications "{entry}"\ncommit\n')
+        err = process.communicate(timeout=60)[1]
+    found = site.cmsh(f"{ROLE}get configfilemodifications\n").splitlines()
+    assert entry in found
+    assert (process.returncode == 1) == same, err
+    assert ("somebody has changed it since the plan was made: was not there, and is now" in err) == same
+    assert (len(found) > 1) != same
+
+
+def test_an_apply_that_is_ended_while_an_image_is_copied_says_when_a_plan_can_be_made(site: Cluster) -> None:
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    with _applying(site) as process:
+        process.send_signal(signal.SIGTERM)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, err
+    assert "what was changed is not known: reading it back failed" in err
+    assert "once the head node answers" not in err
+    assert "a plan shows exactly what is left" in err
+
+
+def test_an_apply_under_nohup_goes_on(site: Cluster) -> None:
+    command = ["nohup", *APPLY]
+    start.make(site.head, switches=Switches(copy_seconds=4))
+    with _applying(site, command) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 0
+    assert site.left() == []
+
+
+def _has_role(site: Cluster) -> bool:
+    return "openstacknode" in site.cmsh("device\nuse master\nroles\nlist\n")
+
+
+@contextmanager
+def _applying(site: Cluster, command: Sequence[str] = APPLY) -> Iterator[subprocess.Popen[str]]:
+    """An apply, at the moment when an image is being copied."""
+    process = subprocess.Popen(command, cwd=site.path, stderr=subprocess.PIPE, text=True)
+    try:
+        while not state.snapshot(str(site.head))["copying"]:
+            assert process.poll() is None
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -62,7 +62,13 @@ def test_three_nodes_are_updated_and_a_second_run_says_up_to_date(
         assert "2.32.5100 (SR-IOV, 16 VFs)" in first.results[name].why
         log = (tmp_path / f"runs/firmware-1/{name}.log").read_text()
         # From the package's removal through the installer's own log to its end, and the same on the screen.
-        for said in ("Removed:", "Do you want to continue?[y/N]:", "Installing kmod-srp", "fw_update.log"):
+        for said in (
+            "Removed:",
+            "Do you want to continue?[y/N]:",
+            "Installing kmod-srp",
+            "fw_update.log",
+            "general.log",
+        ):
             assert said in log
         assert log.startswith("@pipeline:firmware-1 begin root@")
         assert log.endswith("@pipeline:firmware-1 end installer 0\n")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.cluster.compare import changes, sources
+from pipeline.cluster.leaving import notes
+from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Wanted
+from pipeline.cluster.record import now_applied
 
 IMAGE = Ref("image", "new")
 OLD = Ref("image", "old")
@@ -79,3 +84,58 @@ def test_services_restart_when_one_of_their_files_changes() -> None:
     assert [change.action for change in stopped] == ["set", "set"], "a start is a restart"
     owed = changes(wanted, State({SERVICE: running, FILE: right}), {}, restarts, [str(SERVICE)])
     assert owed == (Change(SERVICE, "restart"),)
+
+
+PARAMETERS = {"+kernel_parameters": ("iommu=pt", "quiet")}
+
+
+def test_what_was_appended_and_is_no_longer_wanted_is_taken_out() -> None:
+    state = State({IMAGE: {"kernel_parameters": ("first", "iommu=pt", "quiet", "theirs")}})
+    wanted = Wanted(IMAGE, append={"kernel_parameters": ("iommu=off", "quiet")})
+    old, new = state.objects[IMAGE]["kernel_parameters"], ("first", "quiet", "theirs", "iommu=off")
+    (change,) = only(wanted, state, **{str(IMAGE): PARAMETERS})
+    assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, new),))
+    (change,) = only(Wanted(IMAGE), state, **{str(IMAGE): PARAMETERS})
+    assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
+    assert only(wanted, State({IMAGE: {"kernel_parameters": new}}), **{str(IMAGE): PARAMETERS}) == ()
+
+
+def test_what_is_to_be_taken_out_is_kept_in_mind_until_it_is() -> None:
+    before = {str(IMAGE): PARAMETERS}
+    wanted = Wanted(IMAGE, append={"kernel_parameters": ("quiet",)})
+    failed = State({IMAGE: {"kernel_parameters": ("iommu=pt", "quiet")}})
+    assert now_applied([wanted], failed, before) == before
+    assert now_applied([Wanted(IMAGE)], failed, before) == before
+    done = State({IMAGE: {"kernel_parameters": ("quiet",)}})
+    assert now_applied([wanted], done, before) == {str(IMAGE): {"+kernel_parameters": ("quiet",)}}
+
+
+def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
+    node = Ref("node", "node002")
+    applied = {
+        str(node): {"category": "ib"},
+        "node/node003": {"category": "ib"},
+        "node/node004": {"category": "ib"},
+        "node/node005": {"category": "ib"},
+        str(SERVICE): {"autostart": True, "monitored": True},
+        str(FILE): {"+words": ("a TRUE", "b FALSE"), "mode": "0644"},
+        str(IMAGE): PARAMETERS,
+        str(CATEGORY): {"image": "new"},
+    }
+    there = {Ref("node", f"node00{number}"): {"category": "ib"} for number in (2, 3, 5)}
+    wanted = (
+        Wanted(node, make=False),
+        Wanted(Ref("node", "node005"), {"category": "ib"}),
+        Wanted(SERVICE, {"monitored": False}),
+        Wanted(FILE, append={"words": ("b TRUE",)}),
+        Wanted(IMAGE),
+    )
+    cluster = Cluster("c", "", Path("c.toml"), {}, wanted)
+    left = "no longer in the file, and left as it is"
+    assert notes(cluster, State({**there, Ref("node", "node004"): {"category": "x"}}), applied) == [
+        f"{left}: category/ib",
+        "node[002-003]: no longer among the nodes of ib, and left in it; what it was in before is not known",
+        f"{SERVICE}: autostart (yes) is {left}",
+        f"{FILE}: mode (0644) is {left}",
+        f"{FILE}: the line a TRUE is {left}",
+    ]

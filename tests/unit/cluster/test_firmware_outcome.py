@@ -166,3 +166,86 @@ def test_an_adapter_with_other_vfs_than_wanted_has_failed(vfs: int | None, statu
 
 def test_an_adapter_whose_vfs_nobody_could_read_has_not_failed_for_them() -> None:
     assert judge(printed(DONE), "r", 0, OPTIONS, 32).status == "updated"
+
+
+UP = "Device #{}:\n----------\n  Device Type:      ConnectX3\n  Status:           {}\n"
+BURNING = "Device #{}: Updating FW ...     Done"
+
+
+def two(*lines: str, first: str, second: str, old: str = OLD) -> str:
+    """The lines of a node with two adapters, and what each holds afterwards; nothing: it is gone."""
+    reports = [f"adapter before 04:00.0 {old}", f"adapter before 05:00.0 {old}"]
+    after = [f"adapter after 0{number}:00.0 {held}" for number, held in ((4, first), (5, second)) if held]
+    said = [f"@pipeline:r {report}" for report in ("begin me", *reports)]
+    ends = [f"@pipeline:r {report}" for report in (*after, "end installer 0")]
+    return "\n".join([*said, *lines, *ends]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "why"),
+    [
+        (two(BURNING.format(1), BURNING.format(2), first=NEW, second=NEW), "updated", "2.32.5100"),
+        (two(BURNING.format(1), first=NEW, second=NEW), "updated", "2.32.5100"),
+        (
+            two(BURNING.format(1), first=NEW, second=OLD, old=OLD),
+            "failed",
+            "SR-IOV is not enabled in 05:00.0",
+        ),
+        (
+            two(UP.format(1, "Up to date"), UP.format(2, "Up to date"), first=NEW, second=NEW, old=NEW),
+            "up to date",
+            "2.32.5100",
+        ),
+        (
+            two(UP.format(1, "Up to date"), BURNING.format(2), first=NEW, second=NEW, old=NEW),
+            "up to date",
+            "2.32.5100",
+        ),
+        (
+            two(UP.format(1, "Up to date"), BURNING.format(1), first=NEW, second=NEW, old=NEW),
+            "failed",
+            "nothing tells that 04:00.0, 05:00.0 was updated or is up to date",
+        ),
+        (
+            two(UP.format(1, "Up to date"), first="version= sriov_en=", second="version=", old="version="),
+            "failed",
+            "nothing tells that 04:00.0, 05:00.0",
+        ),
+        (
+            two(BURNING.format(1), BURNING.format(2), first=NEW, second=""),
+            "failed",
+            "05:00.0 was there before",
+        ),
+        (
+            two(BURNING.format(1), BURNING.format(2), first="", second=""),
+            "failed",
+            "04:00.0, 05:00.0 was there",
+        ),
+        (
+            printed("All fine.", before=NEW, after=NEW),
+            "failed",
+            "nothing tells that the firmware was updated",
+        ),
+    ],
+)
+def test_each_of_the_adapters_has_to_be_accounted_for(text: str, status: str, why: str) -> None:
+    result = judge(text, "r", 0, OPTIONS)
+    assert result.status == status
+    assert why in result.why
+
+
+def test_an_adapter_that_stays_as_it_was_beside_one_that_is_updated_has_failed() -> None:
+    newer = "version=2.33.5000 sriov_en=true total_vfs=16"
+    text = two(BURNING.format(1), first=newer, second=NEW, old=NEW)
+    assert judge(text, "r", 0, OPTIONS).status == "failed"
+    assert "05:00.0" in judge(text, "r", 0, OPTIONS).why
+    text = two(BURNING.format(1), UP.format(2, "Up to date"), first=newer, second=NEW, old=NEW)
+    assert judge(text, "r", 0, OPTIONS).status == "updated"
+
+
+def test_what_a_log_repeats_counts_once() -> None:
+    word = "The firmware version 2.32.5100 is up to date."
+    log = ("@pipeline:r file /tmp/MLNX_OFED_LINUX.7.logs/general.log", word, "@pipeline:r file-end")
+    assert judge(two(word, *log, first=NEW, second=NEW, old=NEW), "r", 0, OPTIONS).status == "failed"
+    text = two(word, word, *log, first=NEW, second=NEW, old=NEW)
+    assert judge(text, "r", 0, OPTIONS).status == "up to date"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.cli.cluster_run import counts, table
@@ -13,9 +14,11 @@ from pipeline.cluster.firmware import choose
 from pipeline.cluster.livenodes import (
     as_configuration,
     asked,
+    beyond,
     is_through_head,
     members,
     needs_manager,
+    refuse_unknown,
     targets,
 )
 from pipeline.cluster.model import Cluster, Firmware
@@ -39,15 +42,30 @@ CLUSTER = Cluster(
 )
 
 
-def test_members_are_those_of_the_file_and_else_those_that_are_there() -> None:
+def test_members_are_those_of_the_file_and_those_that_are_there() -> None:
     there = {
         Ref("node", "node002"): {"category": "old"},
         Ref("node", "node004"): {"category": "compute"},
         Ref("node", "node005"): {},
     }
-    assert members(CLUSTER, there) == {"compute": ("node002", "node003", "node004")}
-    assert not needs_manager(ORDER, CLUSTER)
-    assert needs_manager(Firmware(("network",), "", False, "/x"), CLUSTER)
+    found = members(CLUSTER, there)
+    assert found == {"compute": ("node002", "node003", "node004"), "old": ("node002",)}
+    assert beyond(ORDER, CLUSTER, there) == ("node004: in compute now, but not by the cluster file",)
+    assert beyond(ORDER, msgspec.structs.replace(CLUSTER, wanted=()), there) == ()
+
+
+def test_the_manager_is_asked_whenever_nodes_are_named() -> None:
+    assert needs_manager(ORDER)
+    assert needs_manager(Firmware((), "node001", False, "/x"))
+    assert not needs_manager(Firmware((), "", True, "/x"))
+
+
+def test_names_that_are_no_nodes_are_refused_with_the_nearest() -> None:
+    there = {Ref("node", "node001"): {}, Ref("category", "node00l"): {}}
+    refuse_unknown(["node001", "master"], there)
+    with pytest.raises(UsageError, match=r'no node "node00l" .did you mean "node001"') as raised:
+        refuse_unknown(["node001", "node00l", "other"], there)
+    assert len(raised.value.problems) == 2
 
 
 def test_nodes_of_categories_come_first_and_the_head_node_last_each_once() -> None:
@@ -108,12 +126,12 @@ def _record(**results: Result) -> runs.Record:
 def test_the_table_begins_with_those_that_need_somebody() -> None:
     record = _record(
         a=Result("updated", "2.32.5100 (SR-IOV, 16 VFs)", seconds=2.5),
-        b=Result("failed", "exit code 0, but no adapter is there", seconds=3),
+        b=Result("failed", "exit code 0, but no \x1b[2Jadapter", seconds=3),
         c=Result("unreachable", "no route"),
     )
     assert table(record).splitlines() == [
         "NODE  RESULT         TIME",
-        "b     failed       3.00 s  exit code 0, but no adapter is there",
+        r"b     failed       3.00 s  exit code 0, but no \x1b[2Jadapter",
         "c     unreachable          no route",
         "a     updated      2.50 s  2.32.5100 (SR-IOV, 16 VFs)",
         "1 updated, 1 unreachable, 1 failed",

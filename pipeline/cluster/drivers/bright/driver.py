@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright import frozen, trees
+from pipeline.cluster.drivers.bright import again, frozen, trees
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
 from pipeline.cluster.drivers.bright.quote import unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
 from pipeline.cluster.drivers.bright.state import Owner, Owners
-from pipeline.cluster.drivers.bright.steps import Problems, steps
+from pipeline.cluster.drivers.bright.steps import WAITS, Problems, Step, steps
 from pipeline.cluster.drivers.bright.words import ROLE, Names
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import PipelineError, Problem, retold
 
 KINDS: frozenset[Kind] = frozenset(
     {"image", "category", "node", "network", "interface", "service", "setting"}
@@ -60,21 +60,49 @@ class Bright:
         return State({**top, **kept}, notes)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
-        """The changes in one call, after one or two that read what the settings of an owner are part of."""
-        if not any(change.ref.kind == "setting" for change in changes) or not self._old():
-            made = steps(changes, self._entries(changes), self._names)
-            writing.run(self._session, made)
+        """The changes in one call, after one or two that read what the settings of an owner are part of.
+
+        Where an image is cloned, images have a call of their own before it: its tree's copying may take an
+        hour, in which others work as well. What is to be changed after it is read again, and refused where
+        somebody changed it.
+        """
+        old = any(change.ref.kind == "setting" for change in changes) and self._old()
+        made = self._steps(changes, state, old=old)
+        first: tuple[Step, ...] = ()
+        if any(WAITS in step.commands for step in made):
+            first = tuple(step for step in made if step.refs[0].kind == "image")
+            later = [step for step in made if step not in first]
+            changes = [change for change in changes if change.ref.kind != "image"]
+            if old:
+                frozen.check(self._session, changes, again.sources(changes))
+            writing.run(self._session, first, later=later)
+            try:
+                again.refuse_changed(changes, state, self.read)
+                made = self._steps(changes, state, old=old)
+            except PipelineError as error:
+                raise retold(error, [*error.problems, *writing.tail(first, later)]) from None
+        if not old:
+            writing.run(self._session, made, done=first)
             return
-        problems = Problems()
-        frozen.refuse(changes, problems)
-        others = [change for change in changes if change.ref.kind != "setting"]
-        typed = steps(others, {}, self._names, problems)
-        scripts = frozen.steps(self._session, changes, self._sources(changes))
+        scripts = frozen.steps(self._session, changes, again.sources(changes))
         try:
-            writing.run(self._session, [*typed, *scripts])
+            writing.run(self._session, [*made, *scripts], done=first)
         finally:
             frozen.forget(self._session, scripts)
         frozen.edit_head(self._session, changes)
+
+    def _steps(self, changes: Sequence[Change], state: State, *, old: bool) -> tuple[Step, ...]:
+        """What is to be typed, but for settings of an ``old`` CMDaemon. Raises with all that can't be."""
+        if old:
+            problems = Problems()
+            frozen.refuse(changes, problems)
+            return steps([one for one in changes if one.ref.kind != "setting"], {}, self._names, problems)
+        # The lists of file modifications as they are now: all that others put into them stays.
+        sources = again.sources(changes)
+        found = states.modifications(self._session, self._names, sources.values())
+        again.refuse_changed_entries(changes, state, sources, found)
+        entries = {owner: found[source] for owner, source in sources.items() if source in found}
+        return steps(changes, entries, self._names)
 
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
@@ -103,24 +131,6 @@ class Bright:
         found = states.owned(self._session, self._names, rest, running)
         found.update(frozen.read(self._session, wanted, owners.settings))
         return found, (frozen.warning(self._session.revision()),)
-
-    def _entries(self, changes: Sequence[Change]) -> dict[Owner, list[str]]:
-        """The lists of file modifications that will be changed, as they are when their turn comes."""
-        sources = self._sources(changes)
-        found = states.modifications(self._session, self._names, sources.values())
-        return {owner: found[source] for owner, source in sources.items() if source in found}
-
-    def _sources(self, changes: Sequence[Change]) -> dict[Owner, Owner]:
-        """The owners of changed settings, and whose settings they have to begin with: of a category that is
-        about to be cloned its source's. One that is about to be added has none."""
-        clones = {
-            str(change.ref): Owner("category", change.source)
-            for change in changes
-            if change.action == "clone" and change.ref.kind == "category"
-        }
-        added = {str(change.ref) for change in changes if change.action == "add"}
-        owners = [change.ref.of for change in changes if change.ref.kind == "setting"]
-        return {Owner.of(name): clones.get(name, Owner.of(name)) for name in owners if name not in added}
 
 
 def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:

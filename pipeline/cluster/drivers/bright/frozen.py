@@ -164,10 +164,7 @@ def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
     A text of several lines is given to cmsh as a file on the head node, which `forget` removes.
     """
     of_owner = _by_owner(changes)
-    here = scripts(session, [sources.get(owner, owner) for owner in of_owner])
-    _refuse_interpreters(
-        {owner: (own[0].ref, here.get(sources.get(owner, owner), "")) for owner, own in of_owner.items()}
-    )
+    here = check(session, changes, sources)
     kept: dict[str, str] = {}
     made: list[Step] = []
     for owner, own in of_owner.items():
@@ -181,6 +178,16 @@ def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
         done = f"get {key(owner.mode)}"
         made.append(Step(owner.mode, owner.name, f"use {owner.name}", commands, done, owner.name, refs))
     return made
+
+
+def check(session: Session, changes: Sequence[Change], sources: dict[Owner, Owner]) -> dict[Owner, str]:
+    """The finalize scripts that changes begin with, by their owners. Raises with those that can't be used."""
+    of_owner = _by_owner(changes)
+    here = scripts(session, [sources.get(owner, owner) for owner in of_owner])
+    _refuse_interpreters(
+        {owner: (own[0].ref, here.get(sources.get(owner, owner), "")) for owner, own in of_owner.items()}
+    )
+    return here
 
 
 def forget(session: Session, made: Iterable[Step]) -> None:

@@ -27,8 +27,15 @@ STATUS = re.compile(r"(?P<name>\S+)\s+\.*\s*\[\s*(?P<status>.+?)\s*\]")
 """``opensm          [    UP    ]``, and with dots as `device status` prints it."""
 
 UNREACHABLE = re.compile(
-    r"(?i)not connected!|CMMain::verifyAPI|couldn't resolve host|could not connect|connection (refused|lost)"
+    r"\W*(?:error\W+|cmsh\W+|CMMain::\w+\W.*?)?"
+    r"(?:not connected!|CMMain::verifyAPI|connection (?:refused|lost)"
+    r"|could ?n[o']t (?:connect|resolve host))",
+    re.IGNORECASE,
 )
+"""How a line begins with which cmsh says that it has no connection."""
+
+LAST_LINES = 2
+"""Of what it prints, with which it ends then; before them are data, in which such words may stand."""
 
 TROUBLE = re.compile(
     r"(?i)\b(error|fail(ed|ure)?|illegal|invalid|unknown|not found|no such|does ?n[o']t exist|refused"
@@ -56,6 +63,12 @@ class Refusal(msgspec.Struct, frozen=True):
 def plain(text: str) -> str:
     """``text`` without the lines of events."""
     return "".join(line for line in text.splitlines(keepends=True) if not EVENT.match(line))
+
+
+def unreachable(out: str, err: str) -> bool:
+    """Whether cmsh says that it has no connection, or lost it."""
+    last = [line for line in plain(out).splitlines() if line.strip()][-LAST_LINES:]
+    return any(UNREACHABLE.match(line) for line in (*last, *err.splitlines()))
 
 
 class Answer:

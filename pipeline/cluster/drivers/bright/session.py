@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.cluster.drivers.bright.parse import UNREACHABLE, plain
+from pipeline.cluster.drivers.bright.parse import plain, unreachable
 from pipeline.cluster.head import Head, Ran
 from pipeline.errors import MachineError
 
@@ -33,9 +33,8 @@ class Session:
         Raises ``MachineError`` when it can't reach its daemon, or time is over.
         """
         ran = self.head.run_file(("cmsh", *OPTIONS), commands, seconds=seconds)
-        shown = plain(ran.out) + ran.err
-        if UNREACHABLE.search(shown):
-            raise UnreachableError(ran, shown.strip(), self.head.label)
+        if unreachable(ran.out, ran.err):
+            raise UnreachableError(ran, (plain(ran.out) + ran.err).strip(), self.head.label)
         return ran
 
     def revision(self) -> int | None:

@@ -35,20 +35,28 @@ def limit(session: Session, steps: Sequence[Step]) -> float | None:
     return session.head.answer_seconds + STEP_SECONDS * len(steps)
 
 
-def run(session: Session, steps: Sequence[Step]) -> None:
-    """Do the steps in one call. Raises when one isn't known to be done, with all that is known."""
+def run(
+    session: Session, steps: Sequence[Step], done: Sequence[Step] = (), later: Sequence[Step] = ()
+) -> None:
+    """Do the steps in one call. Raises when one isn't known to be done, with all that is known.
+
+    ``done`` are those of an earlier call, ``later`` those that are to follow: both are told then as well.
+    """
     if not steps:
         return
+    before, behind = _told(done, ended=True), _told(later, ended=False)
     parts = groups(steps)
     try:
         ran = session.run(text(parts), seconds=limit(session, steps))
     except UnreachableError as error:
         after = told(parts, error.ran.out)
         # Before anything had begun it's as if cmsh had never been there.
-        if not any(one.begun for one in after):
+        if not done and not any(one.begun for one in after):
             raise
-        raise retold(error, [*error.problems, *_tail(after, lost=True)]) from None
-    _judge(ran, told(parts, ran.out), session.head.label)
+        raise retold(error, [*error.problems, *_tail([*before, *after, *behind], lost=True)]) from None
+    problems = _judge(ran, after := told(parts, ran.out), session.head.label)
+    if problems:
+        raise PipelineError([*problems, *_tail([*before, *after, *behind])])
     _await(session, steps)
 
 
@@ -77,7 +85,17 @@ def _await(session: Session, steps: Sequence[Step]) -> None:
         time.sleep(SERVICE_PAUSE)
 
 
-def _judge(ran: Ran, after: Sequence[Told], where: str) -> None:
+def tail(done: Sequence[Step], later: Sequence[Step]) -> list[Problem]:
+    """What was committed before something went wrong between two calls, and what was not."""
+    return _tail([*_told(done, ended=True), *_told(later, ended=False)])
+
+
+def _told(steps: Sequence[Step], *, ended: bool) -> list[Told]:
+    return [Told(step, ended, ended, ()) for step in steps]
+
+
+def _judge(ran: Ran, after: Sequence[Told], where: str) -> list[Problem]:
+    """What went wrong, if anything did."""
     problems = [problem for one in after for problem in _problems(one)]
     open_ = [one for one in after if not one.ended]
     said = [line.strip() for line in ran.err.splitlines() if line.strip()]
@@ -90,11 +108,9 @@ def _judge(ran: Ran, after: Sequence[Told], where: str) -> None:
         words = said or [f"cmsh ended with exit code {ran.code} and said nothing"]
         problems.append(Problem(" / ".join(words[-4:]), where))
         said = []
-    if not problems:
-        return
-    if said:
+    if problems and said:
         problems.append(Problem(" / ".join(said[-4:]), where))
-    raise PipelineError([*problems, *_tail(after)])
+    return problems
 
 
 def _problems(one: Told) -> list[Problem]:

@@ -12,6 +12,7 @@ from pipeline.cluster.drivers.bright.parse import (
     plain,
     refusals,
     troubles,
+    unreachable,
 )
 
 EVENT = "Mon Jul 18 16:13:04 2011 [notice] basecm11: Provisioning completed on node node001"
@@ -109,3 +110,23 @@ def test_a_validation_table_gives_field_and_message() -> None:
 def test_lines_that_say_that_it_went_well_are_no_trouble() -> None:
     lines = ["Successfully committed 2 Devices", "Command not found: sett", "The image 'x' does not exist"]
     assert troubles(lines) == lines[1:]
+
+
+LOST = "CMMain::verifyAPI, rpc: Couldn't connect to server.\nNot connected!\n"
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "is_so"),
+    [
+        ("", LOST, True),
+        ("node001\n" + LOST, "", True),
+        ("Error: connection refused\n", "", True),
+        ("", "cmsh: could not resolve host head\n", True),
+        ('[{"notes": "connection refused"}]\n[{"name": "default-image"}]\n', "", False),
+        ("node001\necho Not connected!\nconnection refused by the switch\na\nb\n", "", False),
+        ("name   notes\n------ ------------------\nimage  not connected!\n", "", False),
+        ("", "illegal value 'connection refused'\n", False),
+    ],
+)
+def test_only_what_cmsh_says_itself_is_no_connection(out: str, err: str, is_so: bool) -> None:
+    assert unreachable(out, err) == is_so

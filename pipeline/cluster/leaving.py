@@ -1,0 +1,67 @@
+"""What an apply made, and the cluster file no longer says.
+
+Settings and kernel parameters are taken back; everything else is left as it is, for nobody knows what it was
+before: that is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.cluster.compare import PROPERTY, Applied, asked
+from pipeline.cluster.differing import told
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.nodesets import folded
+from pipeline.cluster.objects import Properties, Ref, State, Value, Wanted
+
+LEFT = "no longer in the file, and left as it is"
+
+
+def notes(cluster: Cluster, state: State, applied: Applied) -> list[str]:
+    """A note of each kind, for the administrator."""
+    wanted = {str(item.ref): item for item in cluster.wanted}
+    gone = [name for name in applied if name not in wanted and "/setting/" not in name]
+    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
+    found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
+    found += _nodes(wanted, state, applied)
+    for name, last in applied.items():
+        item = wanted.get(name)
+        if item is not None and item.ref.kind not in ("setting", "node"):
+            found += [f"{name}: {each}" for each in _properties(item, last)]
+    return found
+
+
+def _nodes(wanted: Mapping[str, Wanted], state: State, applied: Applied) -> list[str]:
+    """Of nodes that were put into a category, and are in it still."""
+    left: dict[str, list[str]] = {}
+    for name, last in applied.items():
+        kind, _, node = name.partition("/")
+        category = last.get("category")
+        if kind != "node" or not category or "/" in node:
+            continue
+        item, here = wanted.get(name), state.objects.get(Ref("node", node), {})
+        if (item is None or "category" not in item.exact) and here.get("category") == category:
+            left.setdefault(str(category), []).append(node)
+    return [
+        f"{folded(nodes)}: no longer among the nodes of {category}, and left in it; what it was in before is "
+        "not known"
+        for category, nodes in left.items()
+    ]
+
+
+def _properties(item: Wanted, last: Properties) -> list[str]:
+    """Of single properties, and lines of files."""
+    now = asked(item)
+    gone = {name: value for name, value in last.items() if name not in now and not name.startswith("+")}
+    found = [f"{name} ({told(value)}) is {LEFT}" for name, value in gone.items()]
+    for name in PROPERTY:
+        if PROPERTY[name] in item.exact:
+            continue
+        keys = {line.split()[0] for line in _lines(now.get(f"+{name}"))}
+        lines = [line for line in _lines(last.get(f"+{name}")) if line.split()[0] not in keys]
+        found += [f"the line {told(line)} is {LEFT}" for line in lines]
+    return found
+
+
+def _lines(value: Value | None) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()

@@ -70,16 +70,11 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             where=str(file),
             hint="--out FILE writes another one, --out - prints it",
         )
-<<<<<<< HEAD
     state, meant = _surveyed(site), None
     if file is not None:  # what is only printed is no file of this store
         meant = rolled.as_files_say(site.store, state)
         state = meant.state
-    sayable = Sayable(state, _kernel_parameters(state, site))
-=======
-    state = _surveyed(site)
     sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
->>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
     kept, cloud = sayable.kept(), cloud_tables(state)
     made = [f"image/{image}: a rollout has made it" for image in (meant.images if meant else ())]
     left_out = (*sayable.left_out, *cloud.left_out, *made)

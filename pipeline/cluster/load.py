@@ -114,12 +114,8 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
-<<<<<<< HEAD
         rollout = rollout_of(reading, self._categories())
-        self._need_categories(firmware)
-=======
         self._need(firmware)
->>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
@@ -141,7 +137,6 @@ class _Loading(msgspec.Struct):
             node_parameters=reading.node_parameters,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
-            groups=reading.groups,
         )
 
     def _table(self, name: str) -> ClusterTable | None:
@@ -225,19 +220,9 @@ class _Loading(msgspec.Struct):
             table.vfs,
         )
 
-<<<<<<< HEAD
     def _categories(self) -> tuple[str, ...]:
         return tuple(item.ref.name for item in self.wanted if item.ref.kind == "category")
 
-    def _need_categories(self, firmware: Firmware | None) -> None:
-        """Want the categories of the firmware step to be there, so that a plan tells of one that is not."""
-        known = {item.ref for item in self.wanted}
-        for index, name in enumerate(firmware.categories if firmware else ()):
-            ref = Ref("category", name)
-            if ref not in known:
-                known.add(ref)
-                self.wanted.append(Wanted(ref, make=False, at=("firmware", "categories", index)))
-=======
     def _need(self, firmware: Firmware | None) -> None:
         """Want categories and nodes of the firmware step to be there, so that a plan tells which are not."""
         # Whose belongings are wanted has to be there anyway.
@@ -253,7 +238,6 @@ class _Loading(msgspec.Struct):
             if str(ref) not in known:
                 known.add(str(ref))
                 self.wanted.append(Wanted(ref, make=False, at=at))
->>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
 
     def _refuse_twice(self) -> None:
         """Tell of objects that are said twice: once for each two places, however many nodes it is on."""

@@ -32,12 +32,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """The state that a cluster is to have. ``wanted`` is in an order in which each finds what it needs.
 
     ``restarts`` are services that are restarted when one of these objects changes. ``notes``
-<<<<<<< HEAD
     are for the administrator; ``files`` are those that were read. ``groups`` are the node sets of ``@name``.
     ``node_parameters`` are the parameters of nodes that have other values, and only these.
-=======
-    are for the administrator; ``files`` are those that were read; ``groups`` are node sets by name.
->>>>>>> 020ce906909b2d884d40912799c98c61db926e1c
     """
 
     name: str
@@ -52,11 +48,7 @@ class Cluster(msgspec.Struct, frozen=True):
     node_parameters: Mapping[str, Mapping[str, Parameter]] = {}
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
-<<<<<<< HEAD
 
     def parameters_for(self, node: str) -> Mapping[str, Parameter]:
         """The parameters as they are for a node."""
         return self.node_parameters.get(node, self.parameters)
-=======
-    groups: Mapping[str, str] = {}
->>>>>>> 020ce906909b2d884d40912799c98c61db926e1c

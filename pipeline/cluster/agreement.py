@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
+from pipeline.cluster import daemons
 from pipeline.cluster.networks import Networks, path_of_range
 from pipeline.cluster.neutron import Neutron, Provider
 from pipeline.cluster.objects import Wanted
 from pipeline.cluster.opensm import LONGEST_LINE
 from pipeline.cluster.reading import Reading
+from pipeline.cluster.said import INFINIBAND_FILES, Said, say
 from pipeline.cluster.segments import Range, read_range, spelled
 from pipeline.cluster.written import NetworkTable, OpenstackNetworkTable
 from pipeline.nearest import nearest
@@ -26,7 +28,7 @@ MAPPINGS = ("physical_interface_mappings", "physical_network_type_mappings", "fa
 
 FLAT = "flat_networks"
 
-CHECKED = (RANGES, FLAT, *MAPPINGS, "vnic_type")
+CHECKED = (RANGES, FLAT, *MAPPINGS, "vnic_type", *daemons.KEYS)
 
 KNOWN_FILES = ("ml2_conf.ini", "plugin.ini", "linuxbridge_conf.ini", "mlnx_conf.ini", "eswitchd.conf")
 """Files in whose whole ``content`` these keys are looked for."""
@@ -37,19 +39,6 @@ LONGEST_NUMBER = 10
 """Digits; longer ones overflow."""
 
 PARTITION = re.compile(r"(?m)^[^#=:\n]*=\s*(0x[0-9a-fA-F]+|[0-9]+)[^:\n]*:")
-
-INFINIBAND_FILES = ("mlnx_conf.ini", "eswitchd.conf")
-"""They are about the InfiniBand networks only."""
-
-
-class Said(msgspec.Struct, frozen=True):
-    """A key of an INI file that is set: in this file (``at``), or in a recipe (``where``, FILE:LINE)."""
-
-    file: str
-    key: str
-    value: str
-    at: KeyPath = ()
-    where: str = ""
 
 
 def check_agreement(
@@ -70,17 +59,19 @@ def check_agreement(
     if neutron is None:
         return
     wanted = tuple(wanted)
-    for said in (*_in_file(wanted), *_in_recipes(recipes)):
+    all_said = (*_in_file(wanted), *_in_recipes(recipes))
+    for said in all_said:
+        if said.key in daemons.KEYS and not said.file.endswith(INFINIBAND_FILES):
+            continue
         if said.key == RANGES:
             _check_ranges(reading, said, neutron)
         elif said.key == FLAT:
             _check_flat(reading, said, neutron)
         elif said.key in MAPPINGS:
             _check_names(reading, said, neutron)
-        elif said.value != neutron.vnic_type:
-            _say(
-                reading, said, "", f'"{said.value}" is not the vnic_type of [neutron], "{neutron.vnic_type}"'
-            )
+        elif said.key == "vnic_type" and said.value != neutron.vnic_type:
+            say(reading, said, "", f'"{said.value}" is not the vnic_type of [neutron], "{neutron.vnic_type}"')
+    daemons.check(reading, neutron, all_said)
     for item in wanted:
         if item.ref.kind == "file" and item.ref.name.endswith("/partitions.conf"):
             _check_partitions(reading, item, neutron)
@@ -190,7 +181,7 @@ def _in_recipes(recipes: Iterable[Recipe]) -> Iterator[Said]:
                         value = keys[key]
                         text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
                         where = position(placed.place.file, (*at, section, key))
-                        yield Said(stage["file"], key, text.strip("'\""), where=where)
+                        yield Said(stage["file"], key, text.strip("'\""), where=where, recipe=recipe.name)
 
 
 def _check_ranges(reading: Reading, said: Said, neutron: Neutron) -> None:
@@ -202,18 +193,16 @@ def _check_ranges(reading: Reading, said: Said, neutron: Neutron) -> None:
         found.setdefault(name, []).extend([one] if one else [])
         if fault:
             faults.append(name)
-            _say(reading, said, name, fault)
+            say(reading, said, name, fault)
     known = {provider.name: provider for provider in _about(said, neutron, neutron.vlans)}
     for name, ranges in found.items():
         if name not in known:
             _unknown(reading, said, name, known)
         elif tuple(ranges) != known[name].ranges and name not in faults:
             own = spelled(ranges, name) if ranges else f"{name} without a range"
-            _say(
-                reading, said, name, f"{own} is not the range of the provider, {spelled(known[name].ranges)}"
-            )
+            say(reading, said, name, f"{own} is not the range of the provider, {spelled(known[name].ranges)}")
     for name in sorted(known.keys() - found.keys()):
-        _say(reading, said, name, f"{spelled(known[name].ranges, name)} is missing")
+        say(reading, said, name, f"{spelled(known[name].ranges, name)} is missing")
 
 
 def _check_names(reading: Reading, said: Said, neutron: Neutron) -> None:
@@ -232,10 +221,10 @@ def _check_flat(reading: Reading, said: Said, neutron: Neutron) -> None:
     for name in names:
         if name not in known:
             near = nearest(name, known) or there_are(known)
-            _say(reading, said, "", f'[neutron] has no flat provider "{name}"{near}')
+            say(reading, said, "", f'[neutron] has no flat provider "{name}"{near}')
     for name in known:
         if name not in names:
-            _say(reading, said, "", f"{name} is missing")
+            say(reading, said, "", f"{name} is missing")
 
 
 def _about(said: Said, neutron: Neutron, others: Sequence[Provider]) -> Sequence[Provider]:
@@ -244,16 +233,7 @@ def _about(said: Said, neutron: Neutron, others: Sequence[Provider]) -> Sequence
 
 def _unknown(reading: Reading, said: Said, name: str, known: Collection[str]) -> None:
     kind = "InfiniBand provider" if said.file.endswith(INFINIBAND_FILES) else "provider"
-    _say(reading, said, "", f'[neutron] has no {kind} "{name}"{nearest(name, known) or there_are(known)}')
-
-
-def _say(reading: Reading, said: Said, provider: str, message: str) -> None:
-    """At the key of this file, with the provider's place; or at the provider, with the recipe's place."""
-    at = path_of_range(reading, provider)
-    if said.at:
-        reading.say(said.at, f"{said.key}: {message} ({reading.place(at)})")
-    else:
-        reading.say(at, f"{said.key} of {said.file} ({said.where}): {message}")
+    say(reading, said, "", f'[neutron] has no {kind} "{name}"{nearest(name, known) or there_are(known)}')
 
 
 def _check_partitions(reading: Reading, item: Wanted, neutron: Neutron) -> None:

@@ -23,6 +23,9 @@ TOLD = 20
 MOST = 5000
 """Lines of each kind that a node sends."""
 
+SEPARATOR = "--"
+"""Between what the version has and what the node has; no line of a path is without tabs."""
+
 FOREIGN = ("nfs", "nfs4", "cifs", "lustre", "gpfs", "ceph", "fuse", "autofs", "proc", "sysfs", "cgroup")
 """Filesystems that are not of the node's disk."""
 
@@ -34,9 +37,11 @@ FIELDS = ("type", "mode", "owner", "group", "size")
 Kind = Literal["content", "missing", "changed", "extra"]
 ORDER: tuple[Kind, ...] = ("content", "missing", "changed", "extra")
 
-_AWK = r"""
+_AWK = (
+    r"""
 BEGIN { FS = "\t" }
-NR == FNR { want[$1] = $2 FS $3; known[$1] = 1; next }
+$0 == "SEPARATOR" { on_node = 1; next }
+!on_node { want[$1] = $2 FS $3; known[$1] = 1; next }
 {
     path = $1
     if (path in want) {
@@ -63,7 +68,10 @@ END {
     }
     print "done" FS "files"
 }
-""".replace("MOST", str(MOST)).replace("STRICT", " ".join(STRICT))
+""".replace("MOST", str(MOST))
+    .replace("SEPARATOR", SEPARATOR)
+    .replace("STRICT", " ".join(STRICT))
+)
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -96,11 +104,12 @@ def files_command() -> str:
 set -e
 here={FILES}
 cd /
-gzip -dc "$here/files.gz" >"$here/files"
-gzip -dc "$here/sums.gz" >"$here/sums"
-find . '(' {pruned} ')' -prune -o -printf '%P\\t%y %m %U %G %s\\t%l\\n' |
-    awk {shlex.quote(_AWK)} "$here/files" -
-[ ! -s "$here/sums" ] || sha256sum -c "$here/sums" 2>/dev/null | sed -n 's/^\\(.*\\): FAILED$/content\\t\\1/p'
+{{
+    gzip -dc "$here/files.gz"
+    echo {SEPARATOR}
+    find . '(' {pruned} ')' -prune -o -printf '%P\\t%y %m %U %G %s\\t%l\\n'
+}} | awk {shlex.quote(_AWK)}
+gzip -dc "$here/sums.gz" | sha256sum -c - 2>/dev/null | sed -n 's/^\\(.*\\): FAILED$/content\\t\\1/p'
 printf 'done\\tsums\\n'
 """
 

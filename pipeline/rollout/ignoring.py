@@ -11,7 +11,7 @@ _PRUNED = """
 """
 
 _BY_NODE = """
-    etc/fstab etc/mtab etc/adjtime etc/hostname etc/hosts etc/hosts.* etc/resolv.conf* etc/networks
+    etc/fstab etc/mtab etc/adjtime etc/hostname etc/hosts etc/resolv.conf* etc/networks
     etc/hostid etc/machine-id etc/localtime etc/sysconfig/network etc/sysconfig/network-scripts
     etc/sysconfig/networking etc/sysconfig/clock etc/sysconfig/ntpd etc/sysconfig/hwconf etc/sysconfig/grub
     etc/sysconfig/iptables etc/sysconfig/kernel etc/ntp etc/ntp.conf etc/chrony.conf etc/postfix/main.cf

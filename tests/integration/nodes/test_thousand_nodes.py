@@ -16,7 +16,7 @@ MEGABYTES = 200
 SSH = """\
 #!{python} -IS
 # In place of ssh: the shell of a node, without its programs.
-import base64, os, re, sys
+import base64, os, re, sys, time
 with open({count!r}, "a") as file:
     file.write("x")
 command = sys.argv[-1]
@@ -31,6 +31,7 @@ while line := read.readline().split():
     text = read.read(int(line[3])).decode()
     if line[0] == b"run":
         number = line[1].decode()
+        time.sleep({seconds})
         say(f"begin {{number}}")
         said = f"{{node}} was asked {{text}}\\n".encode()
         say(f"out {{number}} {{base64.b64encode(said).decode()}}")
@@ -87,11 +88,11 @@ def test_one_of_many(host, node, number):
 """
 
 
-def verify(folder: Path, nodes: int, checks: int) -> dict[str, float]:
-    """What verifying costs; ``ssh`` is how many there were."""
+def verify(folder: Path, nodes: int, checks: int, seconds: float = 0.0) -> dict[str, float]:
+    """What verifying costs, when each check takes so many seconds; ``ssh`` is how many there were."""
     folder.mkdir()
     count = folder / "count"
-    (folder / "ssh").write_text(SSH.format(python=sys.executable, count=str(count)))
+    (folder / "ssh").write_text(SSH.format(python=sys.executable, count=str(count), seconds=seconds))
     (folder / "ssh").chmod(0o755)
     (folder / "test_many.py").write_text(TESTS.format(checks=checks))
     done = subprocess.run(
@@ -122,3 +123,10 @@ def test_a_thousand_nodes_take_one_ssh_each_and_little_of_this_machine(tmp_path:
 def test_the_number_of_ssh_does_not_grow_with_the_checks(tmp_path: Path, checks: int) -> None:
     figures = verify(tmp_path / "few", 30, checks)
     assert (figures["passed"], figures["ssh"]) == (30, 30), figures
+
+
+def test_nodes_are_asked_side_by_side_what_the_first_was_asked(tmp_path: Path) -> None:
+    nodes, checks, seconds = 40, 10, 0.2
+    figures = verify(tmp_path / "slow", nodes, checks, seconds)
+    assert figures["passed"] == nodes
+    assert figures["wall"] < nodes * checks * seconds / 4

@@ -240,7 +240,7 @@ class Scene:
     def run(self, *, retry: bool = False) -> Progress:
         return run(
             self.folder, self.order, self.world, self.hooks, Judge(self.world), retry=retry,
-            watch=self.watch, clock=self.world.clock, pause=self.world.pause,
+            watch=self.watch, clock=self.world.clock, ticks=self.world.clock, pause=self.world.pause,
             switched=lambda category, image: self.world.switched.append((category, image)),
         )  # fmt: skip
 

@@ -136,9 +136,13 @@ class World:
 
     def reboot(self, nodes: Sequence[str]) -> None:
         self.effect("reboot")
+        refused = [name for name in nodes if self.faults.get(name) == "not rebooted"]
         for name in nodes:
-            self.machines[name].rebooted = self.now
+            if name not in refused:
+                self.machines[name].rebooted = self.now
         self.effect("rebooted")
+        if refused:
+            raise PipelineError(Problem("it does not want to", name) for name in refused)
 
     def update_provisioners(self, image: str) -> None:
         self.effect("update_provisioners")

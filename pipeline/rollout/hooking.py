@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.errors import PipelineError
+from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Answer, Hook
@@ -76,6 +76,8 @@ class Hooking:
             silent = Answer("wait", "it says nothing about this node")
             unheard = dict.fromkeys((node.name for node in concerned), silent)
             return {**free, **unheard, **ask(hook, concerned)}
+        except MachineError:
+            raise  # the head node, on which hooks run their programs, is away
         except PipelineError as error:
             waits = Answer("wait", f"nothing is known: {error.problems[0].message}")
             return {**free, **dict.fromkeys((node.name for node in concerned), waits)}

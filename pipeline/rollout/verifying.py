@@ -157,6 +157,6 @@ class NodeVerifier:
         with tempfile.TemporaryDirectory(prefix="pipeline-verify.") as place:
             run(nothing, self._tests, Path(place) / LOG)
         return [
-            Finding("error", check.why, check.name, "see docs/verify-nodes.md for what tests of nodes are")
+            Finding("error", check.why, check.name, "docs/node-tests.md says what tests of nodes are")
             for check in nothing.general
         ]

@@ -12,7 +12,6 @@ import msgspec
 
 from pipeline.printable import on_one_line, plain
 
-
 _NEXT_LINE = re.compile(r"\n(?=\S)")
 """Where a line of a message of several begins that could be taken for another problem."""
 

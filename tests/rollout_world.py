@@ -19,7 +19,9 @@ from pipeline.store.store import Store
 from tests.small_store import version_record
 
 IMAGE = "compute-image"
-PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=(("t", "passed", 1.0, ""),))
+PASSED = Verification(
+    passed=True, tests_digest="t", when=1.0, seconds=1.0, results=(("t", "passed", 1.0, ""),)
+)
 
 
 class World:

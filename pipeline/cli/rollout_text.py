@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.cluster.nodesets import folded
 from pipeline.printable import on_one_line, plain
+from pipeline.rollout.batches import canaries
 from pipeline.rollout.differing import Difference, to_write
 from pipeline.rollout.logs import last_lines
 from pipeline.rollout.model import Finding, Node, Order
@@ -282,10 +283,9 @@ def _plan(order: Order) -> Iterable[str]:
     yield f"  {', '.join(limits)}; {policy.install} install; {_budget(order)}"
     if order.unavailable:
         yield f"  down already, and counted: {folded(node.name for node in order.unavailable)}"
-    begun = 0
+    first = canaries(order.nodes, policy.canary)
     for number, names in enumerate(order.batches, start=1):
-        canary = " (canary)" if begun < policy.canary else ""
-        begun += len(names)
+        canary = " (canary)" if first.issuperset(names) else ""
         yield f"batch {number} of {len(order.batches)}{canary}: {folded(names)}"
     for name, image in order.categories.items():
         yield f"then category {name}: {image}"

@@ -251,7 +251,9 @@ class WaitsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RolloutTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[rollout]``: in which order and within which limits nodes are taken to a version."""
 
-    canary: Annotated[int, Meta(description="Nodes of the first batch; the others wait for them.")] = 1
+    canary: Annotated[
+        int, Meta(description="Nodes of each category that go first; the others wait until they are proved.")
+    ] = 1
     max_unavailable: Annotated[
         Limit, Meta(description='Nodes that are away at once: a number, or "10%" of the rollout\'s nodes.')
     ] = 1

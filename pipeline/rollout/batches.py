@@ -58,15 +58,26 @@ def arrange(
 ) -> tuple[tuple[str, ...], ...]:
     """Batches of names, such that all nodes of one may be away at once; the canaries come first.
 
-    Canaries are taken from each category in turn, those without OSDs first. Raises ``UsageError``
+    Raises ``UsageError``
     with every node whose turn could never come, because ``unavailable`` nodes use up its limits.
     """
     gone = tuple(unavailable)
     _refuse_stuck(nodes, Room(policy, gone))
-    canaries = _canaries(nodes, policy.canary)
-    chosen = {node.name for node in canaries}
+    chosen = canaries(nodes, policy.canary)
+    first = [node for node in nodes if node.name in chosen]
     rest = [node for node in nodes if node.name not in chosen]
-    return (*_batches(canaries, policy, gone), *_batches(rest, policy, gone))
+    return (*_batches(first, policy, gone), *_batches(rest, policy, gone))
+
+
+def canaries(nodes: Iterable[Node], most: int) -> frozenset[str]:
+    """The first nodes of each category, ``most`` of them; those without OSDs before others."""
+    counts: Counter[str] = Counter()
+    found = set()
+    for node in sorted(nodes, key=lambda node: bool(node.osds)):
+        counts[node.category] += 1
+        if counts[node.category] <= most:
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
@@ -77,18 +88,6 @@ def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
     ]
     if problems:
         raise UsageError(problems)
-
-
-def _canaries(nodes: Sequence[Node], most: int) -> list[Node]:
-    of: dict[str, list[Node]] = {}
-    for node in sorted(nodes, key=lambda node: bool(node.osds)):
-        of.setdefault(node.category, []).append(node)
-    found: list[Node] = []
-    while len(found) < min(most, len(nodes)):
-        for category in of.values():
-            if category and len(found) < most:
-                found.append(category.pop(0))
-    return found
 
 
 def _batches(nodes: Sequence[Node], policy: Policy, gone: Sequence[Node]) -> list[tuple[str, ...]]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
 from typing import Literal
 
 from pipeline.cluster.drivers.nodes import NodeManager
 from pipeline.errors import MachineError, PipelineError
-from pipeline.rollout.batches import Room
+from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
-from pipeline.rollout.states import STATES, Progress
+from pipeline.rollout.states import STATES, NodeProgress, Progress
 from pipeline.rollout.steps import Steps
 
 Watch = Callable[[Progress], object]
@@ -53,6 +52,7 @@ class Engine:
         self._switched = switched
         self._pause = pause
         self._blind_since: float | None = None
+        self._canaries = canaries(desk.order.nodes, desk.order.policy.canary)
         self._left: set[str] = set()
         self._leaving_since: float | None = None
 
@@ -134,11 +134,10 @@ class Engine:
             return f"stopped by {who}", False
         order = self._desk.order
         failed = [name for name in self._desk.named("failed") if self._desk.of[name].way == "out"]
-        canaries = set(islice(chain.from_iterable(order.batches), order.policy.canary))
-        if lost := [name for name in failed if name in canaries]:
+        if lost := [name for name in failed if name in self._canaries]:
             return f"the canary {lost[0]} failed: {self._desk.of[lost[0]].why}", True
         if len(failed) > order.policy.failure_budget:
-            return f"{len(failed)} nodes failed; failure_budget = {order.policy.failure_budget}", True
+            return f"{_counted(failed)} failed; failure_budget = {order.policy.failure_budget}", True
         return "", False
 
     def _admit(self) -> Outcome | None:
@@ -167,7 +166,8 @@ class Engine:
         desk = self._desk
         if any(desk.of[name].way == "out" for name in self._moving()):
             return None
-        everyone = desk.order.policy.on_failure == "roll back all"
+        bad = any(_failed(desk.of[name]) for name in self._canaries)
+        everyone = desk.order.policy.on_failure == "roll back all" or bad
         left = [name for name in desk.named("failed", "released") if desk.of[name].way == "out"]
         left = [name for name in left if everyone or desk.of[name].state == "failed"]
         if who := self._aborted():
@@ -203,10 +203,8 @@ class Engine:
         for category, image in self._desk.order.categories.items():
             if category not in self._desk.fold.whole.switched and not self._switch(category, image):
                 return self._finish("stopped", f"the category {category} could not be switched to {image}")
-        failed = len(self._desk.named("failed"))
-        return self._finish(
-            "ended", f"{failed} {'node' if failed == 1 else 'nodes'} failed" if failed else ""
-        )
+        failed = self._desk.named("failed")
+        return self._finish("ended", f"{_counted(failed)} failed" if failed else "")
 
     def _finish(self, outcome: Outcome, why: str) -> Outcome:
         self._desk.say(outcome, why)
@@ -245,3 +243,12 @@ class Engine:
         self._left.update(done, refused)
         late = self._desk.clock() - self._leaving_since > self._desk.order.policy.waits.release
         return late or all(name in self._left for name in failed)
+
+
+def _failed(node: NodeProgress) -> bool:
+    """Whether a node failed on its way out, whatever was done with it since."""
+    return "failed" in (node.state, node.before.state if node.before else "")
+
+
+def _counted(names: Sequence[str]) -> str:
+    return "1 node" if len(names) == 1 else f"{len(names)} nodes"

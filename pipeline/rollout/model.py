@@ -58,8 +58,8 @@ class Waits(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Limits, counted in nodes. ``domains`` is how many nodes of each value of a failure domain may be
-    unavailable at once. ``failure_budget`` is how many may fail before it stops.
+    """Limits, counted in nodes; ``canary`` in those of each category. ``domains`` is how many nodes of each
+    value of a failure domain may be unavailable at once, ``failure_budget`` how many may fail before it stops.
     """
 
     canary: int = 1

@@ -250,6 +250,20 @@ def test_hosts_of_osds_go_one_at_a_time_and_the_others_first() -> None:
     assert all(sum(name in ("n0", "n1", "n2") for name in batch) <= 1 for batch in batches)
 
 
+def test_canaries_are_of_each_category(tmp_path: Path) -> None:
+    nodes = [Node("a1", "a", OLD, osds=(1,)), *(Node(name, name[0], OLD) for name in ("a2", "b1", "b2"))]
+    assert arrange(nodes, Policy(canary=1, max_unavailable=1)) == (("a2",), ("b1",), ("b2",), ("a1",))
+
+
+def test_when_one_canary_fails_those_that_did_not_are_taken_back_as_well(tmp_path: Path) -> None:
+    nodes = [Node("a1", "web", OLD), Node("b1", "db", OLD), Node("a2", "web", OLD)]
+    world = World(("a1", "b1", "a2"), faults={"b1": "wrong image"})
+    scene = Scene(tmp_path, world, ONE_BY_ONE, nodes)
+    progress = scene.run()
+    assert progress.nodes["a1"].way == "back" and world.machines["a1"].synced.image == OLD
+    assert progress.nodes["b1"].way == "back" and progress.nodes["a2"].state == "waiting"
+
+
 def test_nodes_that_could_never_go_are_refused_at_once() -> None:
     nodes = [Node("a", "web", domains={"rack": "r1"}), Node("b", "web", domains={"rack": "r2"})]
     down = Node("c", "web", domains={"rack": "r1"})

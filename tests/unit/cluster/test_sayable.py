@@ -24,7 +24,7 @@ def setting(name: str) -> Ref:
 LEFT_OUT: dict[str, tuple[Ref, Properties, str]] = {
     "control": (IMAGE, {"kernel_parameters": ("a=\x07", "b=1")}, "'a=\\x07' is not one kernel parameter"),
     "blank": (IMAGE, {"kernel_parameters": ("a b",)}, "'a b' is not one"),
-    "path": (IMAGE, {"path": "/cm/../etc"}, "no absolute path"),
+    "path": (IMAGE, {"path": "/cm/../etc"}, "has to be an absolute path"),
     "recipe": (Ref("image", "r"), {"kernel_parameters": ("iommu=pt",)}, "would get: intel_iommu=on"),
     "name": (Ref("category", "c d"), {}, "the name cannot be said"),
     "broadcast": (NETWORK, {**ADDRESS, "broadcast_address": "0.0.0.0"}, "10.1.255.255, not 0.0.0.0"),

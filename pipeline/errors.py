@@ -5,11 +5,15 @@ Every error carries one or more problems of the same kind, so that all of them a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from pipeline.printable import on_one_line, plain
+
+_NEXT_LINE = re.compile(r"\n(?=\S)")
+"""Where a line of a message of several begins that could be taken for another problem."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -32,7 +36,8 @@ class Problem(msgspec.Struct, frozen=True):
                 msgspec.structs.force_setattr(self, name, told)
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.message}" if self.where else self.message
+        message = _NEXT_LINE.sub("\n    ", self.message)
+        head = f"{self.where}: {message}" if self.where else message
         tail = [f"  hint: {self.hint}"] if self.hint else []
         if self.command:
             tail.append(f"  run: {self.command}")

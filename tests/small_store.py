@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipeline.sources.lock import Lock, LockedBase, text_of
+from pipeline.store.naming import identity
 from pipeline.store.records import Draft, Layer, Version, stack_digest
 from pipeline.store.store import Store
 
@@ -49,7 +50,8 @@ def add_version(store: Store, layers: Sequence[str], **more: Any) -> Version:
     tree = stack_digest(layer.digest for layer in found if layer is not None)
     digest = sha256(_LOCK).hexdigest()
     record = version_record(layers=tuple(layers), tree=tree, lock_digest=digest, **more)
-    return store.versions.add(record, {"recipe.lock": _LOCK})
+    named = identity(record.image, tree, record.kernel_parameters, record.parameters)
+    return store.versions.add(replace(record, identity=named), {"recipe.lock": _LOCK})
 
 
 def version_record(**more: Any) -> Version:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pipeline.build.releasing import Held, directories, held, newest, release
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer
 from pipeline.mirrors import Mirrors
 from pipeline.publish.record import require_here
@@ -24,6 +26,7 @@ from pipeline.store.garbage import Needs, Removal, every_version, garbage, remov
 from pipeline.store.presence import alone
 from pipeline.store.records import Version
 from pipeline.store.store import Store
+from pipeline.store.version_lock import damage, lock_of
 
 
 def collectable(
@@ -31,7 +34,7 @@ def collectable(
 ) -> tuple[Removal, ...]:
     """What ``collect`` would remove now; of what builds that run just now will need it knows nothing.
 
-    Raises ``UsageError`` when a recipe or lock is wrong: then it is not known what it needs.
+    Raises ``PipelineError`` when a recipe or lock is wrong: then it is not known what it needs.
     """
     versions = every_version(store)
     return _found(site, store, versions, _kept(site, store, versions, keep, unpublish=unpublish))
@@ -119,7 +122,7 @@ def _found(
 ) -> tuple[Removal, ...]:
     recipes = load_recipes(recipe_names(site), site)
     used = [lock for recipe in recipes if (lock := locks.read(recipe.lock_file)) is not None]
-    used += filter(None, (_lock_of(store, version) for version in kept))
+    used += _locks_of(store, kept)
     return (
         *directories(site, store, (version for version in versions if version not in kept)),
         *garbage(store, _needs(site, recipes, kept, used)),
@@ -127,11 +130,17 @@ def _found(
     )
 
 
-def _lock_of(store: Store, version: Version) -> Lock | None:
-    """None where it is lost or damaged, which ``fsck`` tells; what it named is fetched again if need be."""
-    with suppress(UsageError):
-        return locks.read(store.versions.directory(version) / "recipe.lock")
-    return None
+def _locks_of(store: Store, versions: Iterable[Version]) -> list[Lock]:
+    """Raises ``PipelineError`` with all that are lost or damaged: what they name may be nowhere else."""
+    versions = tuple(versions)
+    problems = [
+        replace(problem, message=f"{problem.message}; gc removes nothing, since what it needs is not known")
+        for version in versions
+        if (problem := damage(store, version)) is not None
+    ]
+    if problems:
+        raise PipelineError(problems)
+    return [lock for version in versions if (lock := locks.read(lock_of(store, version))) is not None]
 
 
 def _needs(site: Site, recipes: Iterable[Recipe], kept: tuple[Version, ...], used: Iterable[Lock]) -> Needs:

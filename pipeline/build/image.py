@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from pipeline.build.plan import (
     without_from,
 )
 from pipeline.build.stage import StageRun, of_stage, run_stage
+from pipeline.build.unchanged import Lying
 from pipeline.build.verification import verify_once
 from pipeline.build.version import make_version
 from pipeline.errors import PipelineError, StaleLockError, UsageError, retold
@@ -42,6 +43,9 @@ from pipeline.stages.base import Stage
 from pipeline.store.presence import occupied
 from pipeline.store.records import Layer, Version, stack_digest
 from pipeline.store.store import Store, layer_name
+
+if TYPE_CHECKING:
+    from pipeline.sources.downloads import Fetched
 
 TOLD = 2
 """Differences between recipe and lock that are spelled out when the lock is renewed anyway."""
@@ -81,40 +85,43 @@ class ImageBuild:
         found = self._job.found or foundation(
             recipe, self._site, self._store, self._job.base_version, self._observer
         )
-        old = self._lock_there()
+        old, written = self._lock_there()
         self._packages = found.packages
         self._take_pins(found, old)
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
             raise (error if old is not None else self._with_kept_pins(found, error)) from None
-        self._write(self._lock(found), old)
-        lock = recipe.lock_file.read_bytes()
+        lock = self._write(self._lock(found), old) or written
         version = make_version(self._store, recipe, found, planned, lock, self._packages)
         self._store.forget_failure(recipe.name)
         return Built(version, tuple(self.stages), self.lock)
 
-    def _lock_there(self) -> Lock | None:
-        """The lock beside the recipe; one that cannot be read is no reason not to lock anew."""
+    def _lock_there(self) -> tuple[Lock | None, bytes]:
+        """The lock beside the recipe, and its text; one that cannot be read is no reason not to lock anew."""
+        path = self._recipe.lock_file
         try:
-            return locks.read(self._recipe.lock_file)
+            text = locks.content(path)
+            return (None, b"") if text is None else (locks.parsed(text, path), text)
         except UsageError as error:
             if not self._job.options.relock:
                 raise
             self._note("", f"the damaged recipe.lock is replaced: {error.problems[0].message}")
-            return None
+            return None, b""
 
-    def _write(self, new: Lock, old: Lock | None) -> None:
+    def _write(self, new: Lock, old: Lock | None) -> bytes | None:
+        """Write ``new`` and return its text; None when ``old``, which is there, says the same."""
         if old is not None and locks.is_same(new, old):
-            return
+            return None
         if self._job.options.locked:  # nothing that --locked let pass may come to this
             raise StaleLockError(
                 "the build came to another lock than recipe.lock",
                 where=str(self._recipe.lock_file),
                 command=f"pipeline lock {self._recipe.name}",
             )
-        locks.write(self._recipe.lock_file, new)
+        text = locks.write(self._recipe.lock_file, new)
         self.lock = "made" if old is None else "renewed"
+        return text
 
     def _take_pins(self, found: Foundation, old: Lock | None) -> None:
         options, recipe = self._job.options, self._recipe
@@ -190,7 +197,8 @@ class ImageBuild:
         from pipeline.build.locking import answer
 
         with _told_of(placed):
-            files = {name: self._path(name) for name in rpm_files(request)}
+            files = {name: self._file(name) for name in rpm_files(request)}
+        lying = self._lying(files.values(), None)
         run = StageRun(
             image=self._recipe.name,
             stage=stage,
@@ -198,13 +206,14 @@ class ImageBuild:
             basis={},
             parents=layers,
             epoch=found.epoch,
-            files=files,
+            files={name: file.path for name, file in files.items()},
             trees={},
             parameters=placed.parameters,
             answer=None,
             place=partial(where_of, placed),
         )
         found_out = answer(request, run, self._site, self._store, self._outside, self._observer)
+        self._confirm(placed, lying)
         self._locked[stage.name] = LockedStage(
             stage.name,
             request,
@@ -241,6 +250,7 @@ class ImageBuild:
                 return made, True
             with _told_of(stage.placed):
                 files = self._files(stage)
+            lying = self._lying(files.values(), stage)
             run = StageRun(
                 image=self._recipe.name,
                 stage=stage.placed.stage,
@@ -248,16 +258,29 @@ class ImageBuild:
                 basis=stage.basis,
                 parents=layers,
                 epoch=found.epoch,
-                files=files,
+                files={location: file.path for location, file in files.items()},
                 trees=stage.trees,
                 parameters=stage.placed.parameters,
                 answer=stage.answer,
                 place=partial(where_of, stage.placed),
+                confirm=partial(self._confirm, stage.placed, lying),
             )
             layer, self._packages = run_stage(self._store, run, self._packages, self._observer)
             return layer, False
 
-    def _files(self, stage: PlannedStage) -> dict[str, Path]:
+    def _lying(self, files: Iterable[Fetched], stage: PlannedStage | None) -> Lying:
+        """What of ``files`` and the stage's trees is read where it lies: all but what the store has."""
+        downloads = self._store.path / "downloads"
+        local = {file.path: file.sha256 for file in files if not file.path.is_relative_to(downloads)}
+        digests: Mapping[str, str] = stage.basis["trees"] if stage is not None else {}
+        trees = stage.trees if stage is not None else {}
+        return Lying.now(local, {path: digests[name] for name, path in trees.items()})
+
+    def _confirm(self, placed: PlacedStage, lying: Lying) -> None:
+        with _told_of(placed):
+            lying.confirm(lambda path: self._outside.fetcher.digest(path).sha256)
+
+    def _files(self, stage: PlannedStage) -> dict[str, Fetched]:
         """Location → file of this machine, for every source and RPM of the stage, each checked."""
         wanted = [self._sources[request.location] for request in stage.placed.stage.sources()]
         if not wanted and stage.answer is None:
@@ -270,13 +293,13 @@ class ImageBuild:
             for package in (stage.answer.install if stage.answer else ())
         ]
         files = self._outside.fetcher.fetch_all(requests, project=self._site.project)
-        return {request.location: file.path for request, file in zip(requests, files, strict=True)}
+        return {request.location: file for request, file in zip(requests, files, strict=True)}
 
-    def _path(self, location: str) -> Path:
+    def _file(self, location: str) -> Fetched:
         pinned = self._sources[location]
         return self._outside.fetcher.fetch(
             location, sha256=pinned.sha256, size=pinned.size, project=self._site.project
-        ).path
+        )
 
     def _tell(self, stage: PlannedStage, layer: Layer, *, cached: bool) -> None:
         if cached:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from pipeline.stages.base import PackageAnswer, Stage
+from pipeline.store.naming import digest_of
 
 FORMAT = 1
 """Counts up when layers are made in another way, so that all of them are made anew."""
@@ -48,16 +47,7 @@ def basis(
 
 def key(of: Mapping[str, Any]) -> str:
     """The sha256 of a basis: 64 hex digits, equal on every machine."""
-    return hashlib.sha256(_canonical(of)).hexdigest()
-
-
-def identity(image: str, tree: str, kernel_parameters: tuple[str, ...], parameters: Mapping[str, Any]) -> str:
-    """What makes two builds the same version.
-
-    The same content, nodes that boot with the same words, and the same parameters: tests are run with those.
-    """
-    named = sorted(parameters.items())
-    return hashlib.sha256(_canonical([image, tree, kernel_parameters, named])).hexdigest()
+    return digest_of(of)
 
 
 def _pinned(packages: PackageAnswer) -> dict[str, Any]:
@@ -65,8 +55,3 @@ def _pinned(packages: PackageAnswer) -> dict[str, Any]:
         "install": [[package.nevra, package.sha256] for package in packages.install],
         "remove": list(packages.remove),
     }
-
-
-def _canonical(value: Any) -> bytes:
-    """JSON without white space. Not sorted: the order in which somebody wrote options may matter."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode()

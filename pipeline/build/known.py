@@ -8,7 +8,6 @@ from importlib import import_module
 
 from msgspec.structs import replace
 
-from pipeline.build import keys
 from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundation
 from pipeline.build.job import Job
 from pipeline.build.outcome import ImageOutcome, failure, not_tried, stage_outcome, with_tests
@@ -18,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.events import ImageFinished, ImagePlanned, Observer, StageFinished
 from pipeline.sources import lock as locks
 from pipeline.store.fingerprint import Look
+from pipeline.store.naming import identity
 from pipeline.store.store import Store, layer_name
 
 
@@ -78,7 +78,7 @@ def _kept(job: Job, found: Foundation, store: Store) -> ImageOutcome | None:
     made = [(stage, stage.layer) for stage in planned.stages if stage.layer is not None]
     content = tree(found, (layer for _, layer in made))
     words = kernel_parameters(recipe, found, planned.stages)
-    named = keys.identity(recipe.name, content, words, recipe.parameters)
+    named = identity(recipe.name, content, words, recipe.parameters)
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in made))
     version = store.versions.find(recipe.name, named, layers)
     if version is None:

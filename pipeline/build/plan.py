@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
     asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest, found.epoch)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
-        raise StaleLockError(differs)
+        raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest))
     pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
     stages: list[PlannedStage] = []
     parent, packages = found.key, found.packages
@@ -116,6 +116,16 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
         under = [*under, layer.digest] if under is not None and layer is not None else None
         packages = packages_after(packages, layer) if layer is not None else None
     return Plan(recipe, found, lock, differs, pins, tuple(stages))
+
+
+def _with_paths(differs: Sequence[Problem], store: Store, old: str, new: str) -> Iterator[Problem]:
+    """The differences, of which the base's comes first, with the paths that changed in it."""
+    from pipeline.store.base_changes import changed_paths
+
+    first, *rest = differs
+    paths = changed_paths(store, old, new) if old else None
+    yield replace(first, hint=f"what changed in it: {paths}") if paths else first
+    yield from rest
 
 
 def packages_after(before: tuple[str, ...] | None, layer: Layer) -> tuple[str, ...] | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.build import keys
 from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundation
 from pipeline.build.looks import looking
 from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
@@ -18,6 +17,7 @@ from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
 from pipeline.store.base_trees import require_base
+from pipeline.store.naming import identity
 from pipeline.store.records import Version
 from pipeline.store.store import Store, is_there, layer_name
 
@@ -118,7 +118,7 @@ def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
 def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
-    named = keys.identity(recipe.name, tree(found, made), words, recipe.parameters)
+    named = identity(recipe.name, tree(found, made), words, recipe.parameters)
     layers = (*found.layers, *(layer_name(layer.key) for layer in made))
     return store.versions.find(recipe.name, named, layers)
 

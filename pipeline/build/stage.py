@@ -33,9 +33,14 @@ TRACEBACK = "Traceback (most recent call last):"
 RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
 
+def _nothing_to_confirm() -> None:
+    """For runs that read nothing outside the store."""
+
+
 class StageRun(msgspec.Struct, frozen=True):
     """What one run of a stage needs. ``files`` maps each source's location to where it lies on this machine,
-    ``place`` is the recipe's ``file:line``."""
+    ``place`` is the recipe's ``file:line``. ``confirm`` raises ``PipelineError`` when what the stage has read
+    is not what its key was made of."""
 
     image: str
     stage: Stage
@@ -48,6 +53,7 @@ class StageRun(msgspec.Struct, frozen=True):
     parameters: Mapping[str, Any]
     answer: PackageAnswer | None
     place: Callable[[], str]
+    confirm: Callable[[], None] = _nothing_to_confirm
 
     def binds(self) -> dict[str, Path]:
         """Path below INPUTS → file of this machine. Numbered: two sources may have the same name."""
@@ -104,6 +110,8 @@ def run_stage(
                 if after is None:
                     after = installed(root) if _touched(work.upper) else before
                 kernel, shims = root.kernel, root.shims
+        run.confirm()  # no failure to look at: the stage did its part
+        with _kept_on_failure(store, work, run, log):
             draft = Draft(
                 key=run.key,
                 image=run.image,

@@ -6,10 +6,10 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from pipeline.build import keys
 from pipeline.build.foundation import Foundation, contents
 from pipeline.build.plan import PlannedStage, kernel_parameters, tree, where_of
 from pipeline.recipe.model import Recipe
+from pipeline.store.naming import identity
 from pipeline.store.records import Layer, StageOfVersion, Version
 from pipeline.store.store import Store, layer_name
 
@@ -24,14 +24,14 @@ def make_version(
 ) -> Version:
     """The version that these stages are: the one that is there already, or a new one.
 
-    ``lock`` is the text of its recipe.lock; ``packages`` are those of the image, None when nobody has looked;
-    then that is done here.
+    ``lock`` is the text of the recipe.lock that they were made by; ``packages`` are those of the image, None
+    when nobody has looked; then that is done here.
     """
     planned = [stage for stage, _ in done]
     layers = (*found.layers, *(layer_name(layer.key) for _, layer in done))
     content = tree(found, (layer for _, layer in done))
     words = kernel_parameters(recipe, found, planned)
-    named = keys.identity(recipe.name, content, words, recipe.parameters)
+    named = identity(recipe.name, content, words, recipe.parameters)
     known = store.versions.find(recipe.name, named, layers)
     if known is not None:
         return known
@@ -52,7 +52,7 @@ def make_version(
         kernel=kernel,
         kernel_parameters=words,
         parameters=dict(recipe.parameters),
-        recipe_digest=_digest_of_files(recipe),
+        recipe_digest=recipe.digest,
         lock_digest=hashlib.sha256(lock).hexdigest(),
         packages=packages,
     )
@@ -74,11 +74,3 @@ def _stage(stage: PlannedStage, layer: Layer) -> StageOfVersion:
         added=layer.added,
         removed=layer.removed,
     )
-
-
-def _digest_of_files(recipe: Recipe) -> str:
-    """The digest of the recipe, its fragments, and everything else that was read for it."""
-    whole = hashlib.sha256()
-    for path in recipe.files:
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()

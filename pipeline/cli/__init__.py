@@ -35,6 +35,7 @@ VERBS = {
     "stages": "the manual of the stage types",
     "schema": "the JSON Schema of recipes, fragments, cluster files and the site file",
     "cluster": "the cluster manager's side: plan, apply, import, tasks on live nodes",
+    "rollout": "nodes to a version in a safe order, verified, and back",
     "lab": "the cluster in a box: build it, or say where it is",
 }
 """Each is a module of this package, imported only when it is asked for."""
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.words = words
         _common(options, suppress=True)
         module.arguments(options)
+        parser.verb = options
         if command and verb != "shell":
             options.error("only pipeline shell takes a command after --")
         code: int = module.run(parser.parse_args(words, argparse.Namespace(command=command)))

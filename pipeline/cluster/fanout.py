@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,23 +74,35 @@ def run(command: str, targets: Sequence[Target], way: Way, folder: Path, listene
     ``folder`` gets the configuration for ssh. However this is left, no ssh goes on.
     """
     over_ssh = [target for target in targets if not target.local]
+    with own_task() as task:
+        tree = prepare(task, over_ssh, way, folder)
+        for handler, arguments in _workers(targets, over_ssh, listener, tree):
+            task.shell(command, handler=handler, timeout=way.seconds or None, stdin=False, **arguments)
+        task.run()
+
+
+@contextmanager
+def own_task() -> Iterator[Task]:
+    """ClusterShell's task of this thread; what it started is ended with it, and nothing of other threads."""
     try:
-        from ClusterShell.Task import task_cleanup, task_self
+        from ClusterShell.Task import task_self
     except ImportError:
         raise MachineError(
             "ClusterShell is missing in this Python", hint="it comes with this program", command="make setup"
         ) from None
     task = task_self()
     try:
-        configuration = _configure(over_ssh, way, folder)
-        tree = _is_tree(task, way, configuration)
-        _prepare(task, way, configuration, tree)
-        for handler, arguments in _workers(targets, over_ssh, listener, tree):
-            task.shell(command, handler=handler, timeout=way.seconds or None, stdin=False, **arguments)
-        task.run()
+        yield task
     finally:
-        task.abort()
-        task_cleanup()
+        task.abort(kill=True)
+
+
+def prepare(task: Task, over_ssh: Sequence[Target], way: Way, folder: Path) -> bool:
+    """Tell ``task`` how nodes are reached; whether that is through gateways."""
+    configuration = _configure(over_ssh, way, folder)
+    tree = _is_tree(task, way, configuration)
+    _prepare(task, way, configuration, tree)
+    return tree
 
 
 def _is_tree(task: Task, way: Way, configuration: Path | None) -> bool:
@@ -146,12 +159,12 @@ def _workers(
     found: list[tuple[Any, dict[str, Any]]] = []
     if over_ssh:
         names = [target.name for target in over_ssh]
-        found.append((_handler(listener, names), {"nodes": NodeSet.fromlist(names), "tree": tree}))
+        found.append((handler_of(listener, names), {"nodes": NodeSet.fromlist(names), "tree": tree}))
     local = [target.name for target in targets if target.local]
-    return [*found, *((_handler(listener, [name], name), {}) for name in local)]
+    return [*found, *((handler_of(listener, [name], name), {}) for name in local)]
 
 
-def _handler(listener: Listener, names: Sequence[str], local: str = "") -> Any:
+def handler_of(listener: Listener, names: Sequence[str], local: str = "") -> Any:
     """ClusterShell's events as those of ``listener``; a worker on this machine knows no name of a node."""
     from inspect import signature
 

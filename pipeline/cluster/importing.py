@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from pipeline.cluster import plan as planning
+from pipeline.cluster import rolled
 from pipeline.cluster.cloudtables import cloud_tables
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
@@ -69,10 +70,14 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             where=str(file),
             hint="--out FILE writes another one, --out - prints it",
         )
-    state = _surveyed(site)
+    state, meant = _surveyed(site), None
+    if file is not None:  # what is only printed is no file of this store
+        meant = rolled.as_files_say(site.store, state)
+        state = meant.state
     sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
     kept, cloud = sayable.kept(), cloud_tables(state)
-    left_out = (*sayable.left_out, *cloud.left_out)
+    made = [f"image/{image}: a rollout has made it" for image in (meant.images if meant else ())]
+    left_out = (*sayable.left_out, *cloud.left_out, *made)
     asked = names_cloud(site)
     with _place(name, file) as place:
         imported = _tried(name, site, place, state, as_text(name, kept, left_out, cloud.text, asked=asked))
@@ -82,6 +87,8 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             commented_out = [ref for ref in kept.objects if ref.kind in CLOUDS and str(ref) not in named]
             left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in commented_out))
             imported = _tried(name, site, place, state, as_text(name, kept, left_out, commented, asked=asked))
+    for category, image, now in meant.rolled if meant else ():
+        rolled.note(site.store, name, category, image, now)
     return msgspec.structs.replace(imported, left_out=left_out, notes=state.notes)
 
 

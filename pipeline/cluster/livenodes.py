@@ -98,6 +98,12 @@ def targets(
     return tuple(found)
 
 
+def reached(names: Iterable[str], head: HeadSite) -> dict[str, Target]:
+    """How ssh gets to nodes of these names: through the head node when that is another machine."""
+    way = _through(head) if head.address else ()
+    return {name: Target(name, options=way) for name in names}
+
+
 def head_target(head: HeadSite, *, lab: bool) -> Target:
     """The head node as a node."""
     if not head.address:

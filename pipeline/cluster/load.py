@@ -25,6 +25,7 @@ from pipeline.cluster.owned import (
     wanted_settings,
 )
 from pipeline.cluster.reading import Reading
+from pipeline.cluster.rolling_reading import rollout_of
 from pipeline.cluster.written import ClusterTable, FirmwareTable, HeadTable
 from pipeline.errors import Problem, UsageError
 from pipeline.nearest import nearest
@@ -113,6 +114,7 @@ class _Loading(msgspec.Struct):
         networks = read_networks(reading, neutron)
         self.wanted += networks.wanted
         firmware = self._firmware()
+        rollout = rollout_of(reading, self._categories())
         self._need(firmware)
         self._refuse_twice()
         images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
@@ -130,9 +132,11 @@ class _Loading(msgspec.Struct):
             wanted=tuple(self.wanted),
             restarts=self.restarts,
             firmware=firmware,
+            rollout=rollout,
+            groups=reading.groups,
+            node_parameters=reading.node_parameters,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
-            groups=reading.groups,
         )
 
     def _table(self, name: str) -> ClusterTable | None:
@@ -215,6 +219,9 @@ class _Loading(msgspec.Struct):
             table.options,
             table.vfs,
         )
+
+    def _categories(self) -> tuple[str, ...]:
+        return tuple(item.ref.name for item in self.wanted if item.ref.kind == "category")
 
     def _need(self, firmware: Firmware | None) -> None:
         """Want categories and nodes of the firmware step to be there, so that a plan tells which are not."""

@@ -61,6 +61,9 @@ def members_of(reading: Reading, neutron: Neutron | None) -> tuple[Wanted, ...]:
     category_of = _category_of(reading, categories)
     made = _Nodes(reading, neutron, category_of)
     own = made.owns()
+    reading.node_parameters = {
+        node: overridden(reading, one.parameters).parameters for node, one in own.items() if one.parameters
+    }
     wanted = [_category(each) for each in categories]
     wanted += [
         Wanted(Ref("node", node), {"category": each.table.name}, make=False, at=(*each.at, "nodes"))

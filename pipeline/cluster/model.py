@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster.objects import Ref, Wanted
+from pipeline.cluster.rolling import Rollout
 from pipeline.recipe.model import Parameter
 
 
@@ -31,7 +32,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """The state that a cluster is to have. ``wanted`` is in an order in which each finds what it needs.
 
     ``restarts`` are services that are restarted when one of these objects changes. ``notes``
-    are for the administrator; ``files`` are those that were read; ``groups`` are node sets by name.
+    are for the administrator; ``files`` are those that were read. ``groups`` are the node sets of ``@name``.
+    ``node_parameters`` are the parameters of nodes that have other values, and only these.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Cluster(msgspec.Struct, frozen=True):
     wanted: tuple[Wanted, ...]
     restarts: Mapping[Ref, tuple[Ref, ...]] = {}
     firmware: Firmware | None = None
+    rollout: Rollout = Rollout()
+    groups: Mapping[str, str] = {}
+    node_parameters: Mapping[str, Mapping[str, Parameter]] = {}
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
-    groups: Mapping[str, str] = {}
+
+    def parameters_for(self, node: str) -> Mapping[str, Parameter]:
+        """The parameters as they are for a node."""
+        return self.node_parameters.get(node, self.parameters)

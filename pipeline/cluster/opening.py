@@ -7,11 +7,13 @@ import os
 import msgspec
 
 from pipeline.cluster.drivers.base import Driver
+from pipeline.cluster.drivers.nodes import NodeManager
 from pipeline.cluster.head import Head
 from pipeline.cluster.headfiles import HeadFiles
 from pipeline.cluster.keepers import Keeper, Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Kind
+from pipeline.cluster.rolled import with_rolled
 from pipeline.errors import UsageError
 from pipeline.recipe.model import HeadSite, Site
 
@@ -44,6 +46,20 @@ def driver(site: Site) -> Driver:
     return Bright(head(site), role=at.role)
 
 
+def node_manager(site: Site) -> NodeManager:
+    """What a rollout goes through. Raises ``UsageError`` for a manager of which no rollout is known."""
+    at = head_site(site)
+    if at.manager != "bright":
+        raise UsageError(
+            f'{site.file}: a rollout needs manager = "bright" in [head], and there is {at.manager!r}',
+            hint="nodes of Warewulf take the image that their profile names at every boot: `cluster apply` "
+            "sets it, and `wwctl power cycle` reboots them",
+        )
+    from pipeline.cluster.drivers.bright.nodes import BrightNodes
+
+    return BrightNodes(head(site))
+
+
 CLOUDS: frozenset[Kind] = frozenset({"os-network", "os-subnet"})
 
 
@@ -61,6 +77,12 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
         "networks of the cloud are left out: neither the site's [head] nor OS_CLOUD names one of clouds.yaml"
     )
     return msgspec.structs.replace(cluster, wanted=kept, notes=(*cluster.notes, note))
+
+
+def desired(site: Site, cluster: Cluster) -> Cluster:
+    """What a plan of ``cluster`` wants by now: without what no cloud is named for, and with the images that
+    rollouts have made since the file was written."""
+    return with_rolled(site.store, without_cloud(site, cluster))
 
 
 def keepers(site: Site, cluster: Cluster) -> Keepers:

@@ -13,6 +13,7 @@ from pipeline.cluster.written import ClusterFile
 from pipeline.recipe.documents import Document
 from pipeline.recipe.findings import Findings, position
 from pipeline.recipe.lines import KeyPath
+from pipeline.recipe.model import Parameter
 from pipeline.recipe.names import file_name_fault
 from pipeline.recipe.scopes import Scope
 from pipeline.recipe.tables import dotted, fields_of
@@ -29,7 +30,8 @@ OPEN = "\ue000"
 
 
 class Reading:
-    """One cluster file. ``scope`` holds its parameters, once they are known."""
+    """One cluster file. ``scope`` holds its parameters, once they are known; ``node_parameters`` those of
+    nodes that have other values."""
 
     def __init__(self, document: Document, findings: Findings) -> None:
         self.file = document.file
@@ -37,6 +39,7 @@ class Reading:
         self.tables = tables_of(document, ClusterFile, findings)
         self.scope = Scope(document.file, findings)
         self.groups: dict[str, str] = {}
+        self.node_parameters: dict[str, Mapping[str, Parameter]] = {}
 
     def say(self, at: KeyPath, message: str, hint: str | None = None) -> None:
         """Something is wrong at a key."""

@@ -13,11 +13,9 @@ import msgspec
 
 from pipeline.cluster.compare import PROPERTY, Applied, asked, still_there, values
 from pipeline.cluster.objects import State, Value, Wanted
+from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
-
-FOLDER = "clusters"
-
 
 NAME = re.compile(
     r"(?:image|network|os-network)/[^/]+|os-network/[^/]+/os-subnet/.+"
@@ -43,15 +41,14 @@ def _file(store: Path, cluster: str) -> Path:
 
 
 def load(store: Path, cluster: str) -> Record:
-    """The record of this cluster; an empty one when nothing was applied yet.
+    """The record of this cluster; an empty one when nothing was applied yet. Rollouts since are in it.
 
     One that cannot be read is told: without it, changes made by hand would be told as new ones.
     """
     file = _file(store, cluster)
     try:
-        record = msgspec.json.decode(file.read_bytes(), type=Record)
-        _check(record)
-        return record
+        found = msgspec.json.decode(file.read_bytes(), type=Record)
+        _check(found)
     except FileNotFoundError:
         return Record()
     except msgspec.DecodeError as error:
@@ -61,6 +58,7 @@ def load(store: Path, cluster: str) -> Record:
             hint="without it nothing is lost but which changes were made by hand",
             command=f"mv {file} {file}.broken",
         ) from None
+    return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))
 
 
 def _check(record: Record) -> None:

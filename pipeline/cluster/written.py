@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from pipeline.cluster.rollout_written import CephTable, CommandTable, NovaTable, SlurmTable, VirtualTable
 from pipeline.recipe.model import Parameter
 from pipeline.recipe.written import Required
 
@@ -17,6 +18,13 @@ Generator: TypeAlias = Literal["ml2", "linuxbridge", "partitions"]
 Nodes: TypeAlias = Annotated[
     str, Meta(description='A node set as ClusterShell writes it: "node[001-003],node007", or "@group".')
 ]
+
+Limit: TypeAlias = Annotated[
+    int | str,
+    Meta(description='A number of nodes, or "10%" of those of the rollout: rounded down, at least 1.'),
+]
+
+Duration: TypeAlias = Annotated[int | float | str, Meta(description='Seconds, or "90s", "45m", "3h".')]
 
 VlanRange: TypeAlias = Annotated[str, Meta(description='"FIRST:LAST", both within 1 to 4094.')]
 
@@ -226,6 +234,79 @@ class FirmwareTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class WaitsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[rollout.waits]``: how long each step of a node may take; afterwards it has failed."""
+
+    prepare: Annotated[Duration | None, Meta(description="Hooks before it is taken away (guests, jobs).")] = (
+        None
+    )
+    begin: Annotated[Duration | None, Meta(description="From the reboot to the installer.")] = None
+    install: Annotated[Duration | None, Meta(description="The installer, copying included.")] = None
+    start: Annotated[Duration | None, Meta(description="From the installer's end to UP.")] = None
+    verify: Annotated[Duration | None, Meta(description="The tests of a batch.")] = None
+    release: Annotated[Duration | None, Meta(description="Hooks after it is back (Ceph recovers).")] = None
+    poll: Annotated[Duration | None, Meta(description="How often the cluster manager is asked.")] = None
+
+
+class RolloutTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[rollout]``: in which order and within which limits nodes are taken to a version."""
+
+    canary: Annotated[
+        int, Meta(description="Nodes of each category that go first; the others wait until they are proved.")
+    ] = 1
+    max_unavailable: Annotated[
+        Limit, Meta(description='Nodes that are away at once: a number, or "10%" of the rollout\'s nodes.')
+    ] = 1
+    failure_budget: Annotated[
+        Limit, Meta(description="How many may fail before it stops; none: the first one stops it.")
+    ] = 0
+    on_failure: Annotated[
+        Literal["stop", "roll back failed", "roll back all"],
+        Meta(description="What is done with the nodes when it stops."),
+    ] = "roll back failed"
+    install: Annotated[
+        Literal["FULL", "AUTO"], Meta(description="FULL wipes the disk; AUTO copies what differs.")
+    ] = "FULL"
+    skip_down: Annotated[
+        bool, Meta(description="Leave out nodes that are down or closed, instead of refusing.")
+    ] = False
+    hooks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What is done with a node before it is taken away, and undone afterwards in reverse "
+            "order: ceph, nova, slurm, virtual, or the name of a [[rollout.command]]."
+        ),
+    ] = ()
+    ceph: CephTable | None = None
+    nova: NovaTable | None = None
+    slurm: SlurmTable | None = None
+    virtual: VirtualTable | None = None
+    command: tuple[CommandTable, ...] = ()
+    domains: Annotated[
+        dict[str, Limit],
+        Meta(
+            description="How many nodes of one value of a label may be away at once. Each node has the label "
+            '"rack" from the cluster manager; [[rollout.label]] gives it others.'
+        ),
+    ] = msgspec.field(default_factory=dict)
+    label: Annotated[
+        tuple[dict[str, str], ...],
+        Meta(description='Labels of nodes: nodes = "node[001-010]", and LABEL = "VALUE" for each.'),
+    ] = ()
+    waits: WaitsTable = WaitsTable()
+    tests: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Files beside the cluster file; without: NAME/test_*.py in its folder."),
+    ] = None
+    tests_of: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(description="By category: the tests of its nodes instead of these."),
+    ] = msgspec.field(default_factory=dict)
+    ignore: Annotated[
+        tuple[str, ...], Meta(description="Absolute paths or patterns that may differ from the version.")
+    ] = ()
+
+
 class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state that a cluster is to have. What is not said here is left as it is."""
 
@@ -249,3 +330,4 @@ class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interface: list[InterfaceTable] = msgspec.field(default_factory=list)
     openstack: OpenstackTable = OpenstackTable()
     firmware: FirmwareTable | None = None
+    rollout: RolloutTable | None = None

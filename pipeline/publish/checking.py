@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.publish.directories import OVERLAY
+from pipeline.publish.directories import OVERLAY, edits
 from pipeline.publish.link import pointed_to
+from pipeline.publish.lowers import lost_lowers
 from pipeline.publish.mounted import is_mounted
-from pipeline.publish.record import Publication, directory, publication, record_file
+from pipeline.publish.record import Publication, directory, present_directory, publication, record_file
 from pipeline.recipe.model import Site
+from pipeline.store.sealed import broken_seal
 from pipeline.store.store import Store
 
 
@@ -32,12 +35,14 @@ def mounted_versions(store: Store) -> tuple[str, ...]:
 
 
 def check_publications(site: Site, store: Store) -> tuple[Problem, ...]:
-    """Every record of publications that cannot be read, with the one that what is there comes to."""
+    """Every record of publications that cannot be read, or names versions or layers that are not there, with
+    the one that what is there comes to."""
     problems: list[Problem] = []
-    for image in store.versions.images():
+    for image in sorted(os.listdir(store.path / "images")):
         file = record_file(store, image)
         try:
-            publication(store, image)
+            now = publication(store, image)
+            problems += _unlike(site, store, image, now)
         except PipelineError as error:
             problems += [
                 Problem(each.message, str(file), _remedy(site, store, image)) for each in error.problems
@@ -46,6 +51,26 @@ def check_publications(site: Site, store: Store) -> tuple[Problem, ...]:
             told = f"the file cannot be read: {error.strerror}"
             problems.append(Problem(told, str(file), _remedy(site, store, image)))
     return tuple(problems)
+
+
+def _unlike(site: Site, store: Store, image: str, now: Publication) -> Iterator[Problem]:
+    """What in a record that can be read is not so."""
+    file = record_file(store, image)
+    seal = broken_seal(file, "")
+    if seal is not None:
+        yield Problem(seal.message, seal.where, _remedy(site, store, image))
+    numbers = store.versions.numbers(image)
+    named = {*now.directories, *now.history, *now.intended}
+    lost = ", ".join(f"{image}@{number}" for number in sorted(named.difference(numbers)))
+    if lost:
+        told = f"it names what is no version: {lost}"
+        yield Problem(told, str(file), _remedy(site, store, image))
+    for number in sorted(number for number, mode in now.directories.items() if mode == OVERLAY):
+        place = edits(store, present_directory(site, now, image, number))
+        gone = ", ".join(lost_lowers(store, place))
+        if gone:
+            told = f"{image}@{number} was mounted of layers that are not there: {gone}"
+            yield Problem(told, str(place), "see what else is told of them", "pipeline publish --restore")
 
 
 def _remedy(site: Site, store: Store, image: str) -> str:

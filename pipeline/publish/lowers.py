@@ -34,6 +34,12 @@ def is_outdated(store: Store, edits: Path) -> bool:
     return known is not None and any(_identity(store, name) != was for name, was in known.items())
 
 
+def lost_lowers(store: Store, edits: Path) -> tuple[str, ...]:
+    """The layers of that note that the store does not have. Raises ``PipelineError`` when it is damaged."""
+    known = read(_note(edits), _Known) or {}
+    return tuple(name for name in known if not store.layer_tree(name).is_dir())
+
+
 def require_layers(store: Store, version: Version) -> None:
     """Raise ``PipelineError`` with every layer of ``version`` that is missing, or is not its own any more."""
     problems = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import appear, how, make_images, sweep
+from pipeline.publish.directories import OVERLAY, appear, how, make_images, require_images, sweep
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import require_layers
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
@@ -63,7 +64,7 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
         told(f"{version.label} cannot be published", site.images),
     ):
         change = planned_publish(site, store, version, unverified=unverified)
-        make_images(site)
+        _make_images(site, store)
         sweep(site, version.image)
         _carry_out(site, store, change)
     return change.directory
@@ -96,9 +97,19 @@ def rollback(site: Site, store: Store, image: str, to: int | None = None) -> Cha
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be rolled back", site.images):
         change = planned_rollback(site, store, image, to)
-        make_images(site)
+        _make_images(site, store)
         _carry_out(site, store, change)
     return change
+
+
+def _make_images(site: Site, store: Store) -> None:
+    """Make the images directory; one that held copies and is gone may be an unmounted disk."""
+    if not site.images.is_dir():
+        here = os.path.realpath(site.images)
+        records = [publication(store, image) for image in store.versions.images()]
+        if any(set(each.directories.values()) - {OVERLAY} for each in records if each.images in ("", here)):
+            require_images(site)
+    make_images(site)
 
 
 def _change(site: Site, store: Store, version: Version, now: Publication, after: Publication) -> Change:

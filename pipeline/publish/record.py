@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import write_whole
 from pipeline.store.records import read
+from pipeline.store.sealed import sealed
 from pipeline.store.store import Store
 
 
@@ -86,7 +87,7 @@ def publication(store: Store, image: str) -> Publication:
 def remember(store: Store, image: str, now: Publication) -> None:
     """Write ``now`` down, on the disk when this returns."""
     if now != publication(store, image):
-        write_whole(record_file(store, image), msgspec.json.encode(now))
+        write_whole(record_file(store, image), sealed(now))
 
 
 def record_file(store: Store, image: str) -> Path:

@@ -7,31 +7,30 @@ from pipeline.store.records import Version
 from pipeline.store.store import Store
 
 
-def require_verified(store: Store, version: Version) -> None:
-    """Raise ``UnverifiedError`` unless ``version`` passed its tests, and the images that it stands on theirs.
+def faults(store: Store, version: Version) -> tuple[tuple[Version, str], ...]:
+    """Why ``version`` is not verified: itself, and the nearest image that it stands on; each with why.
 
     Of a base that was removed meanwhile nothing is known any more: the version's own tests count then.
     """
-    problems = []
+    found = []
     fault = _fault(store, version)
     if fault is not None:
-        problems.append(
-            Problem(
-                f"{version.label} is not published: {fault}",
-                hint="--unverified publishes it all the same",
-                command=f"pipeline verify {version.label}",
-            )
-        )
+        found.append((version, fault))
     base = _unverified_base(store, version)
     if base is not None:
-        why = f"its base {base.label} is not verified ({_fault(store, base)})"
-        problems.append(
-            Problem(
-                f"{version.label} is not published: {why}",
-                hint=f"it can be once {base.label} has passed; --unverified publishes it all the same",
-                command=f"pipeline verify {base.label}",
-            )
-        )
+        found.append((base, f"its base {base.label} is not verified ({_fault(store, base)})"))
+    return tuple(found)
+
+
+def require_verified(store: Store, version: Version) -> None:
+    """Raise ``UnverifiedError`` with all ``faults`` of ``version``."""
+    problems = []
+    for at, why in faults(store, version):
+        hint = "--unverified publishes it all the same"
+        if at is not version:
+            hint = f"it can be once {at.label} has passed; {hint}"
+        told = f"{version.label} is not published: {why}"
+        problems.append(Problem(told, hint=hint, command=f"pipeline verify {at.label}"))
     if problems:
         raise UnverifiedError(problems)
 

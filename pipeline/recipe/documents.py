@@ -13,10 +13,11 @@ from pipeline.regular import content_of
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A TOML file that could be read."""
+    """A TOML file that could be read, and its text."""
 
     file: Path
     data: dict[str, Any]
+    text: str
 
 
 def read_document(file: Path, findings: Findings) -> Document | None:
@@ -25,7 +26,7 @@ def read_document(file: Path, findings: Findings) -> Document | None:
     if text is None:
         return None
     try:
-        return Document(file, tomllib.loads(text))
+        return Document(file, tomllib.loads(text), text)
     except tomllib.TOMLDecodeError:
         from pipeline.recipe.syntax import mistakes  # only where there are any
 

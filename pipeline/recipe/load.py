@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -117,6 +118,8 @@ class _Loading(msgspec.Struct):
         if self.findings.told > told:
             return None
         table = ImageTable(**image)
+        fragments = [self.fragments[file] for file in sorted(expansion.used)]
+        documents = (document, *(fragment for fragment in fragments if fragment is not None))
         return Recipe(
             name=name,
             base=table.base,
@@ -126,8 +129,9 @@ class _Loading(msgspec.Struct):
             parameters=scope.parameters,
             stages=tuple(expansion.stages),
             tests=tests,
-            files=(document.file, *sorted(expansion.used)),
+            files=tuple(each.file for each in documents),
             base_recipe=base_recipe,
+            digest=_digest(documents),
         )
 
     def _image(self, folder: str, table: dict[str, Any] | None, scope: Scope) -> dict[str, Any]:
@@ -194,6 +198,13 @@ class _Loading(msgspec.Struct):
                 scope.blind = True
             else:
                 scope.used |= left & set(re.findall(r"\w+", text))
+
+
+def _digest(documents: Iterable[Document]) -> str:
+    whole = hashlib.sha256()
+    for document in documents:
+        whole.update(hashlib.sha256(document.text.encode()).digest())
+    return whole.hexdigest()
 
 
 def _written(kernel: Mapping[str, tuple[Any, ...]]) -> list[object]:

@@ -40,7 +40,8 @@ class Recipe(msgspec.Struct, frozen=True):
     """An image, as its ``recipe.toml`` and fragments describe it.
 
     ``base`` is the name of another recipe (``base_recipe``) or of a base of the site. ``tests`` are the
-    ``test_*.py`` files beside the recipe, sorted. ``files`` are the recipe file and those of its fragments.
+    ``test_*.py`` files beside the recipe, sorted. ``files`` are the recipe file and those of its fragments,
+    ``digest`` the sha256 (64 hex digits) of the sha256 of what each of them said when it was loaded.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Recipe(msgspec.Struct, frozen=True):
     tests: tuple[Path, ...]
     files: tuple[Path, ...]
     base_recipe: bool
+    digest: str
 
     @property
     def file(self) -> Path:

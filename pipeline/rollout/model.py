@@ -31,12 +31,15 @@ class Node(msgspec.Struct, frozen=True):
 
 class Target(msgspec.Struct, frozen=True):
     """What nodes are taken to: ``name`` is the manager's image, made from ``image@version`` (0: no version of
-    this store, as before the first rollout), whose directory on the head node is ``path``."""
+    this store, as before the first rollout), whose directory on the head node is ``path``. When the manager
+    has no such image, it becomes a clone of ``source`` with ``kernel_parameters``."""
 
     name: str
     image: str = ""
     version: int = 0
     path: str = ""
+    source: str = ""
+    kernel_parameters: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.image}@{self.version}" if self.version else self.name
@@ -55,8 +58,8 @@ class Waits(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Limits, counted in nodes. ``domains`` is how many nodes of each value of a failure domain may be
-    unavailable at once. ``failure_budget`` is how many may fail before it stops.
+    """Limits, counted in nodes; ``canary`` in those of each category. ``domains`` is how many nodes of each
+    value of a failure domain may be unavailable at once, ``failure_budget`` how many may fail before it stops.
     """
 
     canary: int = 1

@@ -25,7 +25,8 @@ class Hook(Protocol):
 
     ``before`` and ``after`` are asked with all nodes of a batch whose turn it is, again and again until each
     is ``done`` or ``no``; each may have been done already, by a process killed before it could note it.
-    ``after`` is asked of every node for which ``before`` was ever asked, also of one that failed.
+    ``after`` is asked of nodes that are well again, ``leave`` of those that stay failed: they get no work,
+    but what would harm the rest of the cluster (noout) is undone.
     They return soon: what takes time is begun, and waited for by ``wait``. A `PipelineError` that they raise
     means that nothing is known; it is told, and they are asked again.
     """
@@ -47,6 +48,8 @@ class Hook(Protocol):
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]: ...
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]: ...
+
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]: ...
 
 
 class Verifier(Protocol):

@@ -73,6 +73,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 class NodeProgress(msgspec.Struct, frozen=True):
     """A node after all events. ``since`` is when it came to ``state``; ``began`` when its turn came (0: not
     yet). ``failed_in`` is the state in which it failed, ``why`` why it failed or what it waits for.
+    ``before`` is how it was when it was sent the other way: why it was taken back stands there.
     """
 
     state: State = "waiting"
@@ -89,6 +90,7 @@ class NodeProgress(msgspec.Struct, frozen=True):
     times: Mapping[str, float] = {}
     notes: tuple[str, ...] = ()
     image: str = ""
+    before: NodeProgress | None = None
 
     @property
     def is_away(self) -> bool:
@@ -134,18 +136,19 @@ class Fold:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.nodes: dict[str, NodeProgress] = {name: NodeProgress() for name in names}
-        self._rest = Progress({})
+        self.whole = Progress({})
+        """All but the nodes."""
 
     def take(self, event: Event) -> None:
         """Be as after ``event``. One about a node that isn't of this rollout changes nothing."""
         if not event.node:
-            self._rest = _whole(self._rest, event)
+            self.whole = _whole(self.whole, event)
         elif event.node in self.nodes:
             self.nodes[event.node] = _node(self.nodes[event.node], event)
 
     def progress(self) -> Progress:
         """A copy of what there is now."""
-        return msgspec.structs.replace(self._rest, nodes=dict(self.nodes))
+        return msgspec.structs.replace(self.whole, nodes=dict(self.nodes))
 
 
 def _whole(now: Progress, event: Event) -> Progress:
@@ -173,7 +176,9 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
     replace = msgspec.structs.replace
     if event.state is None:
         return replace(now, notes=(*now.notes, event.why))
-    kept = NodeProgress(notes=now.notes, facts=now.facts, began=now.began) if event.way != now.way else now
+    if event.state == now.state and event.way == now.way:
+        return replace(now, why=event.why)  # what it waits for is another thing now
+    kept = _turned(now) if event.way != now.way else now
     return replace(
         kept,
         state=event.state,
@@ -190,3 +195,8 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
         image=event.image or kept.image,
         times={**kept.times, event.state: event.at},
     )
+
+
+def _turned(now: NodeProgress) -> NodeProgress:
+    """A node at the beginning of the other way: what is known of it, and nothing of how far it came."""
+    return NodeProgress(notes=now.notes, facts=now.facts, began=now.began, before=now)

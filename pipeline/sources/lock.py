@@ -88,14 +88,26 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 def read(path: Path) -> Lock | None:
     """The lock at ``path``, None when there is none. Raises ``UsageError`` with file and line."""
+    found = content(path)
+    return parsed(found, path) if found is not None else None
+
+
+def content(path: Path) -> bytes | None:
+    """The text of the lock at ``path``, None when there is none. Raises ``UsageError``."""
     try:
-        text = content_of(path).decode()
+        return content_of(path)
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError as error:
-        raise _damaged(path, [Problem(f"not a lock: {error}", where=str(path))]) from None
     except OSError as error:
         raise UsageError(f"cannot read the lock: {error.strerror}", where=str(path)) from None
+
+
+def parsed(found: bytes, path: Path) -> Lock:
+    """The lock whose text, at ``path``, is ``found``. Raises ``UsageError`` with file and line."""
+    try:
+        text = found.decode()
+    except UnicodeDecodeError as error:
+        raise _damaged(path, [Problem(f"not a lock: {error}", where=str(path))]) from None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -143,11 +155,12 @@ def is_same(one: Lock, other: Lock) -> bool:
     return (one.base, set(one.sources), one.stages) == (other.base, set(other.sources), other.stages)
 
 
-def write(path: Path, lock: Lock) -> None:
-    """Make ``path`` hold ``lock``, or leave it as it is. Raises ``PipelineError``."""
-    text = text_of(lock)
+def write(path: Path, lock: Lock) -> bytes:
+    """Make ``path`` hold ``lock``, or leave it as it is; returns its text. Raises ``PipelineError``."""
+    text = text_of(lock).encode()
     with writing(path):
-        write_whole(path, text.encode())
+        write_whole(path, text)
+    return text
 
 
 def _basic_string(value: str) -> str:

@@ -18,7 +18,7 @@ def names() -> tuple[str, ...]:
 
 def stage_type(name: str) -> type[Stage]:
     """The class of the type ``name``. Raises ``KeyError`` when there is none."""
-    if name in NOT_TYPES or not (name.isidentifier() and Path(__file__).with_name(f"{name}.py").is_file()):
+    if name not in names():
         raise KeyError(name)
     module = import_module(f"pipeline.stages.{name}")
     for value in vars(module).values():

@@ -15,6 +15,7 @@ from pipeline.chroot.root import CommandError, Root
 from pipeline.errors import PipelineError, Problem
 from pipeline.packaging.programs import SEARCHED, meaning, why_not_runnable
 from pipeline.stages.base import Inputs, Stage
+from pipeline.templates import spelled
 
 SHELL = ("/bin/sh", "-e", "-c")
 LONGEST_NOTE = 10
@@ -66,7 +67,7 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
     argv        the program and its arguments, taken as they are
     shell       or a text for /bin/sh, which ends at the first command that fails (-e)
     cwd         where it runs (default: /)
-    env         environment variables, in addition to a clean environment
+    env         environment variables, in addition to a clean environment; the checks of require get them too
     stdin       what it can read (default: nothing)
     exit_codes  those that mean success (default: [0])
     fail_on     regular expressions: a line of output that matches one is a failure, whatever the exit code
@@ -78,13 +79,20 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
     logs        globs of files in the image whose text goes to the log of the stage, also when it fails
     network     whether it may reach the network (default: no). What it fetches is pinned by nothing.
 
+    A parameter in a shell text is put in as it is, and the shell reads it: `echo {{ name }}` with the name
+    "a; reboot" is two commands. Unless it is meant so, hand it over as a word of argv, which no shell reads,
+    or as a variable, between double quotes:
+
+        shell = 'echo "$NAME" >/etc/name'
+        env = { NAME = "{{ name }}" }
+
     Regular expressions are Python's; `^` and `$` match at each line.
     """
 
     argv: tuple[str, ...] = ()
     shell: str | None = None
     cwd: str = "/"
-    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     stdin: str = ""
     exit_codes: tuple[int, ...] = (0,)
     fail_on: tuple[str, ...] = ()
@@ -124,6 +132,10 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
             found += [("require", f"number {number}: {message}") for message in _wrong_with(requirement)]
         return tuple(found)
 
+    @property
+    def _env(self) -> dict[str, str]:
+        return {name: spelled(value) for name, value in self.env.items()}
+
     def wants_network(self) -> bool:
         """As the recipe says."""
         return self.network
@@ -132,7 +144,7 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         """Run it, judge its output, then check what is required."""
         del inputs
         argv = self.argv or (*SHELL, self.shell or "")
-        search = self.env.get("PATH", SEARCHED)
+        search = self._env.get("PATH", SEARCHED)
         if why := root.call(why_not_runnable, argv[0], self.cwd, search):
             raise PipelineError(f"{argv[0]} cannot be run: {why}")
         if self.network:
@@ -140,7 +152,7 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         problems: list[Problem] = []
         try:
             finished = root.run(
-                argv, cwd=self.cwd, env=self.env, stdin=self.stdin.encode(), exit_codes=self.exit_codes
+                argv, cwd=self.cwd, env=self._env, stdin=self.stdin.encode(), exit_codes=self.exit_codes
             )
         except CommandError as error:
             finished = error.finished
@@ -192,10 +204,10 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         if requirement.file is not None:
             return root.call(why_file_differs, requirement.file, requirement.contains)
         argv = requirement.argv or (*SHELL, requirement.shell or "")
-        if why := root.call(why_not_runnable, argv[0], "/", self.env.get("PATH", SEARCHED)):
+        if why := root.call(why_not_runnable, argv[0], "/", self._env.get("PATH", SEARCHED)):
             return f"{argv[0]} cannot be run: {why}"
         try:
-            finished = root.run(argv, env=self.env, exit_codes=requirement.exit_codes, separate=True)
+            finished = root.run(argv, env=self._env, exit_codes=requirement.exit_codes, separate=True)
         except CommandError as error:
             return error.problems[0].message
         if requirement.stdout is not None and not re.search(requirement.stdout, finished.text, re.MULTILINE):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,14 @@ def changed_files(store: Store, old: Sequence[str], new: Sequence[str]) -> tuple
     finally:
         below.close()
     return tuple(sorted(changes, key=lambda change: raw_path(change.path)))
+
+
+def shown_entries(store: Store, layers: Sequence[str]) -> Mapping[str, Entry]:
+    """What a stack of layers (names, lowest first) shows, by escaped path; the root is the empty one.
+
+    Other names of a file (``Entry.hardlink``) have its attributes. Raises as ``changed_files``.
+    """
+    return _side(store, layers).entries
 
 
 def _common(store: Store, old: Sequence[str], new: Sequence[str]) -> int:

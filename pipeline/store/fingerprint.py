@@ -15,6 +15,8 @@ FIND = "find"
 _FORMAT = r"%D %i %C@ %T@ %s %y%#m %P\0"
 """For find(1): device, inode, ctime and mtime to the nanosecond, size, type and mode, relative path."""
 _PATH_AT = 6
+_OWN_FAILURES = ("'standard output'", "write error", "failed to write output")
+"""How complaints of find(1) begin that are not about what it looks at."""
 _VANISHED = os.strerror(errno.ENOENT)
 
 
@@ -89,6 +91,11 @@ class Look:
     def _failed(self) -> PipelineError:
         words = os.pread(self._complaints, 1 << 16, 0).decode(errors="replace").splitlines()
         first = (words or ["it was killed"])[0].removeprefix("find: ")
+        if first.startswith(_OWN_FAILURES):
+            return PipelineError(
+                f"what find has seen cannot be kept: {first}",
+                hint=f"it is kept in memory; make room there, and look at {self._path} again",
+            )
         hint = "wait until nobody changes it, and run the same command again"
         return PipelineError(
             f"the directory cannot be read: {first}",

@@ -221,6 +221,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         return Tally(outcomes.count("passed"), len(outcomes), skipped, expected)
 
     @property
+    def results_passed(self) -> bool:
+        """Whether the results are those of tests that passed: one did, and none did otherwise."""
+        outcomes = {outcome for _, outcome, _, _ in self.results}
+        return "passed" in outcomes and outcomes <= {"passed", "skipped"}
+
+    @property
     def nothing_passed(self) -> str | None:
         """Why a version is not verified though no test failed: ``all were skipped``."""
         tally = self.tally

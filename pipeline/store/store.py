@@ -25,6 +25,7 @@ from pipeline.store.filesystem import (
     write_whole,
 )
 from pipeline.store.records import Base, Draft, Failed, Failure, Layer, Summary, read, stack_digest
+from pipeline.store.sealed import sealed
 from pipeline.store.versions import Versions
 from pipeline.store.work import Work, begin, put_aside, sweep
 
@@ -200,7 +201,7 @@ class Store(msgspec.Struct, frozen=True):
             below=work.below,
         )
         (work.path / "links.json").write_bytes(msgspec.json.encode(summary.links))
-        (work.path / "layer.json").write_bytes(msgspec.json.encode(layer))
+        (work.path / "layer.json").write_bytes(sealed(layer))
         work.upper.rename(work.path / "tree")
         work.path.chmod(0o755)
         sync(work.path)
@@ -262,7 +263,7 @@ class Store(msgspec.Struct, frozen=True):
 
     def set_base(self, base: Base) -> None:
         """Remember an imported base, in place of what was known of it."""
-        write_whole(self.path / "bases" / f"{base.name}.json", msgspec.json.encode(base))
+        write_whole(self.path / "bases" / f"{base.name}.json", sealed(base))
 
 
 def _create(path: Path) -> None:

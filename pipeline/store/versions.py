@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from pipeline.errors import PipelineError, UsageError
 from pipeline.store.filesystem import exchange, sync, sync_directory, told
 from pipeline.store.records import Layer, Verification, Version, read, stack_digest
+from pipeline.store.sealed import sealed
 from pipeline.store.work import begin
 
 _LABEL = re.compile(r"(?P<image>[^@/.][^@/]*)(@(?P<number>[0-9]{1,9}))?")
@@ -140,7 +141,7 @@ class Versions(msgspec.Struct, frozen=True):
         with begin(self.store / "work") as work:
             for name, content in files.items():
                 (work.path / name).write_bytes(content)
-            (work.path / "version.json").write_bytes(msgspec.json.encode(made))
+            (work.path / "version.json").write_bytes(sealed(made))
             work.path.chmod(0o755)
             sync(work.path)
             # Stopped here: there is no such version; the next sweep removes what was prepared.
@@ -166,7 +167,7 @@ class Versions(msgspec.Struct, frozen=True):
         ):
             for name, content in files.items():
                 (work.path / name).write_bytes(content)
-            (work.path / "verification.json").write_bytes(msgspec.json.encode(verification))
+            (work.path / "verification.json").write_bytes(sealed(verification))
             work.path.chmod(0o755)
             sync(work.path)
             target.mkdir(exist_ok=True)
@@ -175,5 +176,9 @@ class Versions(msgspec.Struct, frozen=True):
             sync_directory(target.parent)
 
     def verification(self, version: Version) -> Verification | None:
-        """How a version's tests ended; None when they have not been run."""
-        return read(self._verified(version.image, version.number) / "verification.json", Verification)
+        """How a version's tests ended; None when they have not been run.
+
+        They have not passed when the results say otherwise, whatever else the record says.
+        """
+        found = read(self._verified(version.image, version.number) / "verification.json", Verification)
+        return found and replace(found, passed=found.passed and found.results_passed)

@@ -7,11 +7,6 @@ ends otherwise than in order is never a pass.
 from __future__ import annotations
 
 import os
-import select
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-import pipeline
 from pipeline.chroot.root import Root
 from pipeline.store.filesystem import told as telling
 from pipeline.store.records import Verification
-from pipeline.verify import inside, reports
+from pipeline.verify import inside, isolated, reports
 from pipeline.verify.digest import tests_digest
 from pipeline.verify.messages import (
     Ask,
@@ -43,11 +37,8 @@ from pipeline.verify.services import all_services
 
 __all__ = ["ImageFacts", "run_tests"]
 
-PACKAGES = Path(pipeline.__file__).parent.parent
 LOG = "pytest.log"
-LAST_LINES = 15
-LOOK_EVERY = 0.2
-"""Seconds between looks whether the tests' process is there (a pidfd takes kernel 5.3, EL8 has 4.18)."""
+PLUGIN = "pipeline.verify.plugin"
 QUESTIONS: dict[str, Callable[..., Any]] = {
     question.__name__: question
     for question in (
@@ -102,7 +93,7 @@ def run_tests(
     of_tests = tests_digest(tests)  # before they run: what is changed meanwhile was not tested
     with telling(f"the tests of {facts.name}@{facts.number} cannot be run", out):
         out.mkdir(parents=True, exist_ok=True)
-        (out / LOG).touch()
+        (out / LOG).write_bytes(b"")
     files = tuple(dict.fromkeys(path.absolute() for path in tests))
     told = Told()
     if files:
@@ -132,67 +123,20 @@ def _run_pytest(
     told: Told,
 ) -> list[Result]:
     """Run pytest to its end; returns what is wrong beyond the results that it told."""
-    ours, theirs = socket.socketpair()
-    with ours, open(log, "wb") as output:
-        with theirs:
-            process = subprocess.Popen(
-                _command(files, top, theirs.fileno()),
-                cwd=top,
-                env=_environment(),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Whoever presses Ctrl-C means this process, which then ends that one.
-                start_new_session=True,
-            )
-        try:
-            _serve(ours, process, root, facts, on_line, told)
-            ours.close()
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        finally:
-            # Not yet waited for, it keeps the number of its group, in which tests may have left others.
-            os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
+    with isolated.running(PLUGIN, files, top, log) as pytest:
+        _serve(pytest, root, facts, on_line, told)
+        code = pytest.end()
     return [*_unfinished(told, code, log), *_empty(told, files, top)]
 
 
-def _command(files: tuple[Path, ...], top: Path, number: int) -> list[str]:
-    return [
-        *(sys.executable, "-B", "-P", "-m", "pytest", *OPTIONS),
-        *(f"-pno:{name}" for name in WITHOUT),
-        *("-p", "pipeline.verify.plugin", f"--rootdir={top}", f"--confcutdir={top}"),
-        *(f"--image-modules={folder}" for folder in _folder_of_modules(files)),
-        *(f"--image-socket={number}", f"--image-starter={os.getpid()}"),
-        *map(str, files),
-    ]
-
-
-def _folder_of_modules(files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Where tests may import modules from. Of two folders, one's modules would be taken for the other's."""
-    folders = {path.parent for path in files}
-    return tuple(folders) if len(folders) == 1 else ()
-
-
-def _environment() -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "PY_"))
-    }
-    return {**kept, "PYTHONPATH": str(PACKAGES), "PYTHONUTF8": "1"}
-
-
 def _serve(
-    connection: socket.socket,
-    process: subprocess.Popen[bytes],
-    root: Root,
-    facts: ImageFacts,
-    on_line: Callable[[str], None],
-    told: Told,
+    pytest: isolated.Pytest, root: Root, facts: ImageFacts, on_line: Callable[[str], None], told: Told
 ) -> None:
     """Answer the tests until their process says so, or ends, or talks nonsense."""
+    connection = pytest.connection
     try:
         send(connection, facts)
-        while not told.ended and _says_more(connection, process):
+        while not told.ended and pytest.says_more():
             message = receive(connection, Message)
             if isinstance(message, Run):
                 send(connection, _run(root, message.command))
@@ -202,19 +146,6 @@ def _serve(
                 _take(told, message, on_line)
     except (GoneError, msgspec.DecodeError, KeyError):
         return
-
-
-def _says_more(connection: socket.socket, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until there is a message (or the end of them); False when the process has ended without one.
-
-    Something that it started may hold the socket open, so its end has to be looked for.
-    """
-    while True:
-        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        if select.select([connection], [], [], 0 if ended else LOOK_EVERY)[0]:
-            return True
-        if ended:
-            return False
 
 
 def _run(root: Root, command: str) -> Ran:
@@ -239,7 +170,7 @@ def _take(told: Told, event: Collected | Started | Result | Ended, on_line: Call
 
 def _unfinished(told: Told, code: int, log: Path) -> list[Result]:
     """What did not come to its end: the test that was running, those never begun, or pytest itself."""
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    how = isolated.how_it_ended(code)
     problems = []
     if told.running is not None:
         problems.append(Result(told.running, "error", 0.0, f"the process of the tests {how} in this test"))
@@ -249,8 +180,7 @@ def _unfinished(told: Told, code: int, log: Path) -> list[Result]:
     problems += [Result(test, "error", 0.0, text) for test in never_run]
     failures = [result for result in (*told.results, *problems) if result.outcome in ("failed", "error")]
     if not failures and (code or not told.ended):
-        last = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        problems.append(Result("pytest", "error", 0.0, "\n".join([f"pytest {how}", *last])))
+        problems.append(Result("pytest", "error", 0.0, "\n".join([f"pytest {how}", *isolated.last(log)])))
     return problems
 
 
@@ -259,8 +189,10 @@ def _empty(told: Told, files: tuple[Path, ...], top: Path) -> list[Result]:
     if told.collected is None:
         return []
     known = {*told.collected.files, *(result.test for result in told.results)}
-    names = (path.relative_to(top).as_posix() for path in files)
-    return [Result(name, "error", 0.0, f"{name}: holds no test") for name in names if name not in known]
+    return [
+        Result(name, "error", 0.0, f"{name}: holds no test")
+        for name in isolated.names_not_in(known, files, top)
+    ]
 
 
 def _all_is_well(told: Told) -> bool:

@@ -17,7 +17,9 @@ from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store, layer_name
 from tests.small_store import add_version, commit_layer
 
-PASSED = Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=())
+PASSED = Verification(
+    passed=True, tests_digest="t", when=1.0, seconds=1.0, results=(("test_a", "passed", 0.1, ""),)
+)
 FAILED = Verification(
     passed=False, tests_digest="t", when=1.0, seconds=1.0, results=(("test_a", "failed", 0.1, "no"),)
 )
@@ -69,8 +71,7 @@ class Place:
         self, layers: Sequence[str], image: str = "web", tested: Verification | None = PASSED
     ) -> Version:
         """A version of layers that are there."""
-        identity = f"{image} {next(self.keys)}"
-        made = add_version(self.store, layers, image=image, identity=identity)
+        made = add_version(self.store, layers, image=image, parameters={"made": next(self.keys)})
         if tested is not None:
             self.store.versions.set_verification(made, tested, {})
         return made

@@ -98,3 +98,22 @@ def test_a_new_images_directory_is_open_to_all_whatever_the_umask(tmp_path: Path
             assert site.store.path.stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(old)
+
+
+@pytest.mark.parametrize("image", ["web", "shop"])
+def test_copies_are_not_made_in_an_images_directory_that_is_not_there_any_more(
+    place: Place, image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(place.site, place.store, place.version(says("one")))
+    publish(place.site, place.store, place.version(says("two")))
+    place.version(says("three"), image=image)
+    place.site.images.rename(place.site.images.with_name("unmounted"))
+    at = ["--site", str(place.site.file)]
+    for words in (["publish", image], ["rollback", "web"]):
+        assert main([*words, *at]) == 1
+        said = capsys.readouterr().err
+        assert f"the images directory {place.site.images} is gone" in said
+        assert f"make it first: mkdir -p {place.site.images}" in said
+        assert not place.site.images.exists()
+    place.site.images.mkdir()
+    assert main(["publish", image, *at]) == 0

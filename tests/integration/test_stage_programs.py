@@ -61,6 +61,10 @@ def command(image: Entered, **options: object) -> None:
 
 def test_a_command_gets_its_environment_input_and_folder(image: Entered) -> None:
     command(image, shell='echo "$A $(cat) $PWD" > /result', env={"A": "a b"}, stdin="typed", cwd="/etc")
+    # As parameters are: of any type, and never a command whatever they hold.
+    env = {"A": "x; echo $(id)", "N": 16, "T": True, "R": 0.5}
+    command(image, shell='echo "$A $N $T $R" > /given', env=env, require=[{"shell": "test $N = 16"}])
+    assert image.read("/given") == "x; echo $(id) 16 true 0.5\n"
     assert image.read("/result") == "a b typed /etc\n"
 
 

@@ -90,6 +90,11 @@ def test_a_look_that_fails_says_what_find_said(
     with pytest.raises(PipelineError, match=r"/x': No such file or directory") as raised:
         fingerprint(tree)
     assert raised.value.problems[0].hint is not None
+    full = "find: 'standard output': No space left on device\\nfind: write error\\n"
+    program.write_text(f'#!/bin/sh\nprintf "{full}" >&2\nexit 1\n')
+    with pytest.raises(PipelineError, match="what find has seen cannot be kept: 'standard output'") as raised:
+        fingerprint(tree)
+    assert "memory" in str(raised.value.problems[0].hint)
     program.write_text("#!/bin/sh\nkill -9 $$\n")
     with pytest.raises(PipelineError, match="it was killed"):
         fingerprint(tree)

@@ -24,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from pipeline.events import ignore
 from pipeline.store.importing import import_base
+from pipeline.store.naming import identity
 from pipeline.store.records import Draft, Failure, Verification, Version, stack_digest
 from pipeline.store.store import Store, layer_name
 store = Store.open(Path(sys.argv[1]))
@@ -45,13 +46,16 @@ for number in range(5):
     layers.append(layer_name(key))
 tree = stack_digest(store.layer_called(name).digest for name in layers)
 version = Version(
-    image="web", number=0, identity=" ".join(layers), created=1.0, base="base", base_digest=base.digest,
-    layers=tuple(layers), stages=(), tree=tree, kernel=None, kernel_parameters=(), parameters={},
+    image="web", number=0, identity=identity("web", tree, (), {}), created=1.0,
+    base="base", base_digest=base.digest, layers=tuple(layers), stages=(), tree=tree,
+    kernel=None, kernel_parameters=(), parameters={},
     recipe_digest="r", lock_digest=sha256(b"x").hexdigest(), packages=(),
 )
 made = store.versions.add(version, {"recipe.lock": b"x"})
 store.versions.set_verification(
-    made, Verification(passed=True, tests_digest="t", when=1.0, seconds=1.0, results=()), {"junit.xml": b"x"}
+    made, Verification(
+        passed=True, tests_digest="t", when=1.0, seconds=1.0, results=(("test_a", "passed", 0.1, ""),)
+    ), {"junit.xml": b"x"}
 )
 store.forget_failure("web")
 print("done", made.number, flush=True)

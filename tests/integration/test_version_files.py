@@ -41,8 +41,13 @@ def test_a_lock_of_a_version_that_is_not_its_own_is_told(
     found = project.run("fsck", "--json").json()["problems"]
     assert [each["where"] for each in found] == [str(path)]
     assert found[0]["hint"].endswith(f": cp recipes/web/recipe.lock {path}")
+    download = project.write(f"store/downloads/sha256/aa/{'a' * 64}", "of that lock only")
     for words in (("gc",), ("gc", "--dry-run")):
-        assert project.run(*words).exit_code == 0
+        refused = project.run(*words)
+        assert refused.exit_code == 1 and download.exists()
+        assert f"{path}: web@1 has lost its recipe.lock" in refused.err
+        assert "gc removes nothing" in refused.err and f": cp recipes/web/recipe.lock {path}\n" in refused.err
+    download.unlink()
     images = {each["image"]: each for each in project.run("build", "--no-publish", "--json").json()["images"]}
     assert {name: each["exit_code"] for name, each in images.items()} == {"web": 0, "other": 0, "shop": 1}
     problem = images["shop"]["problems"][0]
@@ -56,6 +61,7 @@ def test_a_lock_of_a_version_that_is_not_its_own_is_told(
     assert project.run("show", "web@1", "--json").json()["damaged"]["hint"] == problem["hint"]
     path.write_bytes((project.path / "recipes/web/recipe.lock").read_bytes())
     assert project.run("fsck").exit_code == 0
+    assert project.run("gc").exit_code == 0
     assert project.run("build", "--no-publish").exit_code == 0
     assert project.run("show", "web@1", "--json").json()["damaged"] is None
 
@@ -69,8 +75,9 @@ def test_a_layer_that_is_taken_out_of_a_record_is_told_and_a_build_makes_another
     del record["layers"][number]
     path.write_text(json.dumps(record))
     found = project.run("fsck", "--json").json()["problems"]
-    assert [each["where"] for each in found] == [str(path.parent)]
+    assert [each["where"] for each in found] == [str(path.parent), str(path)]
     assert found[0]["message"].startswith("other@1 is not what it was")
+    assert found[1]["message"].startswith("the record was changed")
     assert found[0]["command"] == "pipeline build other"
     assert project.run("publish", "other@1").exit_code == 1
     built = project.run("build", "--no-publish", "other", "--json").json()["images"]

@@ -150,9 +150,7 @@ def test_an_edited_overlay_reruns_it_and_what_follows_and_rollback_brings_the_ol
     project: Project, first: dict[str, Any]
 ) -> None:
     conf = project.path / CORE_CONF
-    conf.write_text(conf.read_text().replace("debug_level=1", "debug_level=0"))
-    test = project.path / "recipes/openstack-image-mellanox/test_image.py"
-    test.write_text(test.read_text().replace("debug_level=1", "debug_level=0"))
+    conf.write_text("# less noise\n" + conf.read_text().replace("debug_level=1", "debug_level=0"))
     image = built(project, "openstack-image-mellanox")["openstack-image-mellanox"]
     assert image["version"] == 2
     ran = [stage["name"] for stage in image["stages"] if not stage["cached"]]

@@ -18,6 +18,7 @@ PROSE_ONLY = {"shell", "schema"}
 
 
 SUBVERBS = {
+    "rollout": [["start"], ["status"], ["resume"], ["abort"], ["rollback"]],
     "cluster": [["plan"], ["apply"], ["status"], ["import", "a"], ["run", "firmware"]],
 }
 """Verbs that have verbs of their own, with the words that these need."""
@@ -150,3 +151,15 @@ def test_a_build_that_is_interrupted_before_its_work_prints_one_document() -> No
     assert document["images"] == []
     assert document["problems"][0]["message"] == "interrupted"
     assert b"interrupted; finished stages are kept" in ended.stderr
+
+
+def test_an_option_of_a_verb_before_it_is_told_to_go_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--json", "versions", "web"])
+    found = capsys.readouterr()
+    [problem] = json.loads(found.out)["problems"]
+    assert problem["hint"] == "--json goes after the verb: pipeline versions --json"
+    assert "--json goes after the verb: pipeline versions --json" in found.err
+    with pytest.raises(SystemExit):
+        main(["versions", "--jsno"])
+    assert "after the verb" not in capsys.readouterr().err

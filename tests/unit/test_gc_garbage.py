@@ -34,7 +34,7 @@ def layer(store: Store, digit: str, parents: tuple[str, ...] = ()) -> str:
 
 
 def version(store: Store, *layers: str) -> Version:
-    return add_version(store, layers, identity=" ".join(layers), base="small")
+    return add_version(store, layers, base="small")
 
 
 def needs(*versions: Version, bases: tuple[str, ...] = (), **more: frozenset[str]) -> Needs:

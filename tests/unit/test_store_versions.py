@@ -236,7 +236,8 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert "killed" in found[str(store.path / "work/dead")].message
     assert "damaged" in found[str(store.path / "bases/b.json")].message
     assert "has lost its recipe.lock" in found[str(store.path / "images/web/versions/1/recipe.lock")].message
-    assert len(found) == 7
+    assert "identity: expected" in found[str(store.path / "images/web/versions/1/version.json")].message
+    assert len(found) == 8
     assert layer.digest
 
 

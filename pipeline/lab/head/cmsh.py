@@ -12,6 +12,7 @@ from pipeline.lab.head.errors import CommandError, Quit
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.output import Output
 from pipeline.lab.head.session import Session, head_name
+from pipeline.lab.head.simulation import settle
 from pipeline.lab.head.state import Store, calls, record_call
 from pipeline.lab.head.switches import Faults, Switches, read_faults, read_switches
 from pipeline.lab.head.values import stored, typed
@@ -61,6 +62,7 @@ def main(directory: str) -> int:
         return 1
     session = _session(store, switches, faults, options)
     _somebody_else(session, directory)
+    settle(store, switches, faults)
     _run(session, options, text)
     sys.stdout.flush()
     for background in session.after:

@@ -8,6 +8,7 @@ import time
 
 from pipeline.lab.head.files import write_head_files
 from pipeline.lab.head.objects import Object
+from pipeline.lab.head.power import RESTART
 from pipeline.lab.head.session import Draft, Session, head_name
 from pipeline.lab.head.state import Store
 
@@ -27,8 +28,8 @@ def committed(session: Session, mode: str, name: str, base: Object | None, now: 
     if any((base or now)["values"].get(one) != now["values"].get(one) for one in NEED_RESTART):
         for device in _devices_of(session, mode, name):
             remarks = session.store.state["status"].setdefault(device, {}).setdefault("remarks", [])
-            if "restart-required" not in remarks:
-                remarks.append("restart-required")
+            if RESTART not in remarks:
+                remarks.append(RESTART)
     head = head_name(session.store)
     if mode == "device" and name == head:
         write_head_files(session.store, now, session.switches.release == "new")
@@ -57,7 +58,7 @@ def copy_image(session: Session, name: str, source: str, target: str, *, wait: b
     process does it, and the image stands in the state's ``copying`` until then."""
     store, seconds = session.store, session.switches.copy_seconds
     head = head_name(store)
-    if os.path.isdir(f"{store.root}{target}"):
+    if os.path.isdir(f"{store.root}{target}") and not session.faults.copying_over:
         return
     with store.changing() as state:
         state["copying"][name] = {"source": source, "path": target}
@@ -99,7 +100,7 @@ def _copy(store: Store, name: str, source: str, target: str, seconds: float) -> 
     import shutil
 
     time.sleep(seconds)
-    shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True)
+    shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True, dirs_exist_ok=True)
     with store.changing() as state:
         state["copying"].pop(name, None)
         store.touch()

@@ -33,13 +33,27 @@ def write_head_files(store: Store, head: Object, knows_underscores: bool) -> Non
         if path in frozen:
             continue
         text = base
-        for role in head["sub"].get("roles", {}).values():
-            entries = role["values"].get("configfilemodifications", [])
-            for entry in entries if isinstance(entries, list) else ():
-                found = ENTRY.fullmatch(entry)
-                if found and found[2] == path and (knows_underscores or "_" not in found[3]):
-                    text = _modified(text, found[1], found[3], found[4], found[5] or "")
+        for entry in modifications(head, knows_underscores).get(path, ()):
+            text = modified(text, entry)
         _write(f"{store.root}{path}", text)
+
+
+def modifications(one: Object, knows_underscores: bool) -> dict[str, list[str]]:
+    """What the roles of a device or a category have changed in files, by path, in order."""
+    found: dict[str, list[str]] = {}
+    for role in one["sub"].get("roles", {}).values():
+        entries = role["values"].get("configfilemodifications", [])
+        for entry in entries if isinstance(entries, list) else ():
+            parts = ENTRY.fullmatch(entry)
+            if parts and (knows_underscores or "_" not in parts[3]):
+                found.setdefault(parts[2], []).append(entry)
+    return found
+
+
+def modified(text: str, entry: str) -> str:
+    """``text`` as one entry of ``configfilemodifications`` has it."""
+    found = ENTRY.fullmatch(entry)
+    return _modified(text, found[1], found[3], found[4], found[5] or "") if found else text
 
 
 def _modified(text: str, sign: str, section: str, key: str, value: str) -> str:

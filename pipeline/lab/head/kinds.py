@@ -81,6 +81,7 @@ DEVICE = _kind(
         Property("Network", "computed"),
         Property("Next install mode", "choice", "", ("", *INSTALL_MODES)),
         Property("Partition", "ref", "base", to="partition"),
+        Property("Power control", "text", "custom"),
         Property("Provisioning interface", "text", "BOOTIF"),
         Property("Rack"),
         Property("Software image", "ref", to="softwareimage", inherits=True),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from pipeline.lab.head.kinds import KINDS, Property
 from pipeline.lab.head.objects import Object, Value
-from pipeline.lab.head.session import Session
+from pipeline.lab.head.session import SINGLE, Session
 from pipeline.lab.head.values import got, shown
 
 STATUS_WIDTHS = {"UP": 8, "DOWN": 8}
@@ -100,13 +99,29 @@ def _status(session: Session, name: str, one: Object) -> str:
 def status(session: Session, name: str) -> str:
     """``[   UP   ] restart-required``."""
     known = session.store.state["status"].get(name, {})
-    state = str(known.get("state", "UP"))
-    if state == "BOOTING" and time.time() - known.get("since", 0.0) >= session.switches.boot_seconds:
-        state = "UP"
-    width = STATUS_WIDTHS.get(state, LONG_STATUS)
+    state = str(known.get("state") or ("DOWN" if _is_not_there(session, name) else "UP"))
+    message = f" ({known['message']})" if known.get("message") else ""
     remarks = ", ".join(known.get("remarks", ()))
     separator = ", " if state == "DOWN" else " "
-    return f"[{state.center(width)}]{separator if remarks else ''}{remarks}"
+    return f"[{_centred(state)}]{message}{separator if remarks else ''}{remarks}"
+
+
+def _centred(state: str) -> str:
+    """With the odd blank behind it, and a blank on each side at least."""
+    width = max(STATUS_WIDTHS.get(state, LONG_STATUS), len(state) + 2)
+    return f"{' ' * ((width - len(state)) // 2)}{state}".ljust(width)
+
+
+def _is_not_there(session: Session, name: str) -> bool:
+    """Whether it is a virtual node that has no instance."""
+    one = session.top("device", name)
+    return bool(one and one["type"] == "VirtualNode" and not instance(one))
+
+
+def instance(one: Object) -> str:
+    """The id of a virtual node's instance in the cloud; "" when it has none."""
+    settings = one["sub"].get(SINGLE, {}).get(SINGLE)
+    return str(settings["values"].get("instanceid", "")) if settings else ""
 
 
 COMPUTED: Mapping[str, Callable[[Session, str, Object], str]] = {

@@ -280,6 +280,7 @@ class Session:
         prop = self.level.kind.properties.get(names.get(name, name))
         wrong = (
             prop is None
+            or name in self.faults.unknown_properties
             or name in hidden
             or (name == "configfilemodifications" and one["type"] not in HAS_FILE_MODIFICATIONS)
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pipeline.lab.head.kinds import MODES, ROLES
 from pipeline.lab.head.objects import Object, Value, blank
-from pipeline.lab.head.state import STATE, State, write_state
+from pipeline.lab.head.state import STATE, SYNC_LOGS, State, write_state
 from pipeline.lab.head.switches import Faults, Switches, write_faults, write_switches
+from pipeline.lab.services.start import make_services
 
 HEAD = "masterdoop"
 COMPUTE, NETWORK, VIRTUAL = "openstack-compute-hosts", "openstack-network-nodes", "virtual-nodes"
@@ -88,13 +89,14 @@ def ensure(directory: Path) -> bool:
 def make(directory: Path, nodes: int = 3, categories: int = 0, *, switches: Switches | None = None) -> None:
     """Make the head node, or make it anew. ``nodes`` beyond three are spread over ``categories`` of
     their own, clones of the compute hosts' category."""
-    for left in ("root", "bin"):
+    for left in ("root", "bin", SYNC_LOGS):
         shutil.rmtree(directory / left, ignore_errors=True)
     for name in (STATE, "records.jsonl", "calls.jsonl"):
         (directory / name).unlink(missing_ok=True)
     directory.mkdir(parents=True, exist_ok=True)
     _write_files(directory / "root")
     _write_programs(directory / "bin")
+    make_services(directory)
     write_switches(str(directory), switches or Switches())
     write_faults(str(directory), Faults())
     # Stopped here or before: there is no state, so the next run makes all of it.
@@ -121,6 +123,11 @@ def _state(nodes: int, categories: int) -> State:
         "copying": {},
         "base_files": {ML2_FILE: ML2},
         "at_boot": {},
+        "requests": {},
+        "off": {},
+        "motion": {},
+        "syncs": {},
+        "runner": {},
     }
 
 

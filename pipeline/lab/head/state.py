@@ -16,16 +16,21 @@ STATE = "state.json"
 LOCK = "state.lock"
 RECORDS = "records.jsonl"
 CALLS = "calls.jsonl"
+SYNC_LOGS = "synclogs"
 
 WRITE_SECONDS = 0.5
 """A foreach over thousands of nodes commits each of them; the file is written this often, and at its end."""
 
 
 class State(TypedDict):
-    """``objects`` are by mode and name, ``running`` by device and service. ``status`` is by device: its state
-    and remarks, where it isn't just UP. ``copying`` are images whose tree is not complete yet.
+    """``objects`` are by mode and name, ``running`` by device and service. ``status`` is by device: state,
+    message and remarks, where it isn't just UP. ``copying`` are images whose tree is not complete yet.
     ``base_files`` are the daemon's own files on the head node without modifications, by path. ``at_boot`` is
-    what chkconfig was told on the head node."""
+    what chkconfig was told on the head node.
+
+    ``requests`` is how often each device was told to boot, ``off`` which have no power. ``motion`` is when
+    those that are only simulated began to boot. ``syncs`` are the last provisionings, ``runner`` is the
+    process that runs nodes: see ``power.py``."""
 
     objects: dict[str, dict[str, Object]]
     running: dict[str, dict[str, bool]]
@@ -33,6 +38,15 @@ class State(TypedDict):
     copying: dict[str, dict[str, str]]
     base_files: dict[str, str]
     at_boot: dict[str, bool]
+    requests: dict[str, int]
+    off: dict[str, bool]
+    motion: dict[str, dict[str, Any]]
+    syncs: dict[str, dict[str, Any]]
+    runner: dict[str, Any]
+
+
+LATER = ("requests", "off", "motion", "syncs", "runner")
+"""What a state that was written by an earlier program doesn't have."""
 
 
 class Store:
@@ -60,7 +74,7 @@ class Store:
         stamp = (found.st_ino, found.st_mtime_ns)
         if stamp != self._stamp:
             with open(path, "rb") as file:
-                self.state = json.loads(file.read())
+                self.state = {**{name: {} for name in LATER}, **json.loads(file.read())}  # type: ignore[typeddict-item]
             self._stamp = stamp
 
     @contextmanager

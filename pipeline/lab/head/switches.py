@@ -22,6 +22,7 @@ AXES: Mapping[str, tuple[str | int, ...]] = {
     "release": ("new", "old"),
     "references": ("set", "commit"),
     "command_option": ("works", "needs terminal"),
+    "syncinfo": ("table", "short", "blocks"),
 }
 """Each switch with its values, the default first.
 
@@ -36,12 +37,14 @@ release        new: r22300. old: r22100, whose property is nextinstallmethod, an
                of configfilemodifications for a section with ``_`` in its name, but does not carry them out
 references     a name that is nothing is refused by ``set``, or by the validation at commit
 command_option ``-c`` works, or needs a terminal
+syncinfo       the form of its answer, which no manual shows: ``verbs/provisioning.py``
 ============== ==============================================================================================
 """
 
 
 class Switches(NamedTuple):
-    """``copy_seconds`` is how long the copying of an image lasts at least, ``boot_seconds`` a reboot."""
+    """``copy_seconds`` is how long the copying of an image lasts at least, ``boot_seconds`` a simulated node
+    is ``BOOTING``, ``install_seconds`` it is installed."""
 
     failure_code: int = 1
     error_stream: str = "stderr"
@@ -54,6 +57,8 @@ class Switches(NamedTuple):
     command_option: str = "works"
     copy_seconds: float = 0.0
     boot_seconds: float = 0.0
+    syncinfo: str = "table"
+    install_seconds: float = 0.0
 
     @property
     def revision(self) -> int:
@@ -66,7 +71,11 @@ class Faults(NamedTuple):
     "category", "object": "default", "property": "softwareimage", "value": "x"}``; calls count from when the
     file was written, and it's done before that call's first command. ``latency``: seconds that each call
     takes more. ``dead_services`` are started, and aren't up; ``failing_copies``: copying an image ends with
-    nothing copied, which only an event says."""
+    nothing copied, which only an event says.
+
+    Of simulated nodes ``never_return`` stay DOWN after a reboot, and ``failing_installs`` are not installed.
+    ``unknown_properties``: a release that doesn't have these; ``refused_reboots``: nodes that ``reboot``
+    refuses. ``copying_over``: an image's copy goes into a directory that is there, too."""
 
     die_after_commits: int | None = None
     unreachable: bool = False
@@ -74,7 +83,22 @@ class Faults(NamedTuple):
     latency: float = 0.0
     dead_services: tuple[str, ...] = ()
     failing_copies: bool = False
+    never_return: tuple[str, ...] = ()
+    failing_installs: tuple[str, ...] = ()
+    unknown_properties: tuple[str, ...] = ()
+    refused_reboots: tuple[str, ...] = ()
+    copying_over: bool = False
     calls: int = 0
+
+
+LISTS = (
+    "foreign",
+    "dead_services",
+    "never_return",
+    "failing_installs",
+    "unknown_properties",
+    "refused_reboots",
+)
 
 
 def read_switches(directory: str) -> Switches:
@@ -87,7 +111,7 @@ def write_switches(directory: str, switches: Switches) -> None:
 
 def read_faults(directory: str) -> Faults:
     known = _read(f"{directory}/{FAULTS}")
-    for name in ("foreign", "dead_services"):
+    for name in LISTS:
         known[name] = tuple(known.get(name, ()))
     return Faults(**known)
 

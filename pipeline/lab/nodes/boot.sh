@@ -3,13 +3,21 @@
 #
 # boot.sh NODE NAME IMAGE SHARED KERNEL PROGRAM …: NODE is the node's directory: disk/ and work/ (the upper and work
 # directory of its root), keys/ (seen at /run/lab), adapters/ (a directory for each PCI address), root/ (empty).
+# Where IMAGE is "", the root is disk/ alone, as it was installed.
+#
+# keys/front/ has programs that stand before the image's own of the same name, which are kept in /run/front: each is
+# made as long as that one, so that who compares sizes finds the image as it was installed.
 
 set -eu
 node=$1 name=$2 image=$3 shared=$4 kernel=$5
 shift 5
 root=$node/root
 
-mount -t overlay -o "lowerdir=$image,upperdir=$node/disk,workdir=$node/work,index=off,metacopy=off" overlay "$root"
+if [ -n "$image" ]; then
+    mount -t overlay -o "lowerdir=$image,upperdir=$node/disk,workdir=$node/work,index=off,metacopy=off" overlay "$root"
+else
+    mount --bind "$node/disk" "$root"
+fi
 mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
 for device in null zero full random urandom tty; do
     touch "$root/dev/$device"
@@ -32,7 +40,9 @@ number=0
 for adapter in "$node/adapters"/*/; do
     [ -e "$adapter/device" ] || continue
     address=$(basename "$adapter")
-    ln -s "/sys/bus/pci/devices/$address/flash" "$root/dev/mst/mt$(($(cat "$adapter/device")))_pci_cr$number"
+    for kind in pci_cr pciconf; do
+        ln -s "/sys/bus/pci/devices/$address/flash" "$root/dev/mst/mt$(($(cat "$adapter/device")))_$kind$number"
+    done
     number=$((number + 1))
 done
 
@@ -43,13 +53,28 @@ mkdir -p "$root/run/lab" "$root/run/sshd" "$root/run/lock"
 mount --bind "$node/keys" "$root/run/lab"
 
 # The kernel that this node would run; all else is what uname says.
-for uname in bin/uname usr/bin/uname; do
-    [ -f "$root/$uname" ] && [ ! -L "$root/$uname" ] || continue
-    [ -e "$root/run/uname" ] || cp "$root/$uname" "$root/run/uname"
-    printf '#!/bin/sh\n[ "$*" = -r ] && exec echo %s\nexec /run/uname "$@"\n' "$kernel" >"$root/run/uname.node"
-    chmod 755 "$root/run/uname.node"
-    mount --bind "$root/run/uname.node" "$root/$uname"
+mkdir "$root/run/front"
+front() {
+    for place in bin sbin usr/bin usr/sbin; do
+        original=$root/$place/$2
+        [ -f "$original" ] && [ ! -L "$original" ] && [ ! -L "$root/$place" ] || continue
+        cp -p "$original" "$root/run/front/$2"
+        cp "$1" "$root/run/front/$2.node"
+        truncate -s ">$(stat -c %s "$original")" "$root/run/front/$2.node"
+        chown --reference="$original" "$root/run/front/$2.node"
+        chmod --reference="$original" "$root/run/front/$2.node"
+        touch --reference="$original" "$root/run/front/$2.node"
+        mount --bind "$root/run/front/$2.node" "$original"
+        return
+    done
+}
+printf '#!/bin/sh\n[ "$*" = -r ] && exec echo %s\nexec /run/front/uname "$@"\nexit\n' "$kernel" >"$root/run/front/own"
+front "$root/run/front/own" uname
+for program in "$node/keys/front"/*; do
+    [ -f "$program" ] || continue
+    front "$program" "$(basename "$program")"
 done
+[ ! -f "$node/keys/cmdline" ] || mount --bind "$node/keys/cmdline" "$root/proc/cmdline"
 
 hostname "$name"
 mkdir "$root/run/machine"

@@ -32,6 +32,12 @@ CAPABILITIES = (
 )
 """Of a node's root: what packages and sshd need. Not those that reach this machine's hardware or mounts."""
 
+OWN_NETWORK = "net_admin net_raw"
+"""More of them, where the network is the node's own."""
+
+OTHERS = ("rsa", "ecdsa")
+"""Host keys that an init script of sshd would make at the first start, which takes a second."""
+
 
 def ensure(home: Path) -> Path:
     """The directory of keys below ``home``: ``host_key`` is the nodes', ``id`` the administrator's."""
@@ -45,18 +51,41 @@ def ensure(home: Path) -> Path:
     return keys
 
 
-def write_node(keys: Path, folder: Path, address: str, port: int) -> None:
+def write_node(keys: Path, folder: Path, address: str, port: int, *, own_network: bool = False) -> None:
     """What a node's sshd needs, into ``folder``, which the node sees at /run/lab."""
+    allowed = f"{CAPABILITIES} {OWN_NETWORK}" if own_network else CAPABILITIES
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "host_key": (keys / "host_key").read_text(),
         "authorized_keys": (keys / "id.pub").read_text(),
         "sshd_config": SSHD.format(port=port, address=address),
-        "capabilities": ",".join(["-all", *(f"+{name}" for name in CAPABILITIES.split())]),
+        "capabilities": ",".join(["-all", *(f"+{name}" for name in allowed.split())]),
     }
     for name, text in files.items():
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(text)
+
+
+def write_disk(keys: Path, disk: Path) -> None:
+    """What a node-installer puts on a disk after it was filled: the node's host keys, and who may log in."""
+    for kind in OTHERS:
+        if not (keys / f"host_{kind}.pub").exists():
+            (keys / f"host_{kind}").unlink(missing_ok=True)
+            argv = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", ALIAS, "-f", str(keys / f"host_{kind}")]
+            programs.run(argv)
+    names = {"ed25519": "host_key", **{kind: f"host_{kind}" for kind in OTHERS}}
+    for kind, name in names.items():
+        for end, mode in (("", 0o600), (".pub", 0o644)):
+            _put(disk / f"etc/ssh/ssh_host_{kind}_key{end}", (keys / f"{name}{end}").read_text(), mode)
+    (disk / "root/.ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
+    _put(disk / "root/.ssh/authorized_keys", (keys / "id.pub").read_text(), 0o600)
+
+
+def _put(path: Path, text: str, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(mode)
+    path.write_text(text)
 
 
 def options(keys: Path) -> tuple[str, ...]:

@@ -137,6 +137,24 @@ class Answer:
                 )
         return rows
 
+    def array(self) -> list[Row]:
+        """Take an array in JSON, whatever its columns."""
+        if self.line() is None:
+            raise UnexpectedError("nothing")
+        return self._array()
+
+    def any_table(self) -> list[Row]:
+        """Take a padded table, whatever its columns."""
+        return self._padded(()) if self.line() is not None else []
+
+    def until_last(self, end: re.Pattern[str]) -> str:
+        """Take everything before the last place that is like ``end``."""
+        places = [match.start() for match in end.finditer(self._text, self._at)]
+        if not places:
+            raise UnexpectedError(self.rest() or "nothing")
+        text, self._at = self._text[self._at : places[-1]], places[-1]
+        return text
+
     def _array(self) -> list[Row]:
         if self._text[self._at] != "[":
             raise UnexpectedError(self.rest())

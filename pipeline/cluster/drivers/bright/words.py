@@ -51,7 +51,7 @@ LOWER = frozenset({"openstack_type", "type"})
 
 TRUE = frozenset({"yes", "1", "true", "on"})
 
-WIDTHS: Mapping[str, int] = {"kernelparameters": 2048, "path": 512, "domainname": 256}
+WIDTHS: Mapping[str, int] = {"kernelparameters": 2048, "path": 512, "domainname": 256, "status": 512}
 """How wide a column is asked for, where 64 characters may be too few."""
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.lab.head.session import Verb
-from pipeline.lab.head.verbs import choosing, committing, images, making, places, reading, running, setting
+from pipeline.lab.head.verbs import (
+    choosing,
+    committing,
+    images,
+    making,
+    places,
+    powering,
+    provisioning,
+    reading,
+    running,
+    setting,
+)
 
 VERBS: Mapping[str, Verb] = {
     **places.VERBS,
@@ -15,5 +26,7 @@ VERBS: Mapping[str, Verb] = {
     **committing.VERBS,
     **choosing.VERBS,
     **running.VERBS,
+    **powering.VERBS,
+    **provisioning.VERBS,
     **images.VERBS,
 }

@@ -10,6 +10,7 @@ from pipeline.lab.head.looks import cell_of, header, runs, service_status, statu
 from pipeline.lab.head.objects import Object
 from pipeline.lab.head.output import Column, delimited, json_list, parameters, table
 from pipeline.lab.head.session import SINGLE, Call, Session, Verb
+from pipeline.lab.head.simulation import settle
 from pipeline.lab.head.values import shown
 from pipeline.lab.head.verbs.options import options
 from pipeline.lab.head.verbs.places import none, only
@@ -28,6 +29,8 @@ def _list(session: Session, call: Call) -> None:
     delimiter = found.pop("d", None)
     if delimiter is not None and session.switches.json == "illegal":
         raise CommandError(illegal_option("d"))
+    if on_devices:
+        settle(session.store, session.switches, session.faults)
     names = selected(session, {k: v for k, v in found.items() if k != "f"}) if on_devices else session.names()
     columns = _columns(session, found.get("f") or session.formats.get(session.level.mode, ""))
     rows = [_row(session, name, [prop for prop, _, _ in columns]) for name in names]
@@ -173,6 +176,7 @@ def _status(session: Session, call: Call) -> None:
     found, rest = options(call, LETTERS)
     if rest:
         found["n"] = ",".join(rest)
+    settle(session.store, session.switches, session.faults)
     here = session.level.name if not found else ""
     for name in [here] if here else selected(session, found):
         session.out.line(f"{f'{name} '.ljust(21, '.')} {status(session, name)}")

@@ -1,0 +1,348 @@
+"""Nodes to a version of their image, in a safe order, each verified; and back.
+
+start does it, and resume goes on after an interruption; status and abort work from another terminal; rollback
+takes nodes back to what they had before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.cli.rollout_board import Watching
+    from pipeline.recipe.model import Site
+    from pipeline.rollout.folder import Kept
+    from pipeline.rollout.model import Order
+    from pipeline.rollout.opening import Opened, Planned
+    from pipeline.rollout.states import Progress
+
+
+REDRAW_SECONDS = 0.5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    for name, add, summary in (
+        ("start", _start_arguments, "take nodes to a version"),
+        ("status", _number_argument, "how the nodes of a rollout are"),
+        ("resume", _resume_arguments, "go on with a rollout that was interrupted or stopped"),
+        ("abort", _number_argument, "begin nothing new; of a rollout that nobody runs: give it up"),
+        ("rollback", _rollback_arguments, "take nodes back to what they had before a rollout"),
+    ):
+        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        verb.add_argument(
+            "cluster", nargs="?", metavar="CLUSTER", help="may be left out when there is one only"
+        )
+        add(verb)
+        verb.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _number_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--number", metavar="N", type=int, help="which rollout (default: the last one)")
+
+
+def _running_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="plain lines also on a terminal")
+
+
+def _asking_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nodes", metavar="SET", help="only these: node[001-003],node007 or @group")
+    parser.add_argument("--dry-run", action="store_true", help="print the whole plan, touch nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
+    _running_arguments(parser)
+
+
+def _start_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--image",
+        metavar="IMAGE@N",
+        action="append",
+        default=[],
+        help="a version (default: what is published of each image of the cluster file)",
+    )
+    parser.add_argument("--unverified", action="store_true", help="even a version that fails its tests")
+    parser.add_argument("--skip-down", action="store_true", help="leave out nodes that are down")
+    _asking_arguments(parser)
+
+
+def _resume_arguments(parser: argparse.ArgumentParser) -> None:
+    _number_argument(parser)
+    parser.add_argument("--retry", action="store_true", help="nodes that failed have their turn once more")
+    _running_arguments(parser)
+
+
+def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    _number_argument(parser)
+    _asking_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.cluster.load import only_cluster
+    from pipeline.interrupts import work_begins
+    from pipeline.recipe.site import load_site
+
+    site = load_site(options.site)
+    work_begins()
+    options.cluster = options.cluster or only_cluster(site)
+    does: dict[str, Callable[[argparse.Namespace, Site], int]] = {
+        "start": _start,
+        "status": _status,
+        "resume": _resume,
+        "abort": _abort,
+        "rollback": _rollback,
+    }
+    return does[options.what](options, site)
+
+
+def _start(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.rollout.opening import open_rollouts, plan
+    from pipeline.rollout.ordering import Wishes
+
+    _refuse_empty(options.nodes)
+    opened = open_rollouts(options.cluster, site)
+    wishes = Wishes(options.nodes or "", tuple(options.image), options.skip_down)
+    return _begin(options, opened, plan(opened, wishes, unverified=options.unverified))
+
+
+def _rollback(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.rollout.opening import open_rollouts, plan_back
+
+    _refuse_empty(options.nodes)
+    opened = open_rollouts(options.cluster, site)
+    kept = _kept(options, site)
+    _refuse_running(kept)
+    return _begin(options, opened, plan_back(opened, kept, options.nodes or ""), kept)
+
+
+def _begin(
+    options: argparse.Namespace, opened: Opened, planned: Planned, takes_back: Kept | None = None
+) -> int:
+    """Tell what stands against it, ask, and do it."""
+    from pipeline.cli.rollout_text import plan_lines
+    from pipeline.errors import PipelineError
+    from pipeline.rollout import folder
+
+    if options.dry_run:
+        if options.json:
+            _json({**_planned_document(planned), "findings": planned.findings})
+        else:
+            print("\n".join(plan_lines(planned.order, planned.steps, planned.findings)))
+        return 2 if planned.errors else 0
+    if planned.errors:
+        raise _refusal(planned)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not (options.yes or options.json)
+    if asks:
+        print("\n".join(plan_lines(planned.order, planned.steps, planned.findings)), file=sys.stderr)
+        print("begin? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise PipelineError("nothing was begun")
+    else:
+        _warn(planned)
+    if takes_back is not None and takes_back.is_unfinished:
+        import time
+
+        from pipeline.rollout.opening import person
+
+        folder.give_up(takes_back, person(), time.time())
+    place = folder.begin(opened.site.store, planned.order)
+    return _go_on(options, opened, place)
+
+
+def _planned_document(planned: Planned) -> dict[str, Any]:
+    order = planned.order
+    return {
+        "cluster": order.cluster,
+        "targets": {name: str(order.targets[image]) for name, image in order.wanted.items()},
+        "batches": order.batches,
+        "steps": planned.steps,
+    }
+
+
+def _refusal(planned: Planned) -> Exception:
+    from pipeline.errors import Problem, UsageError
+
+    return UsageError(
+        Problem(each.what, each.where or None, each.hint or None, each.command or None)
+        for each in planned.errors
+    )
+
+
+def _warn(planned: Planned) -> None:
+    from pipeline.cli.rollout_text import finding_lines
+
+    for line in finding_lines(planned.findings):
+        print(line, file=sys.stderr)
+
+
+def _resume(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.errors import UsageError
+    from pipeline.rollout.opening import open_rollouts
+
+    kept = _kept(options, site)
+    _refuse_running(kept)
+    if not kept.is_unfinished:
+        raise UsageError(
+            f"rollout {kept.order.number} of {kept.order.cluster} is at its end",
+            command=f"pipeline rollout status {kept.order.cluster}",
+        )
+    return _go_on(options, open_rollouts(options.cluster, site), kept.folder)
+
+
+def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
+    """Run the rollout in ``place`` to its end, watched; then the report."""
+    from functools import partial
+
+    from pipeline.cli.rollout_board import watching_rollout
+    from pipeline.rollout import folder
+    from pipeline.rollout.opening import switched
+    from pipeline.rollout.running import run as run_rollout
+
+    kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
+    order = kept.order
+    with watching_rollout(order, plain=options.plain, folder=place) as board:
+        progress = run_rollout(
+            place,
+            order,
+            opened.manager,
+            opened.hooks(order.back_of or order.number),
+            opened.verifier([node.name for node in order.nodes]),
+            watch=lambda now: board.update(order, now),
+            switched=partial(switched, opened),
+            retry=getattr(options, "retry", False),
+            pause=partial(_wait, board),
+        )
+    return _told(options, opened, place, order, progress)
+
+
+def _wait(board: Watching, seconds: float) -> None:
+    """Let time pass; clocks on the board go on."""
+    import time
+
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, REDRAW_SECONDS))
+        board.refresh()
+
+
+def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress) -> int:
+    import time
+
+    from pipeline.cli.rollout_text import document, status_lines
+    from pipeline.rollout import report
+    from pipeline.rollout.differing import differing
+
+    cluster = opened.cluster
+    different = differing(progress, cluster.parameters, cluster.parameters_for)
+    written = report.write(place, order, progress, time.time(), differences=different)
+    if options.json:
+        _json(
+            document(
+                order,
+                progress,
+                is_running=False,
+                folder=place,
+                differences=different,
+                report={"html": str(written[0]), "junit": str(written[1])},
+            )
+        )
+    else:
+        lines = status_lines(order, progress, is_running=False, folder=place, differences=different)
+        print("\n".join(lines))
+        print(f"report: {written[0]}")
+    return 0 if _is_well(progress) else 1
+
+
+def _is_well(progress: Progress) -> bool:
+    """Whether it came to its end with every node where it was to be."""
+    nodes = progress.nodes.values()
+    return progress.outcome == "ended" and all(
+        node.state == "released" and node.way == "out" for node in nodes
+    )
+
+
+def _status(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.cli.rollout_text import document, status_lines
+    from pipeline.cluster.load import load_cluster
+    from pipeline.rollout.differing import differing
+
+    kept = _kept(options, site)
+    cluster = load_cluster(options.cluster, site)
+    how: dict[str, Any] = {
+        "is_running": kept.is_running,
+        "folder": kept.folder,
+        "differences": differing(kept.progress, cluster.parameters, cluster.parameters_for),
+    }
+    if options.json:
+        _json(document(kept.order, kept.progress, **how))
+    else:
+        print("\n".join(status_lines(kept.order, kept.progress, **how)))
+    return 0
+
+
+def _abort(options: argparse.Namespace, site: Site) -> int:
+    import time
+
+    from pipeline.errors import UsageError
+    from pipeline.rollout import folder
+    from pipeline.rollout.opening import person
+
+    kept = _kept(options, site)
+    name = f"rollout {kept.order.number} of {kept.order.cluster}"
+    if not kept.is_unfinished:
+        raise UsageError(f"{name} is at its end")
+    if kept.is_running:
+        folder.ask_to_abort(kept.folder, person())
+        said = f"{name}: nothing new is begun; nodes on their way come to their end"
+    else:
+        folder.give_up(kept, person(), time.time())
+        said = f"{name}: given up, with its nodes as they are"
+    if options.json:
+        _json({"cluster": kept.order.cluster, "rollout": kept.order.number, "running": kept.is_running})
+    else:
+        print(said)
+        print(f"  run: pipeline rollout status {kept.order.cluster}")
+    return 0
+
+
+def _kept(options: argparse.Namespace, site: Site) -> Kept:
+    from pipeline.errors import UsageError
+    from pipeline.rollout import folder
+
+    place = folder.rollouts(site.store, options.cluster)
+    if options.number is not None:
+        return folder.read(place, options.number)
+    kept = folder.last(place)
+    if kept is None:
+        raise UsageError(
+            f"there was no rollout of {options.cluster} yet",
+            command=f"pipeline rollout start {options.cluster} --dry-run",
+        )
+    return kept
+
+
+def _refuse_running(kept: Kept) -> None:
+    from pipeline.errors import PipelineError
+
+    if kept.is_running:
+        raise PipelineError(
+            f"rollout {kept.order.number} of {kept.order.cluster} is running",
+            hint="watch it with status, stop it with abort",
+            command=f"pipeline rollout abort {kept.order.cluster}",
+        )
+
+
+def _refuse_empty(nodes: str | None) -> None:
+    from pipeline.errors import UsageError
+
+    if nodes is not None and not nodes.strip():
+        raise UsageError("--nodes is empty: leave it out for all nodes")
+
+
+def _json(document: dict[str, Any]) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

@@ -1,0 +1,131 @@
+"""An image object for a directory that is there already: a published version's.
+
+A clone has the source's kernel, modules and console; but cloning copies the source's tree to the path that
+the clone has when it is committed. Nothing may be copied into what is published, so the clone is committed
+with a path of its own first. That directory is removed last: as long as it is there, not all is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from pipeline.cluster.drivers.bright import write as writing
+from pipeline.cluster.drivers.bright.quote import argument, unsafe, unsafe_name
+from pipeline.cluster.drivers.bright.read import List, tables
+from pipeline.cluster.drivers.bright.session import Session
+from pipeline.cluster.drivers.bright.steps import WAITS, Step
+from pipeline.cluster.objects import Ref
+from pipeline.errors import PipelineError, Problem
+
+RAMDISK = "createramdisk"
+"""Nodes boot from it, and it is made of what lies at the path."""
+
+# $1: the root, $2: the path.
+GONE = 'rm -rf --one-file-system -- "${1%/}$2"'
+THERE = 'test -d "${1%/}$2"'
+
+
+def make_image(session: Session, name: str, source: str, path: str, parameters: Sequence[str]) -> None:
+    """Have it; see ``NodeManager.make_image``."""
+    _refuse(name, source, path, parameters)
+    there = _images(session)
+    _refuse_missing(session, path)
+    scratch = str(PurePosixPath(path).with_name(f".{name}.clone"))
+    is_begun = _is_there(session, scratch)
+    step = _made(there, name, source, path, parameters, scratch, is_begun=is_begun)
+    if step is not None:
+        writing.run(session, [step])
+        there = _images(session)
+    # Stopped before here: the next call finds the image with one of the two paths, or its copy, and goes on.
+    if is_begun or step is not None:
+        _remove(session, scratch)
+    has = there.get(name)
+    if has is None or has[0] != path or _missing(has[1], parameters):
+        raise PipelineError(
+            f"it has path {has[0] if has else 'none'!r} and not {path!r}, or lacks kernel parameters",
+            where=f"image/{name}",
+        )
+
+
+def _made(
+    there: Mapping[str, tuple[str, str]],
+    name: str,
+    source: str,
+    path: str,
+    parameters: Sequence[str],
+    scratch: str,
+    *,
+    is_begun: bool,
+) -> Step | None:
+    """What is left to be done; None: nothing."""
+    ref = Ref("image", name)
+    if name in there:
+        has, words = there[name]
+        if has not in (path, scratch):
+            raise PipelineError(
+                f"there is an image of this name at {has}, and not at {path}",
+                where=str(ref),
+                hint="remove that object, or have it at this path; its directory is not touched",
+                command=f"cmsh -c 'softwareimage; set {name} path {path}; commit'",
+            )
+        todo = [*([_path(path)] if has != path else []), *_parameters(words, parameters)]
+        lines = [*todo, *(["commit"] if todo else []), *([RAMDISK] if is_begun or has != path else [])]
+        return _step(name, f"use {name}", lines, ref) if lines else None
+    if source not in there:
+        raise PipelineError(f"the image {source} is not there, so {name} can't be cloned from it")
+    first = (_path(scratch), *_parameters(there[source][1], parameters), WAITS)
+    return _step(name, f"clone {source} {name}", (*first, _path(path), "commit", RAMDISK), ref)
+
+
+def _step(name: str, opened: str, lines: Sequence[str], ref: Ref) -> Step:
+    return Step("softwareimage", name, opened, tuple(lines), "get name", re.escape(name), (ref,))
+
+
+def _path(path: str) -> str:
+    return f"set path {argument(path)}"
+
+
+def _missing(has: str, wanted: Sequence[str]) -> list[str]:
+    there = has.split()
+    return [word for word in wanted if word not in there]
+
+
+def _parameters(has: str, wanted: Sequence[str]) -> list[str]:
+    missing = _missing(has, wanted)
+    return [f"set kernelparameters {argument(' '.join([*has.split(), *missing]))}"] if missing else []
+
+
+def _images(session: Session) -> dict[str, tuple[str, str]]:
+    """Path and kernel parameters of each image."""
+    (found,) = tables(session, [List("softwareimage", ("name", "path", "kernelparameters"))])
+    return {str(row["name"]): (str(row["path"]), str(row["kernelparameters"] or "")) for row in found[""]}
+
+
+def _refuse(name: str, source: str, path: str, parameters: Sequence[str]) -> None:
+    where = f"image/{name}"
+    problems = [Problem(f"{one!r} {why}", where) for one in (name, source) if (why := unsafe_name(one))]
+    problems += [Problem(f"{one!r} {why}", where) for one in (path, *parameters) if (why := unsafe(one))]
+    if problems:
+        raise PipelineError(problems)
+
+
+def _refuse_missing(session: Session, path: str) -> None:
+    if not _is_there(session, path):
+        raise PipelineError(
+            f"the directory {path} is not there", where=session.head.label, hint="publish the version first"
+        )
+
+
+def _is_there(session: Session, path: str) -> bool:
+    head = session.head
+    ran = head.run(("sh", "-c", THERE, "sh", head.root, path), seconds=head.answer_seconds)
+    return ran.code == 0
+
+
+def _remove(session: Session, scratch: str) -> None:
+    head = session.head
+    ran = head.run(("sh", "-c", GONE, "sh", head.root, scratch))
+    if ran.code:
+        raise PipelineError(f"{scratch} could not be removed: {ran.err.strip()}", where=head.label)

@@ -1,0 +1,209 @@
+"""What the cluster manager's view of nodes and images says against a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pipeline.cluster.drivers.nodes import NodeFacts, Survey
+from pipeline.cluster.nodesets import folded
+from pipeline.rollout.model import Finding, Order
+from pipeline.rollout.ordering import AWAY, RISING, Draft
+
+VIRTUAL = "virtual"
+"""The hook for virtual nodes."""
+
+CEPH, OSD_ROLE = "ceph", "cephosd"
+"""The hook for hosts of OSDs, and the role by which Bright knows them."""
+
+
+def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
+    """Everything about the nodes of ``draft``; nodes of one kind are told as one node set."""
+    order = draft.order
+    facts = [survey.nodes[node.name] for node in order.nodes]
+    found = [
+        *_conditions(facts),
+        *_skipped(draft, survey),
+        *_data_nodes(order, facts),
+        *_images(order, survey),
+        *_others(draft, survey),
+        *_own_images(order),
+        *_again(order),
+        *_virtual(order),
+        *_osd_hosts(order, survey),
+    ]
+    if order.policy.install == "FULL" and facts:
+        what = f"FULL wipes the disks of {_nodes(len(facts))}: whatever was changed on them is lost"
+        found.append(Finding("warning", what, folded(node.name for node in order.nodes)))
+    return found
+
+
+def _conditions(facts: Sequence[NodeFacts]) -> list[Finding]:
+    """Nodes that are not up."""
+    found = []
+    for condition, names in _by(facts, lambda node: node.status.condition).items():
+        if condition in AWAY:
+            word = {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
+                condition, condition
+            )
+            hint = "bring it up, leave it out by --nodes, or leave out all such nodes by --skip-down"
+            found.append(Finding("error", _are(names, word), folded(names), hint))
+        elif condition in RISING:
+            found.append(Finding("error", _are(names, condition), folded(names), "wait until it is up"))
+    return found
+
+
+def _skipped(draft: Draft, survey: Survey) -> list[Finding]:
+    """Nodes that are down and left out; where their category is switched, they come back with the version."""
+    found = []
+    for category, names in _by(_facts(draft.skipped, survey), lambda node: node.category).items():
+        image = draft.order.categories.get(category)
+        later = "it keeps what it has"
+        if image is not None:
+            later = f"it gets {image} when it is next booted, and nothing here will have verified it"
+        found.append(Finding("warning", f"{_are(names, 'down')}, and left out", folded(names), later))
+    return found
+
+
+def _data_nodes(order: Order, facts: Sequence[NodeFacts]) -> list[Finding]:
+    names = [node.name for node in facts if node.is_data_node]
+    if not names or order.policy.install != "FULL":
+        return []
+    return [
+        Finding(
+            "error",
+            "datanode is set: a FULL install waits until somebody confirms it at the console",
+            folded(names),
+            'clear datanode in the cluster manager, or say install = "AUTO" in [rollout]',
+        )
+    ]
+
+
+def _images(order: Order, survey: Survey) -> list[Finding]:
+    """Images that are locked, or have the name of one that is to be made and another directory."""
+    found = []
+    wanted = set(order.wanted.values())
+    for name, target in order.targets.items():
+        facts = survey.images.get(name)
+        if facts is None:
+            continue
+        if facts.is_locked:
+            what = f"the image {name} is locked: installs from it wait until it is unlocked"
+            if name not in wanted:
+                what += ", and nodes could not be taken back to it"
+            severity = Finding(
+                "error" if name in wanted else "warning", what, name, f"unlock the image {name}"
+            )
+            found.append(severity)
+        if name in wanted and facts.path != target.path:
+            what = f"the cluster manager has an image {name} already, at {facts.path}, not at {target.path}"
+            found.append(Finding("error", what, name, "remove it there, or give it another name"))
+    return found
+
+
+def _others(draft: Draft, survey: Survey) -> list[Finding]:
+    """Members of the same categories that are not taken: these keep the category from being switched."""
+    skipped = set(draft.skipped)
+    left = _facts((name for name in draft.others if name not in skipped), survey)
+    taken = {node.category for node in draft.order.nodes}
+    return [
+        Finding(
+            "warning",
+            f"{_nodes(len(names))} of {category} {'is' if len(names) == 1 else 'are'} left out: the category "
+            "is not switched, and the nodes of this rollout have an image of their own until it is",
+            folded(names),
+            "a rollout without --nodes takes all of them",
+        )
+        for category, names in _by(left, lambda node: node.category).items()
+        if category in taken
+    ]
+
+
+def _own_images(order: Order) -> list[Finding]:
+    """Nodes for which somebody has set an image: with the category's switch that is cleared."""
+    alike: dict[str, list[str]] = {}
+    for node in order.nodes:
+        if node.own_image and node.own_image != order.wanted[node.name]:
+            alike.setdefault(node.own_image, []).append(node.name)
+    return [
+        Finding(
+            "warning",
+            f"the image {image} is set for the {'node itself' if len(names) == 1 else 'nodes themselves'}",
+            folded(names),
+            "afterwards it has that of its category",
+        )
+        for image, names in alike.items()
+    ]
+
+
+def _again(order: Order) -> list[Finding]:
+    alike: dict[str, list[str]] = {}
+    for node in order.nodes:
+        if node.image == order.wanted[node.name]:
+            alike.setdefault(node.image, []).append(node.name)
+    return [
+        Finding(
+            "warning",
+            f"{image} is what {_nodes(len(names))} {_has(names)} already: installed again all the same",
+            folded(names),
+            "--nodes takes only some",
+        )
+        for image, names in alike.items()
+    ]
+
+
+def _virtual(order: Order) -> list[Finding]:
+    names = [node.name for node in order.nodes if node.is_virtual]
+    if not names or VIRTUAL in order.hooks:
+        return []
+    return [
+        Finding(
+            "warning",
+            "virtual nodes take a changed configuration only with a new instance, which nothing here sees to",
+            folded(names),
+            'hooks = ["virtual"] in [rollout], with a table [rollout.virtual]',
+        )
+    ]
+
+
+def _osd_hosts(order: Order, survey: Survey) -> list[Finding]:
+    """Hosts of OSDs by what the manager says, of which Ceph was not asked or says nothing."""
+    names = [
+        node.name
+        for node in order.nodes
+        if not node.osds and OSD_ROLE in (role.lower() for role in survey.nodes[node.name].roles)
+    ]
+    if not names:
+        return []
+    asked = CEPH in order.hooks
+    return [
+        Finding(
+            "warning",
+            f"the role {OSD_ROLE} says that there are OSDs, and "
+            + ("Ceph knows of none" if asked else "nothing here asks Ceph: several at once could lose data"),
+            folded(names),
+            "" if asked else 'hooks = ["ceph"] in [rollout]',
+        )
+    ]
+
+
+def _facts(names: Iterable[str], survey: Survey) -> list[NodeFacts]:
+    return [survey.nodes[name] for name in names]
+
+
+def _by(facts: Iterable[NodeFacts], key: Callable[[NodeFacts], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for node in facts:
+        found.setdefault(key(node), []).append(node.name)
+    return found
+
+
+def _are(names: Sequence[str], word: str) -> str:
+    return f"it is {word}" if len(names) == 1 else f"{len(names)} nodes are {word}"
+
+
+def _has(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

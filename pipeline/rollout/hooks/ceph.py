@@ -1,0 +1,289 @@
+"""Hosts with OSDs: one at a time, only while the others have all data, and with noout while it is away.
+
+The trap in it: noout itself makes the health HEALTH_WARN. So afterwards it waits for the OSDs and the
+placement groups, takes its noout back, and asks for HEALTH_OK only then. noout that was there before stays.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pipeline.cluster.head import Head, Ran
+from pipeline.cluster.rollout_written import CephTable
+from pipeline.errors import PipelineError
+from pipeline.rollout.hooks.asking import (
+    asked,
+    failed,
+    findings,
+    last_words,
+    side_by_side,
+)
+from pipeline.rollout.hooks.cephstate import FORMAT, Look, look
+from pipeline.rollout.hooks.kept import Kept
+from pipeline.rollout.model import Finding, Node
+from pipeline.rollout.parts import Answer
+
+EINVAL = 22
+"""What ceph ends with, among others, for a command that its release doesn't have."""
+
+NO_COMMAND = ("no valid command", "invalid command", "unused arguments")
+
+WAYS = (("set-group", "unset-group"), ("add-noout", "rm-noout"), ("set", "unset"))
+"""noout of some OSDs: since Nautilus, since Luminous; before, there is only one for all."""
+
+
+class Ceph:
+    """Ceph's side of a rollout; ``folder`` is where it notes what it has set, the same for all rollouts."""
+
+    name = "ceph"
+
+    def __init__(self, table: CephTable, head: Head, folder: Path) -> None:
+        self._table = table
+        self._head = head
+        self._kept = Kept(folder / "ceph.json")
+
+    def applies(self, node: Node) -> bool:
+        return bool(node.osds)
+
+    def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
+        try:
+            now = self._look()
+            may = side_by_side([node.name for node in nodes], self._asking(nodes))
+        except PipelineError as error:
+            return findings(error, "Ceph can't be asked")
+        told = [*self._left(nodes), *_as_findings(now, nodes, self._table.accept)]
+        if any(answer is None for answer, _ in may.values()):
+            told.append(
+                Finding(
+                    "warning",
+                    'this release of Ceph has no "osd ok-to-stop"',
+                    hint="hosts with OSDs go one at a time, each when all OSDs are up and all data is clean",
+                )
+            )
+        if not told:
+            told += [
+                Finding("error", f"Ceph can't do without its OSDs: {why}", name)
+                for name, (answer, why) in may.items()
+                if answer is False
+            ]
+        return told
+
+    def _left(self, nodes: Sequence[Node]) -> list[Finding]:
+        """Hosts that an earlier rollout, or another one now, has not released."""
+        mine = {node.name for node in nodes}
+        return [
+            Finding(
+                "error",
+                "another rollout has not taken its noout back; no other host with OSDs can go",
+                name,
+                f"roll it back, or see that its OSDs are up, and take it out of {self._kept.file}",
+                shlex.join(self._osd("unset-group", "noout", *_named(_numbers(found, "free")))),
+            )
+            for name, found in sorted(self._kept.read().items())
+            if name not in mine
+        ]
+
+    def steps(self, node: Node) -> tuple[str, ...]:
+        osds = _named(node.osds)
+        return (
+            "wait until all OSDs are up, all placement groups active+clean, and no other such host is away",
+            shlex.join(self._ok_to_stop(node)),
+            shlex.join(self._osd("set-group", "noout", *osds)),
+            f"after: wait until {', '.join(osds)} are up and every placement group active+clean",
+            f"after: {shlex.join(self._osd('unset-group', 'noout', *osds))}",
+            "after: wait for HEALTH_OK",
+        )
+
+    def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        now, begun = self._look(), self._kept.read()
+        answers: dict[str, Answer] = {}
+        for node in nodes:
+            others = sorted(begun.keys() - {node.name})
+            if others:
+                answers[node.name] = Answer("wait", f"hosts with OSDs go one at a time: {others[0]} is away")
+                continue
+            answers[node.name] = self._before(node, now)
+            begun = self._kept.read()
+        return answers
+
+    def _before(self, node: Node, now: Look) -> Answer:
+        notes: tuple[str, ...] = ()
+        if _is_down(node, now):
+            notes = ("its OSDs are down already",)
+        else:
+            ills = _ills(now, self._table.accept)
+            if ills:
+                return Answer("wait", f"Ceph: {ills[0][0]}")
+            may, why = self._may_stop(node)
+            if may is False:
+                return Answer("wait", f"Ceph can't do without its OSDs: {why}")
+            if may is None:
+                notes = ("this release of Ceph can't tell whether OSDs may be stopped",)
+        # Once more after a kill: what is noted is what was found before anything was set.
+        if node.name not in self._kept.read():
+            self._kept.put({node.name: _found(node, now)})
+        # Stopped here: noout is not set, and will be taken back all the same.
+        way = self._set(node)
+        if way == WAYS[-1]:
+            notes += ("this release of Ceph has noout for all OSDs only: it is set for all",)
+        return Answer("done", notes=notes)
+
+    def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        begun = self._kept.read()
+        mine = [node for node in nodes if node.name in begun]
+        answers = {node.name: Answer("done") for node in nodes}
+        if not mine:
+            return answers
+        now = self._look()
+        for node in mine:
+            answers[node.name] = self._back(node, begun[node.name], now)
+        back = [node for node in mine if answers[node.name].state == "done"]
+        if back:
+            now = self._look()
+        for node in back:
+            answers[node.name] = self._released(node, begun[node.name], now)
+        return answers
+
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        """Without noout Ceph takes OSDs that stay down out after a while, and makes new copies elsewhere."""
+        begun = self._kept.read()
+        answers = {node.name: Answer("done") for node in nodes}
+        for name in answers.keys() & begun.keys():
+            self._unset(begun[name])
+            # Stopped here: it is taken back once more, which does no harm.
+            self._kept.put({name: None})
+            notes = ("its noout is taken back: Ceph copies what was on OSDs that stay down",)
+            answers[name] = Answer("done", notes=notes)
+        return answers
+
+    def _back(self, node: Node, found: Mapping[str, list[int] | bool], now: Look) -> Answer:
+        """Wait for its OSDs and the data; then take noout back."""
+        down = sorted(set(_numbers(found, "up")) - now.up)
+        why = f"{', '.join(_named(down))} not up" if down else now.not_whole()
+        if why:
+            left = shlex.join(self._osd("unset-group", "noout", *_named(_numbers(found, "free"))))
+            return Answer("wait", f"Ceph: {why}; noout stays until then ({left})")
+        self._unset(found)
+        return Answer("done")
+
+    def _released(self, node: Node, found: Mapping[str, list[int] | bool], now: Look) -> Answer:
+        """Only without noout of its own does the health mean anything."""
+        still = sorted(set(_numbers(found, "free")) & now.noout)
+        if still:
+            return Answer("wait", f"Ceph: {', '.join(_named(still))} still with noout")
+        ills = _ills(now, self._table.accept)
+        if ills:
+            return Answer("wait", f"Ceph: {ills[0][0]}")
+        self._kept.put({node.name: None})
+        return Answer("done")
+
+    def _look(self) -> Look:
+        return look(self._head, self._table.program)
+
+    def _asking(self, nodes: Sequence[Node]) -> Callable[[str], tuple[bool | None, str]]:
+        named = {node.name: node for node in nodes}
+        return lambda name: self._may_stop(named[name])
+
+    def _may_stop(self, node: Node) -> tuple[bool | None, str]:
+        """Whether all OSDs of a node may be stopped, and why not; None: this release can't tell.
+
+        The JSON is there although it ends with an error; releases before 14.2.22 say it in plain words.
+        """
+        argv = self._ok_to_stop(node)
+        ran = asked(self._head, argv)
+        try:
+            said = json.loads(ran.out)
+            may = bool(said["ok_to_stop"])
+            return may, f"{said.get('num_not_ok_pgs', 'some')} placement groups would not be available"
+        except (ValueError, KeyError, TypeError):
+            pass
+        if ran.code and _is_unknown(ran):
+            return None, ""
+        if ran.code and "EBUSY" not in ran.err:
+            raise failed(self._head, argv, ran)
+        return not ran.code, last_words(ran)
+
+    def _set(self, node: Node) -> tuple[str, str]:
+        """noout for the node's OSDs, in the narrowest way that the release has."""
+        for way in WAYS:
+            argv = self._osd(way[0], *_arguments(way[0], node.osds))
+            ran = asked(self._head, argv)
+            if not ran.code:
+                return way
+            if not _is_unknown(ran):
+                raise failed(self._head, argv, ran)
+        raise failed(self._head, argv, ran)
+
+    def _unset(self, found: Mapping[str, list[int] | bool]) -> None:
+        """Take back what this rollout set, in the way in which it was set."""
+        free = _numbers(found, "free")
+        for _, verb in WAYS:
+            if not (free if verb != "unset" else found["everywhere"]):
+                continue
+            argv = self._osd(verb, *_arguments(verb, free))
+            ran = asked(self._head, argv)
+            if not ran.code:
+                return
+            if not _is_unknown(ran):
+                raise failed(self._head, argv, ran)
+
+    def _ok_to_stop(self, node: Node) -> tuple[str, ...]:
+        return self._osd("ok-to-stop", *map(str, node.osds), *FORMAT)
+
+    def _osd(self, *words: str) -> tuple[str, ...]:
+        return (*self._table.program, "osd", *words)
+
+
+def _found(node: Node, now: Look) -> dict[str, list[int] | bool]:
+    """What there is before: which OSDs are up, which are free of noout, and whether all are."""
+    return {
+        "up": sorted(set(node.osds) & now.up),
+        "free": sorted(set(node.osds) - now.noout),
+        "everywhere": "noout" not in now.everywhere,
+    }
+
+
+def _numbers(found: Mapping[str, list[int] | bool], name: str) -> list[int]:
+    numbers = found[name]
+    return numbers if isinstance(numbers, list) else []
+
+
+def _ills(now: Look, accept: Sequence[str]) -> list[tuple[str, str]]:
+    """What is wrong with it, and what to do about it."""
+    found = []
+    if why := now.not_whole():
+        found.append((why, "look at: ceph health detail"))
+    if why := now.unwell(accept):
+        found.append((why, "put it right, or name the check in accept of [rollout.ceph]"))
+    return found
+
+
+def _as_findings(now: Look, nodes: Sequence[Node], accept: Sequence[str]) -> list[Finding]:
+    """A host that is down already needs no leave to go: then what is wrong may be no more than that."""
+    gone = {number for node in nodes if _is_down(node, now) for number in node.osds}
+    down = now.inside - now.up
+    severity: Literal["error", "warning"] = "warning" if down and down <= gone else "error"
+    return [Finding(severity, f"Ceph: {why}", hint=hint) for why, hint in _ills(now, accept)]
+
+
+def _is_down(node: Node, now: Look) -> bool:
+    return not set(node.osds) & now.up
+
+
+def _arguments(verb: str, osds: Sequence[int]) -> tuple[str, ...]:
+    """``set-group noout osd.0``, ``add-noout osd.0``, ``set noout``."""
+    if verb.endswith("-noout"):
+        return tuple(_named(osds))
+    return ("noout", *_named(osds)) if verb.endswith("-group") else ("noout",)
+
+
+def _named(osds: Sequence[int]) -> list[str]:
+    return [f"osd.{number}" for number in osds]
+
+
+def _is_unknown(ran: Ran) -> bool:
+    return ran.code == EINVAL and any(words in ran.err.lower() for words in NO_COMMAND)

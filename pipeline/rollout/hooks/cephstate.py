@@ -1,0 +1,149 @@
+"""How a Ceph cluster is: ``ceph status``, ``ceph osd dump`` and ``ceph osd tree`` of all releases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.cluster.head import Head
+from pipeline.rollout.hooks.asking import answered, document, not_understood, some
+
+CLEAN = "active+clean"
+"""With whatever comes behind it: scrubbing, snaptrim, remapped."""
+
+FLAGS = re.compile(r"([\w,]+) flag\(s\) set")
+"""``noout,noscrub flag(s) set``, in the summary of OSDMAP_FLAGS and of releases without names of checks."""
+
+OSD_FLAGS = "OSD_FLAGS"
+"""The check that tells of flags of single OSDs; which ones they are it doesn't say."""
+
+FORMAT = ("-f", "json")
+
+
+class Look(msgspec.Struct, frozen=True):
+    """``health`` is HEALTH_OK, HEALTH_WARN or HEALTH_ERR; ``checks`` its checks, name (before Luminous the
+    text) → text. ``unclean`` counts the placement groups in each state that isn't active+clean. ``up``,
+    ``inside`` and ``noout`` are the numbers of the OSDs that are so, ``everywhere`` are the flags of all.
+    """
+
+    health: str
+    checks: Mapping[str, str]
+    unclean: Mapping[str, int]
+    up: frozenset[int]
+    inside: frozenset[int]
+    noout: frozenset[int]
+    everywhere: frozenset[str]
+
+    def not_whole(self) -> str:
+        """Which OSDs are down and which placement groups aren't clean; "" when all is well.
+
+        An OSD that is out holds no data: it may be down.
+        """
+        down = sorted(self.inside - self.up)
+        if down:
+            return f"{some([f'osd.{number}' for number in down])} {'is' if len(down) == 1 else 'are'} down"
+        if self.unclean:
+            states = [f"{count} {state}" for state, count in sorted(self.unclean.items())]
+            return f"placement groups are not active+clean: {some(states)}"
+        return ""
+
+    def unwell(self, accept: Sequence[str]) -> str:
+        """What its health complains of, but for noout and what ``accept`` names; "" for nothing."""
+        if self.health == "HEALTH_OK":
+            return ""
+        left = [
+            f"{name}: {text}" if name != text else text
+            for name, text in self.checks.items()
+            if self.health == "HEALTH_ERR" or not (_is_noout(name, text) or _is_accepted(name, text, accept))
+        ]
+        return f"{self.health}: {some(left)}" if left or not self.checks else ""
+
+
+def look(head: Head, program: Sequence[str]) -> Look:
+    """How it is now; two calls. Raises ``PipelineError`` when it can't be asked."""
+    argv = (*program, "status", *FORMAT)
+    text = answered(head, argv)
+    try:
+        health, checks, unclean = _status(document(head, argv, text))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise not_understood(head, argv, text) from None
+    argv = (*program, "osd", "dump", *FORMAT)
+    text = answered(head, argv)
+    try:
+        up, inside, noout, everywhere = _dump(document(head, argv, text))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise not_understood(head, argv, text) from None
+    return Look(health, checks, unclean, up, inside, noout, everywhere)
+
+
+def osds_of(head: Head, program: Sequence[str] = ("ceph",)) -> dict[str, tuple[int, ...]]:
+    """The OSDs of each host, by the name that the host has in the CRUSH map; one call.
+
+    Names are a node's, or its full name with the domain: see ``osds_on``.
+    """
+    argv = (*program, "osd", "tree", *FORMAT)
+    text = answered(head, argv)
+    try:
+        found = {
+            str(one["name"]): tuple(
+                sorted(int(child) for child in one.get("children", ()) if int(child) >= 0)
+            )
+            for one in document(head, argv, text)["nodes"]
+            if one["type"] == "host"
+        }
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise not_understood(head, argv, text) from None
+    return {host: osds for host, osds in found.items() if osds}
+
+
+def osds_on(node: str, hosts: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The OSDs of a node, whether its host is called with a domain or without."""
+    if node in hosts:
+        return hosts[node]
+    short = node.partition(".")[0]
+    return next((osds for host, osds in hosts.items() if host.partition(".")[0] == short), ())
+
+
+def _status(said: Any) -> tuple[str, dict[str, str], dict[str, int]]:
+    """Luminous has both words of health; the old one says HEALTH_WARN there whatever the health is."""
+    health = said["health"]
+    word = health.get("status") or health["overall_status"]
+    checks = {
+        name: str(check.get("summary", {}).get("message", name))
+        for name, check in (health.get("checks") or {}).items()
+        if not check.get("muted")
+    }
+    if "status" not in health:
+        texts = [str(one["summary"]) for one in health.get("summary", ())]
+        checks = {text: text for text in texts}
+    groups = said["pgmap"]
+    counts = {str(one["state_name"]): int(one["count"]) for one in groups.get("pgs_by_state", ())}
+    unclean = {
+        state: count
+        for state, count in counts.items()
+        if count and state != CLEAN and not state.startswith(f"{CLEAN}+")
+    }
+    lacking = int(groups["num_pgs"]) - sum(counts.values())
+    return str(word), checks, unclean | ({"unknown": lacking} if lacking > 0 else {})
+
+
+def _dump(said: Any) -> tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[str]]:
+    osds = said["osds"]
+    return (
+        frozenset(int(one["osd"]) for one in osds if one["up"]),
+        frozenset(int(one["osd"]) for one in osds if one["in"]),
+        frozenset(int(one["osd"]) for one in osds if "noout" in one.get("state", ())),
+        frozenset(str(said.get("flags", "")).split(",")),
+    )
+
+
+def _is_noout(name: str, text: str) -> bool:
+    flags = FLAGS.search(text)
+    return name == OSD_FLAGS or (flags is not None and set(flags[1].split(",")) == {"noout"})
+
+
+def _is_accepted(name: str, text: str, accept: Sequence[str]) -> bool:
+    return name in accept or (name == text and any(part in text for part in accept))

@@ -1,0 +1,73 @@
+"""What hooks have begun with which nodes, on disk: after a kill that is undone, and no more than that.
+
+One file for all rollouts of a cluster: what one could not undo, for the node never came back, the next one
+does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import PipelineError
+
+
+class Kept:
+    """A file: the name of a node → what was begun with it, as plain data.
+
+    It is written before anything is done, so it may tell of what was never done; undoing that does no harm.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self) -> dict[str, dict[str, list[int] | bool]]:
+        """All of it; nothing was begun when there is no file."""
+        try:
+            return msgspec.json.decode(self.file.read_bytes(), type=dict[str, dict[str, list[int] | bool]])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError) as error:
+            raise PipelineError(
+                f"what was begun with nodes can't be read: {error}",
+                where=str(self.file),
+                hint="it says what has to be undone; look at the file, then remove it",
+            ) from None
+
+    def put(self, changes: Mapping[str, Mapping[str, list[int] | bool] | None]) -> None:
+        """Keep these, and forget those that are None; it is on disk when this returns."""
+        with self._alone():
+            now: dict[str, Mapping[str, list[int] | bool]] = dict(self.read())
+            for name, what in changes.items():
+                if what is None:
+                    now.pop(name, None)
+                else:
+                    now[name] = what
+            self._write(msgspec.json.encode(now))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two rollouts of different nodes may go on at once."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.with_name(f".{self.file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, content: bytes) -> None:
+        fresh = self.file.with_name(f".{self.file.name}.new")
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Stopped here: the old file holds, and nothing of the new has been done.
+        fresh.replace(self.file)
+        folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,74 @@
+"""The journal of a rollout: a line for each event, on the disk before anything depends on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import PipelineError
+from pipeline.rollout.states import Event
+
+DECODER = msgspec.json.Decoder(Event)
+ENCODER = msgspec.json.Encoder()
+
+
+def events(path: Path) -> Iterator[Event]:
+    """All events so far. A last line without its end was being written when power went, and is none.
+
+    Raises ``PipelineError`` for any other line that is no event: what was done can't be known then.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    *lines, _ = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield DECODER.decode(line)
+        except msgspec.MsgspecError as error:
+            raise PipelineError(
+                f"the journal is damaged: {error}",
+                where=f"{path}:{number}",
+                hint="see in the cluster manager how the nodes are; this rollout can't go on by itself",
+            ) from None
+
+
+class Journal:
+    """Writes events; they are on the disk when ``write`` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self._cut_torn_line()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def write(self, told: Iterable[Event]) -> None:
+        """Append all of them, with one sync. Raises ``OSError`` when the disk is full: then none counts."""
+        text = b"".join(ENCODER.encode(event) + b"\n" for event in told)
+        end = os.fstat(self._fd).st_size
+        try:
+            while text:
+                text = text[os.write(self._fd, text) :]
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, end)
+            raise
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _cut_torn_line(self) -> None:
+        """What was being written when it ended would be the beginning of the next line."""
+        size = os.fstat(self._fd).st_size
+        at, tail = size, b""
+        while at and b"\n" not in tail:
+            at = max(0, at - 65536)
+            tail = os.pread(self._fd, size - at, at)
+        end = at + tail.rfind(b"\n") + 1
+        if end < size:
+            os.ftruncate(self._fd, end)

@@ -1,0 +1,47 @@
+"""The limits of a rollout as numbers of nodes."""
+
+from __future__ import annotations
+
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.rolling import Share
+from pipeline.recipe.findings import positions
+from pipeline.recipe.lines import KeyPath
+from pipeline.rollout.model import Finding, Policy, Waits
+
+
+def policy(cluster: Cluster, nodes: int, members: int) -> tuple[Policy, tuple[Finding, ...]]:
+    """The limits for a rollout of ``nodes`` nodes, and those that are more than there could ever be.
+
+    Percent are of ``nodes``. A number may be more than ``nodes``, for only some may be asked for, but not
+    more than the ``members`` of all categories that it is about.
+    """
+    said = cluster.rollout
+    kept: dict[str, int] = {}
+    over: list[tuple[KeyPath, str]] = []
+
+    def limit(key: str, share: Share, at: KeyPath) -> int:
+        if members and not share.is_percent and share.number > members:
+            over.append(
+                (("rollout", *at), f"{key} = {share} is more than the {members} nodes that there are")
+            )
+        return min(share.of(nodes), max(nodes, 1))
+
+    canary = limit("canary", Share(said.canary), ("canary",))
+    most = limit("max_unavailable", said.max_unavailable, ("max_unavailable",))
+    for name, share in said.domains.items():
+        kept[name] = limit(f"domains.{name}", share, ("domains", name))
+    budget = said.failure_budget.of(nodes, least=0)
+    if members and not said.failure_budget.is_percent and budget >= members:
+        what = f"failure_budget = {budget} would let all {members} nodes fail"
+        over.append((("rollout", "failure_budget"), what))
+    made = Policy(
+        canary=canary,
+        max_unavailable=most,
+        domains=kept,
+        failure_budget=budget,
+        on_failure=said.on_failure,
+        install=said.install,
+        waits=Waits(**said.waits),
+    )
+    places = positions(cluster.file, [at for at, _ in over])
+    return made, tuple(Finding("error", what, place) for (_, what), place in zip(over, places, strict=True))

@@ -1,0 +1,241 @@
+"""From a site to all that a rollout works with; from there to an order, checked, and to its run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from pipeline.cluster import rolled
+from pipeline.cluster.apply import look
+from pipeline.cluster.drivers.nodes import NodeManager, Survey
+from pipeline.cluster.fanout import FANOUT, Target, Way
+from pipeline.cluster.head import Head
+from pipeline.cluster.livenodes import THROUGH_HEAD, head_target, is_through_head, reached
+from pipeline.cluster.load import load_cluster
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.nodesets import expanded
+from pipeline.cluster.objects import HEAD
+from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
+from pipeline.errors import PipelineError, UsageError
+from pipeline.recipe.model import Site
+from pipeline.rollout import folder as folders
+from pipeline.rollout import returning
+from pipeline.rollout.batches import arrange
+from pipeline.rollout.bycategory import ByCategory
+from pipeline.rollout.checks import Asked, as_findings, find
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on
+from pipeline.rollout.hooks.opening import open_hooks
+from pipeline.rollout.model import Finding, Order
+from pipeline.rollout.ordering import Draft, Wishes, category_images, draft
+from pipeline.rollout.parts import Hook, Verifier
+from pipeline.store.store import Store
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What rollouts of one cluster work with. ``cluster`` is as its file has it."""
+
+    site: Site
+    cluster: Cluster
+    store: Store
+    head: Head
+    manager: NodeManager
+
+    @property
+    def place(self) -> Path:
+        """The folder of its rollouts."""
+        return folders.rollouts(self.site.store, self.cluster.name)
+
+    def hooks(self, number: int) -> tuple[Hook, ...]:
+        """The hooks that the file names, for rollout ``number``."""
+        its = self.cluster.rollout
+        return open_hooks(
+            its.hooks,
+            its.tables,
+            self.head,
+            self.manager,
+            folder=self.place,
+            number=number,
+            driver=driver(self.site),
+        )
+
+    def verifier(self, names: Sequence[str]) -> Verifier:
+        """Who verifies nodes of these names."""
+        of = reached(names, head_site(self.site))
+        return ByCategory(
+            self.store,
+            self.cluster.rollout,
+            way=way(self.site, of),
+            reached=of,
+            head=head_host(self.site),
+            parameters={name: self.cluster.parameters_for(name) for name in names},
+            ignore=written_files(self.cluster),
+        )
+
+
+def open_rollouts(name: str, site: Site) -> Opened:
+    """Read the cluster file, and open what it needs; nothing is asked yet."""
+    cluster = load_cluster(name, site)
+    manager = node_manager(site)
+    at = head(site)
+    if at.programs and not at.address:  # hooks and tests call them by their names
+        os.environ["PATH"] = ":".join((*at.programs, os.environ.get("PATH", "")))
+    return Opened(site, cluster, Store(site.store), at, manager)
+
+
+def written_files(cluster: Cluster) -> tuple[str, ...]:
+    """Files of nodes in which the cluster manager sets keys: they differ from the image by right."""
+    names = (item.ref.name for item in cluster.wanted if item.ref.kind == "setting")
+    return tuple(dict.fromkeys(name.partition("[")[0] for name in names))
+
+
+def head_host(site: Site) -> Target:
+    """The head node, as tests reach it. The lab's is a directory of this machine."""
+    at = head_site(site)
+    return head_target(at, lab=False) if at.address else Target(HEAD.name, local=True)
+
+
+def way(site: Site, targets: Mapping[str, Target]) -> Way:
+    """How all nodes are reached; in the lab by the configuration that it writes for ssh."""
+    configuration = site.lab / "nodes/ssh_config" if site.lab else None
+    return Way(
+        fanout=THROUGH_HEAD if is_through_head(tuple(targets.values())) else FANOUT,
+        configuration=configuration if configuration and configuration.exists() else None,
+    )
+
+
+def person() -> str:
+    """Who gives orders: user and machine."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """An order with its batches, what is known against it, and the steps of each node."""
+
+    order: Order
+    findings: tuple[Finding, ...]
+    steps: Mapping[str, tuple[str, ...]]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+
+def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned:
+    """The rollout that ``wishes`` come to, and all that stands against it. Nothing is touched."""
+    survey = opened.manager.survey()
+    osds, more = _osds(opened, survey)
+    drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
+    order, stuck = _arranged(drafted.order)
+    drafted = msgspec.structs.replace(drafted, order=order)
+    hooks = opened.hooks(0)
+    verifier = opened.verifier([node.name for node in order.nodes])
+    findings = find(_asked(opened, drafted, survey, hooks, verifier, unverified=unverified))
+    found = (*findings, *stuck, *more)
+    return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))
+
+
+def _asked(
+    opened: Opened,
+    drafted: Draft,
+    survey: Survey,
+    hooks: Sequence[Hook],
+    verifier: Verifier,
+    *,
+    unverified: bool,
+) -> Asked:
+    of = reached(survey.provisioners, head_site(opened.site))
+    meant = rolled.with_rolled(opened.site.store, without_cloud(opened.site, opened.cluster))
+    return Asked(
+        draft=drafted,
+        cluster=opened.cluster,
+        site=opened.site,
+        store=opened.store,
+        survey=survey,
+        head=opened.head,
+        plan=lambda: look(meant, keepers(opened.site, meant), opened.site.store),
+        refuse=[partial(folders.refuse_overlap, opened.site.store, drafted.order)],
+        hooks=hooks,
+        verifier=verifier,
+        provisioners=tuple(of.values()),
+        way=way(opened.site, of),
+        unverified=unverified,
+    )
+
+
+def _osds(opened: Opened, survey: Survey) -> tuple[Mapping[str, Sequence[int]], list[Finding]]:
+    """The OSDs of each node, when the site has the hook for Ceph; what is wrong with asking for them."""
+    its = opened.cluster.rollout
+    if "ceph" not in its.hooks:
+        return {}, []
+    try:
+        hosts = osds_of(opened.head, its.tables.ceph.program)
+    except PipelineError as error:
+        return {}, as_findings(error)
+    return {name: found for name in survey.nodes if (found := osds_on(name, hosts))}, []
+
+
+def _arranged(order: Order) -> tuple[Order, list[Finding]]:
+    """The order with its batches; nodes whose turn can't come are findings."""
+    try:
+        batches = arrange(order.nodes, order.policy, order.unavailable)
+    except PipelineError as error:
+        return order, as_findings(error)
+    return msgspec.structs.replace(order, batches=batches, who=person(), when=time.time()), []
+
+
+def _steps(order: Order, hooks: Sequence[Hook], verifier: Verifier) -> dict[str, tuple[str, ...]]:
+    """What is done with each node, in the order in which it is done."""
+    found = {}
+    for node in order.nodes:
+        mine = [hook for hook in hooks if hook.applies(node)]
+        told = [(hook.name, step) for hook in mine for step in hook.steps(node)]
+        image = order.wanted[node.name]
+        found[node.name] = (
+            *(f"{name}: {step}" for name, step in told if not step.startswith("after: ")),
+            f"softwareimage {image}, next install mode {order.policy.install}",
+            "reboot",
+            "wait until it is UP and its provisioning is recorded",
+            *verifier.steps(node),
+            *(f"{name}: {step}" for name, step in told if step.startswith("after: ")),
+        )
+    return found
+
+
+def switched(opened: Opened, category: str, image: str) -> None:
+    """Remember which image a category has now for the one that its file names."""
+    named = category_images(opened.cluster).get(category)
+    if named is not None:
+        rolled.note(opened.site.store, opened.cluster.name, category, named, image)
+
+
+def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
+    """The rollout that takes ``kept`` back, or ``nodes`` of it, and what stands against it."""
+    only = None
+    if nodes:
+        asked = expanded(nodes, opened.cluster.groups)
+        if asked.fault:
+            raise UsageError(asked.fault, where="--nodes")
+        only = asked.names
+    survey = opened.manager.survey()
+    order = returning.back_order(kept, survey, person(), only)
+    hooks = opened.hooks(order.back_of or 0)
+    verifier = opened.verifier([node.name for node in order.nodes])
+    found = list(returning.findings(order, survey))
+    for hook in hooks:
+        mine = [node for node in order.nodes if hook.applies(node)]
+        try:
+            found += hook.find(mine) if mine else ()
+        except PipelineError as error:
+            found += as_findings(error)
+    return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))

@@ -1,0 +1,1 @@
+"""testinfra on many nodes at once; who asks them is another's matter."""

@@ -1,0 +1,295 @@
+"""Hosts with OSDs, on every release: one at a time, with noout of their own, never before all is clean."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.cluster.head import Head
+from pipeline.cluster.rollout_written import CephTable
+from pipeline.errors import PipelineError
+from pipeline.lab.services.switches import CEPHS
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on
+from pipeline.rollout.model import Node
+from tests.integration.hooks.services_lab import (
+    THREE,
+    TWO,
+    ServicesLab,
+    killed_everywhere,
+    states,
+)
+
+EVERY_RELEASE = pytest.mark.parametrize("release", CEPHS)
+AT_BOTH_ENDS = pytest.mark.parametrize("release", [CEPHS[0], CEPHS[-1]])
+HAVE_OK_TO_STOP = pytest.mark.parametrize("release", CEPHS[1:])
+
+
+def noout(lab: ServicesLab) -> tuple[list[str], list[str]]:
+    """The cluster's flags, and the OSDs that have noout."""
+    now = lab.now()
+    return now["flags"], [number for number, osd in now["osds"].items() if osd["noout"]]
+
+
+@EVERY_RELEASE
+def test_a_host_goes_and_comes_back_and_only_then_the_next_one_goes(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release, clean_seconds=3600)
+    lab.change(lambda now: [osd.update(since=-3600.0) for osd in now["osds"].values()])
+    hook = lab.hook("ceph")
+    assert states(hook.before([TWO, THREE])) == {"node002": "done", "node003": "wait"}
+    assert noout(lab) == ((["noout"], []) if release == "icehouse" else ([], ["0", "1"]))
+    assert states(hook.before([TWO, THREE])) == {"node002": "done", "node003": "wait"}
+    lab.is_down("node002")
+    answers = hook.after([TWO])
+    assert answers["node002"].state == "wait"
+    assert "osd.0, osd.1 not up" in answers["node002"].why
+    lab.is_up("node002")
+    answer = hook.after([TWO])["node002"]
+    assert (answer.state, "active+recovering" in answer.why) == ("wait", True)
+    assert noout(lab) != ([], [])
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    lab.switch(ceph=release)
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+    assert lab.run("ceph", "health").out == "HEALTH_OK\n"
+    assert states(hook.before([THREE])) == {"node003": "done"}
+    assert lab.now()["most_away"] == 1
+
+
+@pytest.mark.parametrize("release", ["icehouse", "nautilus"])
+def test_killed_at_any_program_it_goes_on_and_leaves_nothing_behind(tmp_path: Path, release: str) -> None:
+    numbers = itertools.count()
+
+    def make() -> ServicesLab:
+        lab = ServicesLab(tmp_path / str(next(numbers)))
+        lab.switch(ceph=release)
+        return lab
+
+    def before(lab: ServicesLab, head: Head | None) -> None:
+        assert states(lab.hook("ceph", head=head).before([TWO])) == {"node002": "done"}
+
+    def after(lab: ServicesLab, head: Head | None) -> None:
+        assert states(lab.hook("ceph", head=head).after([TWO])) == {"node002": "done"}
+
+    for lab in killed_everywhere(make, [before, lambda lab, _: lab.boot("node002"), after]):
+        assert noout(lab) == ([], [])
+        assert not lab.hook("ceph").find([THREE]) or release == "icehouse"
+
+
+@EVERY_RELEASE
+def test_noout_that_was_there_before_stays(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    assert lab.run("ceph", "osd", "set", "noout").code == 0
+    if release != "icehouse":
+        lab.change(lambda now: now["osds"]["1"].update(noout=True))
+    there = noout(lab)
+    hook = lab.hook("ceph")
+    assert states(hook.before([TWO])) == {"node002": "done"}
+    lab.boot("node002")
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == there
+
+
+@pytest.mark.parametrize("release", CEPHS[1:])
+def test_osds_that_are_away_are_not_taken_out(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release, out_seconds=0)
+    lab.hook("ceph").before([TWO])
+    lab.is_down("node002")
+    lab.run("ceph", "status")
+    assert [osd["in"] for osd in lab.now()["osds"].values()] == [True] * 4
+    lab.is_down("node003")
+    lab.run("ceph", "status")
+    assert [osd["in"] for osd in lab.now()["osds"].values()] == [True, True, False, False]
+
+
+@EVERY_RELEASE
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ({"health": {"POOL_NO_REDUNDANCY": "1 pool(s) have no replicas configured"}}, "have no replicas"),
+        ({"health": {"MON_DOWN": "1/3 mons down"}, "errors": ("MON_DOWN",)}, "HEALTH_ERR: "),
+        ({"unclean": 3}, "3 active+remapped+backfill_wait"),
+    ],
+)
+def test_an_unwell_ceph_lets_nobody_go_and_says_so_beforehand(
+    lab: ServicesLab, release: str, trouble: dict[str, object], said: str
+) -> None:
+    lab.switch(ceph=release, **trouble)
+    hook = lab.hook("ceph")
+    found = hook.find([TWO, THREE])
+    assert said in next(one.what for one in found if one.severity == "error")
+    answer = hook.before([TWO])["node002"]
+    assert answer.state == "wait" and said in answer.why
+    assert noout(lab) == ([], [])
+    lab.switch(ceph=release)
+    assert states(hook.before([TWO])) == {"node002": "done"}
+
+
+@EVERY_RELEASE
+def test_a_warning_that_the_site_accepts_keeps_nobody(lab: ServicesLab, release: str) -> None:
+    text = "1 pool(s) have no replicas configured"
+    lab.switch(ceph=release, health={"POOL_NO_REDUNDANCY": text})
+    accept = "no replicas" if release == "icehouse" else "POOL_NO_REDUNDANCY"
+    hook = lab.hook("ceph", ceph=CephTable(accept=(accept,)))
+    assert [one for one in hook.find([TWO]) if one.severity == "error"] == []
+    assert states(hook.before([TWO])) == {"node002": "done"}
+    lab.boot("node002")
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    lab.switch(ceph=release, health={"POOL_NO_REDUNDANCY": text}, errors=("POOL_NO_REDUNDANCY",))
+    assert states(hook.before([TWO])) == {"node002": "wait"}
+
+
+@AT_BOTH_ENDS
+def test_an_osd_that_stays_down_keeps_its_host_and_all_others(lab: ServicesLab, release: str) -> None:
+    hook = lab.hook("ceph")
+    lab.switch(ceph=release)
+    hook.before([TWO])
+    lab.switch(ceph=release, stuck=(1,))
+    lab.boot("node002")
+    answer = hook.after([TWO])["node002"]
+    assert answer.state == "wait" and "osd.1 not up" in answer.why and "osd.0" not in answer.why.split(";")[0]
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    assert noout(lab) != ([], [])
+
+
+@AT_BOTH_ENDS
+def test_a_placement_group_that_never_is_clean_keeps_it(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.switch(ceph=release, unclean=1)
+    lab.boot("node002")
+    assert "1 active+remapped+backfill_wait" in hook.after([TWO])["node002"].why
+    assert noout(lab) != ([], [])
+
+
+@AT_BOTH_ENDS
+def test_with_its_noout_taken_back_it_waits_for_the_health(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.boot("node002")
+    lab.switch(ceph=release, health={"MON_DOWN": "1/3 mons down"})
+    for _ in range(2):
+        answer = hook.after([TWO])["node002"]
+        assert answer.state == "wait" and "1/3 mons down" in answer.why
+        assert noout(lab) == ([], [])
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    lab.switch(ceph=release)
+    assert states(hook.after([TWO])) == {"node002": "done"}
+
+
+@HAVE_OK_TO_STOP
+def test_osds_that_ceph_can_not_do_without_stay(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    both = Node("node002", "compute", osds=(0, 2))
+    hook = lab.hook("ceph")
+    (found,) = hook.find([both])
+    assert (found.severity, found.where) == ("error", "node002")
+    answer = hook.before([both])["node002"]
+    assert answer.state == "wait" and answer.why.startswith("Ceph can't do without its OSDs: ")
+    assert "PGs" in answer.why or "37 placement groups" in answer.why
+    assert noout(lab) == ([], [])
+
+
+def test_a_release_without_ok_to_stop_says_so_and_goes_by_the_placement_groups(lab: ServicesLab) -> None:
+    lab.switch(ceph="icehouse")
+    hook = lab.hook("ceph")
+    (found,) = hook.find([TWO])
+    assert (found.severity, 'no "osd ok-to-stop"' in found.what) == ("warning", True)
+    notes = hook.before([TWO])["node002"].notes
+    assert [words in note for words, note in zip(("can't tell", "for all OSDs only"), notes, strict=True)]
+
+
+@AT_BOTH_ENDS
+def test_a_host_that_is_down_already_may_be_taken_and_comes_back(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    lab.is_down("node002")
+    hook = lab.hook("ceph")
+    assert {one.severity for one in hook.find([TWO, THREE])} == {"warning"}
+    assert {one.severity for one in hook.find([THREE])} >= {"error"}
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    assert states(hook.before([TWO])) == {"node002": "done"}
+    lab.is_up("node002")
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+@AT_BOTH_ENDS
+def test_a_host_that_stays_failed_keeps_no_noout_and_the_next_goes_when_data_is_elsewhere(
+    lab: ServicesLab, release: str
+) -> None:
+    lab.switch(ceph=release)
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.is_down("node002")
+    answer = hook.leave([TWO])["node002"]
+    assert answer.state == "done" and answer.notes
+    assert noout(lab) == ([], [])
+    assert states(hook.leave([TWO])) == {"node002": "done"}
+    assert states(hook.before([THREE])) == {"node003": "wait"}
+    lab.switch(ceph=release, out_seconds=0)
+    lab.run("ceph", "status")
+    assert states(hook.before([THREE])) == {"node003": "done"}
+
+
+def test_what_another_rollout_left_is_told_and_taken_over_with_its_node(lab: ServicesLab) -> None:
+    lab.hook("ceph", number=12).before([TWO])
+    later = lab.hook("ceph", number=13)
+    (found,) = later.find([THREE])
+    assert (found.severity, found.where) == ("error", "node002")
+    assert found.command == "ceph osd unset-group noout osd.0 osd.1"
+    assert later.find([TWO, THREE]) == []
+    assert states(later.before([TWO])) == {"node002": "done"}
+    assert states(later.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+def test_a_node_that_never_went_has_nothing_to_be_undone(lab: ServicesLab) -> None:
+    lab.switch(unclean=2)
+    hook = lab.hook("ceph")
+    assert states(hook.before([TWO])) == {"node002": "wait"}
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert states(hook.leave([TWO])) == {"node002": "done"}
+
+
+def test_a_ceph_that_is_silent_is_told_and_asked_again(lab: ServicesLab) -> None:
+    lab.switch(silent=("ceph",))
+    hook = lab.hook("ceph")
+    (found,) = hook.find([TWO])
+    assert found.severity == "error" and "error connecting to the cluster" in found.what
+    with pytest.raises(PipelineError, match="error connecting to the cluster"):
+        hook.before([TWO])
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"health": 1}', "not JSON"])
+def test_an_answer_that_nobody_knows_is_told(lab: ServicesLab, answer: str) -> None:
+    program = lab.directory / "bin/ceph"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (found,) = lab.hook("ceph").find([TWO])
+    assert "is not understood" in found.what
+
+
+def test_the_osds_of_nodes_are_found_by_their_hosts(lab: ServicesLab) -> None:
+    hosts = osds_of(lab.head)
+    assert hosts == {"node002": (0, 1), "node003": (2, 3)}
+    full = {f"{name}.cluster": osds for name, osds in hosts.items()}
+    assert [osds_on(name, full) for name in ("node002", "node003.eth", "node001")] == [(0, 1), (2, 3), ()]
+
+
+def test_only_hosts_with_osds_are_asked_for(lab: ServicesLab) -> None:
+    hook = lab.hook("ceph")
+    assert [hook.applies(node) for node in (TWO, msgspec.structs.replace(TWO, osds=()))] == [True, False]
+    steps = hook.steps(TWO)
+    assert "ceph osd ok-to-stop 0 1 -f json" in steps
+    assert "after: ceph osd unset-group noout osd.0 osd.1" in steps
+
+
+@pytest.mark.parametrize("file", [b"{", b"[]"])
+def test_a_damaged_note_is_told(lab: ServicesLab, file: bytes) -> None:
+    lab.folder.mkdir()
+    (lab.folder / "ceph.json").write_bytes(file)
+    with pytest.raises(PipelineError, match="can't be read"):
+        lab.hook("ceph").before([TWO])

@@ -1,0 +1,94 @@
+"""What a rollout made of an image is what the cluster file means by it; all else was done by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.cluster import rolled
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster
+
+IMAGE = "openstack-image-mellanox"
+SECOND = f"{IMAGE}-2"
+
+
+@pytest.fixture
+def rolled_out(site: Cluster) -> Cluster:
+    """After an apply and a rollout of the compute hosts to version 2, with nothing left to do."""
+    assert site.cluster("apply").exit_code == 0
+    site.cmsh(f"softwareimage\nclone {IMAGE} {SECOND}\ncommit -w\nhome\n")
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {SECOND}\ncommit\n")
+    rolled.note(site.path / "store", NAME, COMPUTE, IMAGE, SECOND)
+    return site
+
+
+def test_what_was_rolled_out_is_as_the_file_wants_it(rolled_out: Cluster) -> None:
+    planned = rolled_out.cluster("plan")
+    assert planned.out.endswith(f"{NAME}: nothing to do\n"), planned.out + planned.err
+    assert f"category {COMPUTE}: has {SECOND} for {IMAGE}, as rolled out" in planned.out + planned.err
+    assert "0 objects changed by hand since, 0 not yet applied" in rolled_out.cluster("status").out
+    applied = rolled_out.cluster("apply", "--json").json()
+    assert applied["changes"] == []
+    assert rolled_out.objects()["category"][COMPUTE]["softwareimage"] == SECOND
+
+
+@pytest.mark.parametrize("hand", ["default-image", IMAGE, "openstack-image"])
+def test_another_image_is_a_change_by_hand_and_put_back(rolled_out: Cluster, hand: str) -> None:
+    rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {hand}\ncommit\n")
+    planned = rolled_out.cluster("plan").out
+    assert f"~ category/{COMPUTE}  changed by hand" in planned
+    assert f"image: {hand} -> {SECOND}" in planned
+    assert rolled_out.cluster("apply").exit_code == 0
+    assert rolled_out.objects()["category"][COMPUTE]["softwareimage"] == SECOND
+    assert rolled_out.left() == []
+
+
+def test_the_next_rollout_and_one_back_count_as_well(rolled_out: Cluster) -> None:
+    assert rolled_out.cluster("apply").exit_code == 0  # from now on version 2 is what was applied
+    for now in (f"{IMAGE}-3", IMAGE):
+        if now != IMAGE:
+            rolled_out.cmsh(f"softwareimage\nclone {SECOND} {now}\ncommit -w\n")
+        rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {now}\ncommit\n")
+        rolled.note(rolled_out.path / "store", NAME, COMPUTE, IMAGE, now)
+        assert rolled_out.left() == []
+        rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {SECOND}\ncommit\n")
+        assert f"~ category/{COMPUTE}  changed by hand" in rolled_out.cluster("plan").out
+        assert rolled_out.cluster("apply").exit_code == 0
+    assert rolled.load(rolled_out.path / "store", NAME) == {COMPUTE: {IMAGE: IMAGE}}
+
+
+def test_a_file_that_names_another_image_gets_that(rolled_out: Cluster) -> None:
+    recipe = rolled_out.path / "recipes/clusters" / f"{NAME}.toml"
+    text = recipe.read_text()
+    category = text.index(f'name = "{COMPUTE}"')
+    recipe.write_text(text[:category] + text[category:].replace(f'"{IMAGE}"', '"openstack-image"', 1))
+    planned = rolled_out.cluster("plan").out
+    assert f"image: {SECOND} -> openstack-image" in planned
+    assert "changed by hand" not in planned
+
+
+def test_a_nodes_own_image_during_a_rollout_is_no_difference(site: Cluster) -> None:
+    assert site.cluster("apply").exit_code == 0
+    site.cmsh(f"softwareimage\nclone {IMAGE} {SECOND}\ncommit -w\n")
+    site.cmsh(f"device\nuse node002\nset softwareimage {SECOND}\ncommit\n")
+    assert site.objects()["device"]["node002"]["softwareimage"] == SECOND
+    assert site.left() == []
+
+
+def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
+    imported = rolled_out.cluster("import", "mine")
+    assert imported.exit_code == 0, imported.err
+    assert f"image/{SECOND}: a rollout has made it" in imported.err
+    text = (rolled_out.path / "recipes/clusters/mine.toml").read_text()
+    assert f'"{SECOND}"' not in text
+    planned = rolled_out.cluster("plan", "mine")
+    assert planned.out.endswith("mine: nothing to do\n"), planned.out + planned.err
+    assert SECOND in rolled_out.cluster("import", "printed", "--out", "-").out
+
+
+def test_a_damaged_record_is_told(rolled_out: Cluster) -> None:
+    file = rolled_out.path / "store/clusters" / NAME / rolled.RECORD
+    file.write_text("{")
+    planned = rolled_out.cluster("plan")
+    assert planned.exit_code == 1
+    assert "what was rolled out cannot be read" in planned.err
+    assert f"mv {file} {file}.broken" in planned.err

@@ -1,0 +1,179 @@
+"""Files of the project that somebody writes to while they are built from: refused, and never kept wrongly."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.build.image import build_image
+from pipeline.build.job import BuildOptions, Job
+from pipeline.build.outcome import ImageOutcome
+from pipeline.build.plan import PlannedStage, plan_stage
+from pipeline.events import Event, StageStarted
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.model import PlacedStage
+from tests.integration.small_project import STAGES, SmallProject, make_small_project
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="building takes root")
+
+ARCHIVE = '[[stage]]\nname = "unpacked"\ntype = "archive"\nsource = "src/pk.tar"\ndestination = "/opt"\n'
+UNTESTED = BuildOptions(verify=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SmallProject:
+    return make_small_project(tmp_path / "project")
+
+
+def pack(project: SmallProject, text: str, name: str = "src/pk.tar") -> Path:
+    content = project.write("content", text)
+    path = project.path / name
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        archive.add(content, "content")
+    return path
+
+
+def build(
+    project: SmallProject, stage: str = "", meanwhile: Callable[[], object] = lambda: None
+) -> ImageOutcome:
+    """Build ``web``; ``meanwhile`` is called when ``stage`` begins."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == stage:
+            meanwhile()
+
+    return build_image(Job(project.site, load_recipe("web", project.site), UNTESTED), hear)
+
+
+def content(project: SmallProject, path: str) -> str:
+    """A file of the uppermost layer of the newest version."""
+    version = project.store.versions.resolve("web")
+    return (project.store.layer_tree(version.layers[-1]) / path).read_text()
+
+
+def refused(outcome: ImageOutcome) -> str:
+    """What is said of the one stage that failed, when nothing of it is kept."""
+    assert outcome.exit_code == 1 and outcome.version is None
+    [problem] = outcome.problems
+    assert problem.hint is not None and "run the same command again" in problem.hint
+    return problem.message
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["replaced", "replaced and put back"])
+def test_an_archive_that_is_replaced_while_its_stage_runs_makes_no_layer(
+    project: SmallProject, back: bool
+) -> None:
+    project.recipe(ARCHIVE)
+    good, evil = pack(project, "good"), pack(project, "evil", "src/evil.tar")
+    wanted = good.read_bytes()
+
+    def replace() -> None:
+        os.replace(evil, good)
+
+    def replace_and_restore() -> None:
+        os.replace(good, project.path / "aside")
+        os.replace(project.path / "aside", good)
+
+    message = refused(build(project, "unpacked", replace_and_restore if back else replace))
+    assert message.startswith('stage "unpacked": ') and "src/pk.tar was changed" in message
+    assert project.store.failed("web") is None
+    good.write_bytes(wanted)
+    assert build(project).exit_code == 0
+    assert content(project, "opt/content") == "good"
+
+
+def test_an_archive_that_is_written_over_while_its_stage_runs_makes_no_layer(project: SmallProject) -> None:
+    project.recipe(ARCHIVE)
+    path = pack(project, "good")
+    evil = pack(project, "evil", "src/evil.tar").read_bytes()
+    assert "src/pk.tar was changed" in refused(build(project, "unpacked", lambda: path.write_bytes(evil)))
+    assert build(project).exit_code == 0
+    assert content(project, "opt/content") == "evil"
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "two.conf": lambda tree: (tree / "etc/two.conf").write_text("a = 1\nb = 3\n"),
+    "two.d/more": lambda tree: (tree / "etc/two.d/more").unlink(),
+    "new": lambda tree: (tree / "etc/new").write_text("new\n"),
+    "two.d": lambda tree: (tree / "etc/two.d").chmod(0o700),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_overlay_that_is_changed_while_it_is_laid_makes_no_layer(project: SmallProject, name: str) -> None:
+    tree = project.path / "overlays/two"
+    message = refused(build(project, "two", lambda: CHANGES[name](tree)))
+    assert message.startswith('stage "two": ') and f"overlays/two/etc/{name}" in message
+    assert [stage.name for stage in build(project).stages if stage.cached] == ["one"]
+    assert project.run("fsck").exit_code == 0
+
+
+def test_an_overlay_that_was_changed_before_its_stage_began_makes_no_layer(project: SmallProject) -> None:
+    file = project.path / "overlays/two/etc/two.conf"
+
+    def planned_and_changed(placed: PlacedStage, *rest: Any) -> PlannedStage:
+        found = plan_stage(placed, *rest)
+        if placed.stage.name == "two":
+            file.write_text("a = 7\n")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.build.image.plan_stage", planned_and_changed)
+        assert "overlays/two was changed" in refused(build(project))
+    assert build(project).exit_code == 0
+
+
+def test_what_a_version_says_of_its_recipe_and_lock_is_what_it_was_built_of(project: SmallProject) -> None:
+    plain = build(project)
+    recipe, lock = (project.path / "recipes/web" / name for name in ("recipe.toml", "recipe.lock"))
+    version = project.store.versions.resolve("web@1")
+    assert plain.version == 1 and version.lock_digest == sha256(lock.read_bytes()).hexdigest()
+    project.recipe(STAGES.replace('create = "3"', 'create = "4"'))
+    of_recipe = recipe.read_text()
+    of_lock = lock.read_bytes()
+
+    def scribble() -> None:
+        recipe.write_text("no recipe")
+        lock.write_text("no lock")
+
+    assert build(project, "three", scribble).version == 2
+    recipe.write_text(of_recipe)
+    lock.write_bytes(of_lock)
+    found = project.store.versions.resolve("web@2")
+    assert found.lock_digest == sha256(of_lock).hexdigest()
+    assert project.run("fsck").exit_code == 0
+    project.recipe(STAGES.replace('create = "3"', 'create = "4"') + "[parameters]\nunused = 1\n")
+    recipe.write_text(of_recipe + '\n[[stage]]\nname = "more"\ntype = "file"\npath = "/x"\ncreate = "x"\n')
+    assert build(project).version == 3
+    digests = {project.store.versions.resolve(f"web@{number}").recipe_digest for number in (1, 2, 3)}
+    assert len(digests) == 3
+    assert found.recipe_digest == sha256(sha256(of_recipe.encode()).digest()).hexdigest()
+
+
+def test_a_recipe_that_is_renamed_away_while_it_is_built_ends_with_a_table(project: SmallProject) -> None:
+    project.built("web")
+    project.recipe(STAGES.replace('create = "3"', 'create = "4"'))
+    folder = project.path / "recipes/web"
+    outcome = build(project, "three", lambda: folder.rename(project.path / "recipes/away"))
+    assert (outcome.version, outcome.exit_code, len(outcome.stages)) == (2, 0, 3)
+
+
+def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(project: SmallProject) -> None:
+    project.built("web")
+    project.write("base/etc/passwd", "root:x:0:0::/root:/bin/bash\n")
+    project.write("base/etc/new", "new\n")
+    os.utime(project.path / "base/etc/group", (1, 1))
+    refused = project.run("build", "web")
+    assert refused.exit_code == 4
+    assert "hint: what changed in it: /etc/new, /etc/passwd\n" in refused.err
+    for number in range(9):
+        project.write(f"base/etc/a{number}", "a\n")
+    told = "what changed in it: /etc/a0, /etc/a1, /etc/a2, /etc/a3, /etc/a4 and more\n"
+    assert told in project.run("build", "web").err

@@ -1,0 +1,205 @@
+"""The procedure's last part on the lab: real nodes are taken to a version, proved, and taken back.
+
+One after the other, on the same nodes: each test begins where the one before it has ended.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.lab.head.state import Store as HeadState
+from pipeline.lab.home import ensure
+from pipeline.lab.nodes import faults, running
+from pipeline.rollout import folder as folders
+from tests.faults.site import until
+from tests.lab.own_lab import own_lab
+from tests.lab.project import Project, Result, make_project, unmount_all
+
+pytestmark = pytest.mark.xdist_group("rollout")
+
+CLUSTER = "openstack-mellanox"
+IMAGE = "openstack-image-mellanox"
+NODES = ("node001", "node002", "node003")
+FAST = "poll = 0.5\nverify = 15\nbegin = 15\n"
+
+
+class Lab:
+    """A project whose lab has three nodes up."""
+
+    def __init__(self, project: Project, home: Path) -> None:
+        self.project = project
+        self.home = home
+        self.place = project.path / "store/clusters" / CLUSTER / "rollouts"
+
+    def rollout(self, *words: str, timeout: float = 240) -> Result:
+        return self.project.run("rollout", *words, "--json", timeout=timeout)
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """A rollout in the background."""
+        command = [sys.executable, "-m", "pipeline", "rollout", *words, "--plain"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.project.path, stdout=pipe, stderr=pipe, text=True)
+
+    def last(self) -> folders.Kept:
+        kept = folders.last(self.place)
+        assert kept is not None
+        return kept
+
+    def image_of(self, node: str) -> str:
+        """What the node was provisioned from last, as its manager knows."""
+        return str(HeadState(str(self.home / "head")).state["syncs"][node]["image"])
+
+    def category_image(self, category: str) -> str:
+        objects = HeadState(str(self.home / "head")).state["objects"]
+        return str(objects["category"][category]["values"]["softwareimage"])
+
+
+@pytest.fixture(scope="module")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, lab_home: Path, lab_images: object, lab_mirror: object
+) -> Iterator[Lab]:
+    ensure(lab_home, lambda event: None)
+    path = tmp_path_factory.mktemp("rollout")
+    home = own_lab(path / "lab", lab_home)
+    project = make_project(path / "project", home)
+    cluster = project.path / f"recipes/clusters/{CLUSTER}.toml"
+    cluster.write_text(cluster.read_text().replace("[rollout.waits]\n", f"[rollout.waits]\n{FAST}"))
+    try:
+        well(project.run("build", IMAGE))
+        well(project.run("lab", "up", "--nodes", "3"))
+        well(project.run("cluster", "apply", "--yes"))
+        well(project.run("cluster", "run", "firmware", "--nodes", ",".join(NODES)))
+        yield Lab(project, home)
+    finally:
+        running.down(home)
+        unmount_all(project)
+
+
+def well(ended: Result) -> Result:
+    assert ended.exit_code == 0, (ended.out, ended.err)
+    return ended
+
+
+def test_nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) -> None:
+    told = well(lab.rollout("start", "--image", f"{IMAGE}@1")).json()
+    assert told["outcome"] == "ended" and told["failed"] == []
+    assert told["batches"] == [["node001"], ["node002"], ["node003"]]
+    assert {node["state"] for node in told["nodes"]} == {"released"}
+    assert {name: lab.image_of(name) for name in NODES} == dict.fromkeys(NODES, f"{IMAGE}-1")
+    assert lab.category_image("openstack-compute-hosts-mellanox") == f"{IMAGE}-1"
+    facts = {node["name"]: node["facts"] for node in told["nodes"]}
+    assert facts["node002"]["ib_interface"] == "eth6" and facts["node003"]["ib_interface"] == "eth4"
+    assert "nothing to do" in well(lab.project.run("cluster", "plan")).out
+
+
+def test_a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab: Lab) -> None:
+    recipe = lab.project.path / f"recipes/{IMAGE}/recipe.toml"
+    whole = recipe.read_text()
+    assert "agent_waits_seconds = 3\n" in whole
+    recipe.write_text(whole.replace("agent_waits_seconds = 3\n", "agent_waits_seconds = 0\n"))
+    try:
+        well(lab.project.run("build", IMAGE))  # its tests can't know that this is too short
+    finally:
+        recipe.write_text(whole)
+    ended = lab.rollout("start", "--image", f"{IMAGE}@2")
+    assert ended.exit_code == 1
+    told = ended.json()
+    assert "the canary node001 failed" in told["why"]
+    assert any("agent" in check for check in told["taken_back"][0]["checks"])
+    nodes = {node["name"]: (node["state"], node["way"]) for node in told["nodes"]}
+    assert nodes == {
+        "node001": ("released", "back"),
+        "node002": ("waiting", "out"),
+        "node003": ("waiting", "out"),
+    }
+    assert {name: lab.image_of(name) for name in NODES} == dict.fromkeys(NODES, f"{IMAGE}-1")
+    assert lab.category_image("openstack-network-nodes") == f"{IMAGE}-1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("installs-half", "its provisioning failed"),
+        ("claims-success", f"is exactly {IMAGE}@1"),
+        ("no-sriov", "checks failed"),
+    ],
+)
+def test_a_node_that_gets_something_else_is_told_and_taken_back(
+    lab: Lab, fault: faults.Fault, why: str
+) -> None:
+    faults.put(lab.home / "nodes", "node002", fault)
+    ended = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
+    faults.put(lab.home / "nodes", "node002", "none")
+    assert ended.exit_code == 1
+    [node] = ended.json()["nodes"]
+    assert why in str(ended.json()["taken_back"] or ended.json()["failed"])
+    assert node["way"] == "back" and node["state"] in ("released", "failed")
+    mend(lab, "node002")
+
+
+def mend(lab: Lab, node: str) -> None:
+    """Have a node well again, whatever became of it."""
+    told = well(lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", node, "--yes")).json()
+    assert [(node["state"], node["way"]) for node in told["nodes"]] == [("released", "out")]
+
+
+def test_a_node_that_never_returns_fails_in_time_and_is_told(lab: Lab) -> None:
+    faults.put(lab.home / "nodes", "node003", "never-returns")
+    ended = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node003")
+    faults.put(lab.home / "nodes", "node003", "none")
+    assert ended.exit_code == 1
+    told = ended.json()
+    assert [node["state"] for node in told["nodes"]] == ["failed"]
+    assert "its installation has not begun" in str(told["failed"])
+    cmsh(lab, "device; power -n node003 reset")
+    until(lambda: running.nodes(lab.home)["node003"].startswith("UP"), "node003 is up", 60)
+    mend(lab, "node003")
+
+
+def cmsh(lab: Lab, commands: str) -> str:
+    program = [lab.home / "head/bin/cmsh", "-n", "-c", commands]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout
+
+
+def test_killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> None:
+    process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node001")
+    until(lambda: "installing" in lab.last().progress.nodes["node001"].times, "it is being installed", 60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert lab.last().is_unfinished and not lab.last().is_running
+    refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node[001-002]")
+    assert refused.exit_code == 2 and "has not come to its end" in refused.err
+    told = well(lab.rollout("resume")).json()
+    assert [node["state"] for node in told["nodes"]] == ["released"]
+
+
+def test_while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None:
+    process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
+    until(lambda: "rebooting" in lab.last().progress.nodes["node002"].times, "it is rebooting", 60)
+    well(lab.project.run("lab", "fault", "head", "dead"))
+    until(lambda: any("can't be asked" in note for note in lab.last().progress.notes), "it is noticed", 60)
+    well(lab.project.run("lab", "fault", "head", "none"))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, (out, err)
+    assert "the cluster manager answers again" in lab.last().progress.notes
+
+
+def test_where_ceph_is_not_well_no_host_of_osds_goes(lab: Lab) -> None:
+    well(lab.project.run("lab", "fault", "ceph", "unhealthy"))
+    refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node003")
+    well(lab.project.run("lab", "fault", "ceph", "none"))
+    assert refused.exit_code == 2 and "Ceph" in refused.err
+
+
+def test_by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
+    told = well(lab.rollout("rollback", "--number", "1", "--yes")).json()
+    assert told["back_of"] == 1 and {node["state"] for node in told["nodes"]} == {"released"}
+    assert {name: lab.image_of(name) for name in NODES} == dict.fromkeys(NODES, IMAGE)
+    assert lab.category_image("openstack-compute-hosts-mellanox") == IMAGE
+    assert "nothing to do" in well(lab.project.run("cluster", "plan")).out

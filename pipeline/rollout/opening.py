@@ -138,7 +138,7 @@ def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned
     drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
     order, stuck = _arranged(drafted.order)
     drafted = msgspec.structs.replace(drafted, order=order)
-    hooks = opened.hooks(0)
+    hooks = opened.hooks(max(folders.numbers(opened.place), default=0) + 1)
     verifier = opened.verifier([node.name for node in order.nodes])
     findings = find(_asked(opened, drafted, survey, hooks, verifier, unverified=unverified))
     found = (*findings, *stuck, *more)

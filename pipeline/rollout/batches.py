@@ -93,8 +93,10 @@ def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
 def _batches(nodes: Sequence[Node], policy: Policy, gone: Sequence[Node]) -> list[tuple[str, ...]]:
     """Nodes of the same domains are alike: whether one fits is asked once for all of them."""
     alike: dict[tuple[tuple[str, str], ...], list[Node]] = {}
-    for node in reversed(nodes):
+    for node in nodes:
         alike.setdefault(tuple(sorted(domains(node).items())), []).append(node)
+    for group in alike.values():
+        group.reverse()  # taken from the end
     position = {node.name: number for number, node in enumerate(nodes)}
     found = []
     while alike:

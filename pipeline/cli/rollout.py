@@ -83,11 +83,12 @@ def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.cluster.load import only_cluster
-    from pipeline.interrupts import work_begins
+    from pipeline.interrupts import ends_are_interruptions, work_begins
     from pipeline.recipe.site import load_site
 
     site = load_site(options.site)
     work_begins()
+    ends_are_interruptions()
     options.cluster = options.cluster or only_cluster(site)
     does: dict[str, Callable[[argparse.Namespace, Site], int]] = {
         "start": _start,
@@ -245,17 +246,17 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
 def _told_when_interrupted(order: Order) -> Iterator[None]:
     """Ctrl-C ends this command, not what nodes do."""
     from pipeline.errors import PipelineError
-    from pipeline.interrupts import INTERRUPTED
+    from pipeline.interrupts import exit_code
 
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         error = PipelineError(
             "interrupted; nodes that are on their way go on by themselves",
             hint="resume sees how far they are, and repeats nothing",
             command=f"pipeline rollout resume {order.cluster}",
         )
-        error.exit_code = INTERRUPTED
+        error.exit_code = exit_code(end)
         raise error from None
 
 

@@ -144,7 +144,7 @@ def test_a_node_that_fails_is_told_with_why_and_taken_back(lab: Lab, fault: faul
     assert process.returncode == 1, (out, err)
     node = lab.last().progress.nodes["node002"]
     assert (node.state, node.way) == ("released", "back"), (out, err)
-    assert node.before is not None and why in node.before.why
+    assert node.before is not None and why in f"{node.before.why} {node.before.failed_checks}"
     assert lab.image_of("node002") == f"{IMAGE}-1"
 
 

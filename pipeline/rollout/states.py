@@ -7,7 +7,7 @@ them it may fail. What is told here is all that the journal keeps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -24,19 +24,7 @@ State = Literal[
     "released",
     "failed",
 ]
-STATES: tuple[State, ...] = (
-    "waiting",
-    "preparing",
-    "prepared",
-    "switched",
-    "rebooting",
-    "installing",
-    "up",
-    "provisioned",
-    "verified",
-    "released",
-    "failed",
-)
+STATES: tuple[State, ...] = get_args(State)
 
 Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""

@@ -54,22 +54,6 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 }
 """What tests may have called in the root."""
 
-OPTIONS = (
-    # No ini file, no plugins that happen to be installed, no cache; of conftests only those beside the tests.
-    "--config-file=/dev/null",
-    "--disable-plugin-autoload",
-    "--continue-on-collection-errors",
-    "--import-mode=importlib",
-    "--color=no",
-    "--tb=short",
-    "--verbose",
-    # A tuple that is always true, a class that is not collected, "return" for "assert": they test nothing.
-    "-Werror::pytest.PytestAssertRewriteWarning",
-    "-Werror::pytest.PytestCollectionWarning",
-    "-Werror::pytest.PytestReturnNotNoneWarning",
-)
-WITHOUT = ("cacheprovider", "junitxml", "doctest", "pastebin", "faulthandler")
-
 
 class Told(msgspec.Struct):
     """What the process that runs the tests has told so far."""

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.cluster.drivers.nodes import NodeStatus, Sync
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import events
 from pipeline.rollout.model import Node, Policy
@@ -239,3 +239,42 @@ def test_a_damaged_journal_of_a_rollout_that_has_ended_is_in_nobodys_way(tmp_pat
     assert folders.begin(tmp_path, scene.order).name == "rollout-2"
     with pytest.raises(PipelineError, match="journal is damaged"):
         list(events(journal))
+
+
+def test_the_time_in_which_the_manager_was_away_is_nobodys_fault(tmp_path: Path) -> None:
+    world = World(("node001",), boot=340.0, gone=(1010.0, 1300.0))
+    assert Scene(tmp_path, world, STOPS).run().nodes["node001"].state == "released"
+
+
+def test_a_reboot_that_nobody_heard_of_is_sent_again(tmp_path: Path) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+    reboot = world.reboot
+
+    def lost(nodes: Sequence[str]) -> None:
+        world.reboot = reboot  # type: ignore[method-assign]
+        raise MachineError("the connection was lost")
+
+    world.reboot = lost  # type: ignore[method-assign]
+    assert scene.run().nodes["node001"].state == "released"
+    assert world.machines["node001"].installs == {NEW: 1}
+
+
+def test_who_goes_back_is_asked_by_every_hook_anew(tmp_path: Path) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, ONE)
+    first = Drain(world, stuck=True)
+    asked = []
+
+    class Second(Drain):
+        def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+            asked.append(world.now)
+            return super().after(nodes)
+
+    def heal(progress: object) -> None:
+        first.stuck = not world.machines["node001"].installs.get(OLD)
+
+    scene.hooks, scene.watch = [first, Second(world, name="second")], heal
+    progress = scene.run()
+    assert (progress.nodes["node001"].state, progress.nodes["node001"].way) == ("released", "back")
+    assert len(asked) == 2, "when it was verified, and once more on its way back"

@@ -120,7 +120,12 @@ class NodeManager(Protocol):
         ...
 
     def reboot(self, nodes: Sequence[str]) -> None:
-        """Begin to reboot these nodes; returns at once. Once more before an install began does no harm."""
+        """Begin to reboot these nodes; returns at once. Once more before an install began does no harm.
+
+        Power is only taken from a node that is surely not up. Raises ``PipelineError`` with a `Problem` for
+        each node that was refused (``where`` is its name). A node of which the answer says nothing is not
+        told: it may reboot or not, and who called looks, and asks for it again.
+        """
         ...
 
     def update_provisioners(self, image: str) -> None:

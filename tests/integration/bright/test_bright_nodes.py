@@ -128,7 +128,7 @@ def test_a_node_without_its_daemon_is_reset_and_one_without_power_is_switched_on
 def test_a_node_that_is_refused_keeps_none_of_the_others_back(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     lab.type("device use node001; set powercontrol none; commit")
-    lab.faults(refused_reboots=("node001",))
+    power.put_status(lab.directory, "node001", "DOWN")
     with pytest.raises(PipelineError) as caught:
         nodes_of(lab).reboot(NODES)
     assert [problem.where for problem in caught.value.problems] == ["node001"]

@@ -133,6 +133,11 @@ def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T],
     return found
 
 
+def reachable(session: Session) -> None:
+    """Raise ``MachineError`` when there is no connection now."""
+    ask(session, [], lambda answer: None, as_json=False)
+
+
 def lines_of(answer: Answer, owners: Sequence[str], like: re.Pattern[str]) -> dict[str, list[str]]:
     """What ``inside`` printed for each owner: lines ``like`` that, as many as there are."""
     if tuple(owners) == (HEAD_NAME,):

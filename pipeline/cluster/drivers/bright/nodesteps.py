@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright.parse import refusals, troubles
+from pipeline.cluster.drivers.bright.parse import troubles
 from pipeline.cluster.drivers.bright.quote import unsafe_name
-from pipeline.cluster.drivers.bright.read import reachable
+from pipeline.cluster.drivers.bright.read import reachable, says_no
 from pipeline.cluster.drivers.bright.script import Told, groups, text, told
 from pipeline.cluster.drivers.bright.session import Session, UnreachableError
 from pipeline.cluster.drivers.bright.steps import Step
@@ -17,9 +17,6 @@ from pipeline.cluster.drivers.bright.write import limit
 from pipeline.cluster.head import Ran
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
-
-BY_SIGNAL = 128
-"""A shell's exit code of a program that was killed, and those above: that is no answer."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -73,7 +70,7 @@ def _once(session: Session, pile: Sequence[Step], outcome: Outcome) -> list[tupl
         return [left]
     if not left or any(one.step.name in outcome.refused for one in stopped):
         return [left]
-    if stopped or not _says_no(ran, [line for one in after for line in one.lines]):
+    if stopped or not says_no(ran, [line for one in after for line in one.lines]):
         outcome.unknown.update(dict.fromkeys((step.name for step in left), _words(after, ran)))
         return []
     if len(left) < len(pile):
@@ -93,14 +90,8 @@ def _sort(after: Sequence[Told], ran: Ran, outcome: Outcome, *, is_lost: bool) -
         if one.ended and words:
             outcome.doubtful[one.step.name] = words
         elif one.begun and not one.ended:
-            is_refused = not is_lost and _says_no(ran, one.lines)
+            is_refused = not is_lost and says_no(ran, one.lines)
             (outcome.refused if is_refused else outcome.unknown)[one.step.name] = _words([one], ran)
-
-
-def _says_no(ran: Ran, lines: Sequence[str]) -> bool:
-    """Whether cmsh itself ended it; else somebody cut it off."""
-    said = (*lines, *ran.err.splitlines())
-    return bool(troubles(said) or refusals(lines)) or 0 < ran.code < BY_SIGNAL
 
 
 def _words(after: Sequence[Told], ran: Ran) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from io import BytesIO
+from zoneinfo import ZoneInfo
+
 import pytest
 
-from pipeline.cluster.drivers.bright.nodestates import blocks, inherited, seconds, status, syncs
+from pipeline.cluster.drivers.bright.moments import seconds
+from pipeline.cluster.drivers.bright.nodestates import blocks, inherited, status, statuses, syncs
 from pipeline.cluster.drivers.bright.parse import Answer, UnexpectedError
 from pipeline.cluster.drivers.nodes import Sync
 
@@ -96,7 +101,7 @@ def test_a_row_without_the_node_or_the_time_is_an_error(row: dict[str, object]) 
 def test_a_cell_that_was_cut_off_is_an_error() -> None:
     text = "Node Image    Ended\n---- -------- ----------\nn1   opensta+ 1700000000\n"
     with pytest.raises(UnexpectedError, match="cut off"):
-        Answer(text, as_json=False).any_table()
+        syncs(Answer(text, as_json=False).any_table())
 
 
 @pytest.mark.parametrize("head", ["node001:", "node001", "Node: node001", "Device node001"])
@@ -123,3 +128,62 @@ def test_lines_that_are_no_blocks_are_an_error(text: str) -> None:
 )
 def test_an_inherited_value_says_so_behind_it(cell: str, value: str, is_inherited: bool) -> None:
     assert inherited(cell) == (value, is_inherited)
+
+
+def athens() -> ZoneInfo:
+    rule = b"\nEET-2EEST,M3.5.0/3,M10.5.0/4\n"
+    body = struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 7200, 0, 0) + b"EET\0"
+    head = b"TZif2" + bytes(15)
+    return ZoneInfo.from_file(BytesIO(head + body + head + body + rule))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1795395769",
+        "Mon Nov 23 03:02:49 EET 2026",
+        "Mon Nov 23 03:02:49 2026",
+        "2026-11-23T03:02:49",
+        "2026-11-23 03:02:49 EET",
+        "Mon Nov 23 01:02:49 UTC 2026",
+        "Mon Nov 23 03:02:49 +0200 2026",
+        "2026-11-23T02:02:49+01:00",
+    ],
+)
+def test_a_moment_is_one_number_however_it_is_written(text: str) -> None:
+    assert seconds(text, athens) == 1795395769
+
+
+def test_the_hour_that_comes_twice_goes_on_where_the_zone_is_told() -> None:
+    told = ["03:59:59 EEST", "03:00:00 EET", "03:59:59 EET"]
+    times = [seconds(f"Sun Oct 25 {one} 2026", athens) for one in told]
+    assert [round(time - times[0]) for time in times] == [0, 1, 3600]
+
+
+def test_a_zone_is_asked_for_only_where_a_time_has_none() -> None:
+    def nobody() -> ZoneInfo:
+        raise AssertionError
+
+    assert seconds("2026-11-23T02:02:49+01:00", nobody) == seconds("1795395769", nobody)
+
+
+def test_an_odd_row_is_left_out_and_rows_that_are_all_odd_are_an_error() -> None:
+    good = {"node": "n1", "image": "a", "ended": "1700000000"}
+    odd = {"node": "n2", "image": "a", "ended": "17 o'clock"}
+    runs = {"node": "n3", "image": "a", "ended": "in progress"}
+    assert list(syncs([odd, good, runs, {"node": "n4"}])) == ["n1"]
+    assert syncs([runs]) == {}
+    with pytest.raises(UnexpectedError, match="17 o'clock"):
+        syncs([runs, odd])
+
+
+def test_an_odd_line_is_odd_for_its_node_only() -> None:
+    lines = ["n1 ..... [   UP   ]", "n2 ..... what", "  more", "n3 [ UP"]
+    found = statuses(lines, ["n1", "n2", "n3", "n4"])
+    assert {name: (one.condition, one.text) for name, one in found.items()} == {
+        "n1": ("up", "UP"),
+        "n2": ("unknown", "..... what"),
+        "n3": ("unknown", "[ UP"),
+    }
+    with pytest.raises(UnexpectedError, match="what"):
+        statuses(lines[1:3], ["n1"])

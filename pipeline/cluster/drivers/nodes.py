@@ -73,7 +73,7 @@ class Survey(msgspec.Struct, frozen=True):
 class Sync(msgspec.Struct, frozen=True, gc=False):
     """A node's last provisioning: the proof of what it has. ``image`` is the image's name, ``mode`` FULL or
     AUTO, ``ended`` when (seconds since 1970, by the manager's clock; 0: never). ``text`` says what went
-    wrong.
+    wrong. A later provisioning of the same node has a greater ``ended``, in whatever form the manager tells.
     """
 
     image: str = ""
@@ -100,7 +100,10 @@ class NodeManager(Protocol):
         ...
 
     def synced(self, nodes: Sequence[str]) -> Mapping[str, Sync]:
-        """The last provisioning of these nodes; one call."""
+        """The last provisioning of these nodes; one call.
+
+        Of a node that isn't in it nothing is known: the manager has no row for it, or one that is odd.
+        """
         ...
 
     def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
@@ -120,7 +123,12 @@ class NodeManager(Protocol):
         ...
 
     def reboot(self, nodes: Sequence[str]) -> None:
-        """Begin to reboot these nodes; returns at once. Once more before an install began does no harm."""
+        """Begin to reboot these nodes; returns at once. Once more before an install began does no harm.
+
+        Power is only taken from a node that is surely not up. Raises ``PipelineError`` with a `Problem` for
+        each node that was refused (``where`` is its name). A node of which the answer says nothing is not
+        told: it may reboot or not, and who called looks, and asks for it again.
+        """
         ...
 
     def update_provisioners(self, image: str) -> None:

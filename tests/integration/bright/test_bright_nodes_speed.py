@@ -25,6 +25,7 @@ class Recorded:
     def __init__(self, head: Head) -> None:
         self.head = head
         self.answers: dict[str, Ran] = {}
+        self.run = head.run
 
     def run_file(self, argv: tuple[str, ...], content: str, *, seconds: float | None) -> Ran:
         if content not in self.answers:

@@ -19,8 +19,11 @@ from pipeline.cluster.head import Head
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
 
-CONNECTED = frozenset({"up", "closed"})
-"""Conditions in which the node's own daemon can be told to reboot it."""
+AWAY = frozenset({"down", "booting", "installing", "starting", "failed"})
+"""Conditions of a node that surely doesn't run what its users have: only such a one loses its power."""
+
+TRIES = 2
+"""How often it is set what may not have been set, because the answer was lost."""
 
 
 class BrightNodes:
@@ -55,14 +58,19 @@ class BrightNodes:
                 raise PipelineError(f"{word!r} {why}", where=f"image/{image}")
         here = self._pointed()
         refused = {node: "the manager has no such node" for node in nodes if node not in here}
-        lines = {node: self._lines(here[node], image, install) for node in nodes if node in here}
-        todo = {node: typed for node, typed in lines.items() if typed}
-        refused.update(each(self._session, todo))
-        after = self._pointed() if todo else here
+        left = [node for node in nodes if node in here]
+        for _ in range(TRIES):
+            lines = {node: self._lines(here[node], image, install) for node in left if node in here}
+            todo = {node: typed for node, typed in lines.items() if typed}
+            if not todo:
+                break
+            told = each(self._session, todo)
+            refused.update({**told.doubtful, **told.unknown, **told.refused})
+            here, left = self._pointed(), list(told.unknown)
         problems = []
         for node in nodes:
-            if after.get(node) != (image, install):
-                has, mode = after.get(node, ("", ""))
+            if here.get(node) != (image, install):
+                has, mode = here.get(node, ("", ""))
                 found = f"it has the image {has or 'of its category'} and next install mode {mode or 'none'}"
                 problems.append(Problem(f"{found}: {refused.get(node, 'somebody else set it')}", node))
         if problems:
@@ -105,21 +113,22 @@ class BrightNodes:
         return next((str(row["softwareimage"]) for row in found[""] if row["name"] == category), None)
 
     def reboot(self, nodes: Sequence[str]) -> None:
-        """By their own daemon where it is connected; else by their power."""
+        """By their power where they are surely not up; else by their own daemon, or not at all.
+
+        Raises ``PipelineError`` with a problem for each node that was refused. Where the answer was lost
+        nothing is said: who called looks how the node is.
+        """
         how = self.statuses(nodes)
-        gentle = [node for node in nodes if how[node].condition in CONNECTED]
-        refused = each(self._session, dict.fromkeys(gentle, ("reboot",)))
-        hard = [node for node in nodes if node not in gentle or node in refused]
-        failed = each(self._session, dict.fromkeys(hard, ("power reset",)))
+        away = [node for node in nodes if how[node].condition in AWAY]
+        told = each(self._session, dict.fromkeys((node for node in nodes if node not in away), ("reboot",)))
+        refused = {node: f"{why}; it was {how[node].text}" for node, why in told.refused.items()}
+        reset = each(self._session, dict.fromkeys(away, ("power reset",)))
+        failed = {**reset.doubtful, **reset.refused}
         # What has no power can't be reset.
         off = each(self._session, dict.fromkeys(failed, ("power on",)))
-        raise_any(
-            {
-                node: " / ".join(dict.fromkeys((*filter(None, (refused.get(node),)), failed[node], why)))
-                for node, why in off.items()
-            },
-            "could not be rebooted",
-        )
+        for node, why in {**off.doubtful, **off.refused}.items():
+            refused[node] = " / ".join(dict.fromkeys((failed[node], why)))
+        raise_any(refused, "could not be rebooted")
 
     def update_provisioners(self, image: str) -> None:
         """Have all provisioners take over the image's directory."""
@@ -137,8 +146,10 @@ class BrightNodes:
     def terminate(self, nodes: Sequence[str]) -> None:
         """End the instances of those that have one."""
         there = [node for node, instance in self.instances(nodes).items() if instance]
-        raise_any(each(self._session, dict.fromkeys(there, ("terminate",))), "could not be terminated")
+        told = each(self._session, dict.fromkeys(there, ("terminate",)))
+        raise_any({**told.doubtful, **told.refused}, "could not be terminated")
 
     def power_on(self, nodes: Sequence[str]) -> None:
         """Start virtual nodes."""
-        raise_any(each(self._session, dict.fromkeys(nodes, ("power on",))), "could not be powered on")
+        told = each(self._session, dict.fromkeys(nodes, ("power on",)))
+        raise_any({**told.doubtful, **told.refused}, "could not be powered on")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 
-from pipeline.cluster.drivers.bright.parse import Row, UnexpectedError
+from pipeline.cluster.drivers.bright.moments import Zone, seconds, utc
+from pipeline.cluster.drivers.bright.parse import CUT, Row, UnexpectedError
 from pipeline.cluster.drivers.bright.words import label
 from pipeline.cluster.drivers.nodes import Condition, NodeStatus, Sync
 
@@ -44,11 +44,6 @@ ENDED = frozenset(
 RESULT = frozenset({"result", "status", "state", "success"})
 GOOD = re.compile(r"(?i)(done|ok|yes|true|success(ful(ly)?)?|succeeded|completed?|finished)\W*\Z")
 
-ZONE = re.compile(r"(?<=\d) [A-Z]{2,5}(?= \d{4}\b)|(?<=\d) [A-Z]{3,5}\Z")
-FORMS = ("%a %b %d %H:%M:%S %Y", "%Y/%m/%d %H:%M:%S", "%d %b %Y %H:%M:%S", "%b %d %H:%M:%S %Y")
-MILLISECONDS = 1e11
-"""A number above is no count of seconds: that would be the year 5138."""
-
 BLOCK = re.compile(
     r"(?:(?:node|device|hostname)(?::\s*|\s+))?(?P<name>[A-Za-z0-9_][\w.-]*):?\Z", re.IGNORECASE
 )
@@ -65,27 +60,68 @@ def status(cell: str) -> NodeStatus:
 
 
 def statuses(lines: Iterable[str], nodes: Collection[str]) -> dict[str, NodeStatus]:
-    """Those of ``nodes`` that the lines of ``status`` tell of."""
+    """Those of ``nodes`` that the lines of ``status`` tell of; a line that is odd is odd for its node only.
+
+    Raises ``UnexpectedError`` when no line at all is understood.
+    """
     wanted = nodes if isinstance(nodes, (set, frozenset)) else frozenset(nodes)
-    found = {}
+    found, odd, is_known = {}, "", False
     for line in lines:
         match = LINE.match(line)
-        if match is not None and match["name"] in wanted:
-            found[match["name"]] = status(match["cell"])
+        if match is not None:
+            is_known = True
+            if match["name"] in wanted:
+                found[match["name"]] = status(match["cell"])
+        elif line.strip():
+            odd = odd or line.strip()
+            name, _, rest = line.strip().partition(" ")
+            if name in wanted:
+                found[name] = NodeStatus("unknown", rest.strip())
+    if odd and not is_known:
+        raise UnexpectedError(odd)
     return found
 
 
-def syncs(rows: Iterable[Row]) -> dict[str, Sync]:
-    """From rows whose keys are header labels in any of the known words."""
-    return dict(map(_sync, rows))
+def syncs(rows: Iterable[Row], zone: Zone = utc) -> dict[str, Sync]:
+    """From rows whose keys are header labels in any of the known words.
+
+    Of a node whose row is odd (a word in place of the time, a value that was cut off) nothing is known, so
+    it isn't told. Raises ``UnexpectedError`` when no row is understood, and that isn't because of such words.
+    """
+    found, odd = {}, None
+    for row in rows:
+        try:
+            name, sync = _sync(row, zone)
+        except UnexpectedError as error:
+            odd = odd or error
+        except _NotEndedError:
+            continue
+        else:
+            found[name] = sync
+    if odd and not found:
+        raise odd
+    return found
 
 
-def _sync(row: Row) -> tuple[str, Sync]:
-    node, image, mode, ended, result = _columns(tuple(row))
-    name, at = _text(row[node]), seconds(_text(row[ended]))
+class _NotEndedError(Exception):
+    """Where the time should be stands something that is none: ``in progress``."""
+
+
+def _sync(row: Row, zone: Zone) -> tuple[str, Sync]:
+    node, image, mode, ended, result = columns = _columns(tuple(row))
+    for column in columns:
+        if column is not None and row[column] is CUT:
+            raise UnexpectedError(f"a value that was cut off: {column} of {row[node]}")
+    when = _text(row[ended])
+    try:
+        at = seconds(when, zone)
+    except UnexpectedError:
+        if not re.search(r"\d", when):
+            raise _NotEndedError from None
+        raise
     told = _text(row[result]) if result is not None else "done"
     good = at > 0 and GOOD.match(told) is not None
-    return name, Sync(
+    return _text(row[node]), Sync(
         _text(row[image]) if image is not None else "",
         _text(row[mode]).upper() if mode is not None else "",
         at,
@@ -125,39 +161,6 @@ def blocks(text: str) -> Sequence[Row]:
         else:
             raise UnexpectedError(line.strip())
     return rows
-
-
-@lru_cache(1 << 15)
-def seconds(text: str) -> float:
-    """A time as seconds since 1970; without a zone as if it were in UTC: times of one clock are compared,
-    and nothing else. "never", a dash or nothing is 0. Raises ``UnexpectedError``.
-    """
-    if text.lower() in ("", "-", "never", "none", "n/a"):
-        return 0.0
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        number = float(text)
-        return number / 1000 if number > MILLISECONDS else number
-    when = _iso(text)
-    for form in FORMS:
-        if when is None:
-            when = _formed(ZONE.sub("", text), form)
-    if when is None:
-        raise UnexpectedError(f"a time that is not understood: {text}")
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def _iso(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _formed(text: str, form: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, form)
-    except ValueError:
-        return None
 
 
 def inherited(cell: str) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -47,6 +47,10 @@ DONE = re.compile(r"Successfully committed \d+ |All good|Waiting |Copying |Cloni
 
 Row = Mapping[str, object]
 """A line of a table: cmsh's property names and what stands under them."""
+
+
+CUT = object()
+"""Stands for a cell that was cut off, in a table of which single rows may be unknown."""
 
 
 class UnexpectedError(Exception):
@@ -144,8 +148,8 @@ class Answer:
         return self._array()
 
     def any_table(self) -> list[Row]:
-        """Take a padded table, whatever its columns."""
-        return self._padded(()) if self.line() is not None else []
+        """Take a padded table, whatever its columns; cells that were cut off are ``CUT``."""
+        return self._padded((), _known) if self.line() is not None else []
 
     def until_last(self, end: re.Pattern[str]) -> str:
         """Take everything before the last place that is like ``end``."""
@@ -172,8 +176,10 @@ class Answer:
             rows.append({labels[name]: value for name, value in row.items()})
         return rows
 
-    def _padded(self, stop: Collection[str]) -> list[Row]:
-        """A table whose columns are as wide as the dashes under the header."""
+    def _padded(
+        self, stop: Collection[str], value: Callable[[tuple[str, int]], object] | None = None
+    ) -> list[Row]:
+        """A table whose columns are as wide as the dashes under the header; ``value`` is for its cells."""
         start = self._at
         lines = self._text[start:].split("\n", 2)
         if len(lines) < 2 or not DASHES.match(lines[1]):
@@ -183,7 +189,7 @@ class Answer:
         self._at = start + len(lines[0]) + 1 + len(lines[1])
         rows: list[Row] = []
         while (line := self.line()) is not None and line not in stop and not self._header_follows():
-            rows.append(dict(zip(names, map(_whole, _cells(line, spans)), strict=True)))
+            rows.append(dict(zip(names, map(value or _whole, _cells(line, spans)), strict=True)))
             self._at += len(line)
         return rows
 
@@ -202,10 +208,14 @@ def _cells(line: str, spans: Sequence[tuple[int, int]]) -> list[tuple[str, int]]
 
 def _whole(cell: tuple[str, int]) -> str:
     """A cell that isn't cut off: cmsh marks one that is with ``+`` in the column's last place."""
+    if _known(cell) is CUT:
+        raise UnexpectedError(f"a value that was cut off after {cell[1]} characters: {cell[0]}")
+    return cell[0]
+
+
+def _known(cell: tuple[str, int]) -> object:
     text, width = cell
-    if len(text) >= width and text.endswith("+"):
-        raise UnexpectedError(f"a value that was cut off after {width} characters: {text}")
-    return text
+    return CUT if len(text) >= width and text.endswith("+") else text
 
 
 def refusals(lines: Sequence[str]) -> list[Refusal]:

@@ -8,12 +8,21 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline.cluster.drivers.bright.parse import Answer, Row, UnexpectedError
+from pipeline.cluster.drivers.bright.parse import (
+    STATUS,
+    Answer,
+    Row,
+    UnexpectedError,
+    plain,
+    refusals,
+    troubles,
+)
 from pipeline.cluster.drivers.bright.quote import argument
 from pipeline.cluster.drivers.bright.ranges import folded
 from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.words import WIDTHS, key
-from pipeline.errors import PipelineError
+from pipeline.cluster.head import Ran
+from pipeline.errors import MachineError, PipelineError
 
 DEFAULT_WIDTH = 64
 
@@ -108,6 +117,21 @@ LAST = List("softwareimage", ("name",))
 """What every file of commands asks at its end: there are images, so an answer without them was cut short."""
 
 
+END = re.compile(r"^name(?: \(key\))?\s*\n-{2,}\s*\n\s*\S", re.MULTILINE | re.IGNORECASE)
+"""It in a padded table, with an image."""
+
+BY_SIGNAL = 128
+"""A shell's exit code of a program that was killed, and those above: that is no answer."""
+
+
+OF_SSH = "Warning: "
+"""What ssh says of hosts that it didn't know."""
+
+
+class CutError(MachineError):
+    """The answer came only in part, and nobody says why: nothing is known."""
+
+
 def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T], *, as_json: bool) -> T:
     """Run ``commands`` and take their output; anything that isn't in it, or is over, is an error."""
     typed = "\n".join([*commands, *_asked(LAST, as_json=as_json), ""])
@@ -119,6 +143,10 @@ def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T],
             raise UnexpectedError(answer.rest() or "the end of the answer is missing")
     except UnexpectedError as error:
         said = ran.err.strip() or str(error)
+        if _is_cut(ran, as_json=as_json):
+            raise CutError(
+                f"cmsh's answer came only in part: {said[-500:]}", where=session.head.label
+            ) from None
         raise PipelineError(
             f"cmsh did not answer as expected: {said[:500]}",
             where=session.head.label,
@@ -131,6 +159,27 @@ def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T],
             hint="nothing was changed",
         )
     return found
+
+
+def says_no(ran: Ran, lines: Sequence[str]) -> bool:
+    """Whether cmsh itself ended it, by what it says in ``lines`` or beside them; else somebody cut it off."""
+    said = [line for line in ran.err.splitlines() if line.strip() and not line.startswith(OF_SSH)]
+    return bool(said or troubles(lines) or refusals(lines)) or 0 < ran.code < BY_SIGNAL
+
+
+def _is_cut(ran: Ran, *, as_json: bool) -> bool:
+    text = plain(ran.out).rstrip()
+    last = text.splitlines()[-1:] if ran.out.endswith("\n") else []
+    if says_no(ran, [line for line in last if not STATUS.match(line)]):
+        return False
+    if as_json:
+        return not text or (text[0] == "[" and text[-1] != "]")
+    return END.search(text) is None
+
+
+def reachable(session: Session) -> None:
+    """Raise ``MachineError`` when there is no connection now."""
+    ask(session, [], lambda answer: None, as_json=False)
 
 
 def lines_of(answer: Answer, owners: Sequence[str], like: re.Pattern[str]) -> dict[str, list[str]]:

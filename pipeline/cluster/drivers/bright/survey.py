@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 
 from pipeline.cluster.drivers.bright import nodestates
+from pipeline.cluster.drivers.bright.moments import zone_of
 from pipeline.cluster.drivers.bright.parse import Answer, Row, UnexpectedError
 from pipeline.cluster.drivers.bright.quote import unsafe_name
-from pipeline.cluster.drivers.bright.read import List, ask, inside, over, tables
+from pipeline.cluster.drivers.bright.read import END, CutError, List, ask, inside, over, tables
 from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.words import TRUE, label
 from pipeline.cluster.drivers.nodes import CategoryFacts, ImageFacts, NodeFacts, NodeStatus, Survey, Sync
@@ -23,9 +25,6 @@ PROVISIONING = "provisioning"
 HEAD_NODE = "headnode"
 VIRTUAL = "virtualnode"
 
-END = re.compile(r"^name(?: \(key\))?\s*\n-{2,}\s*$", re.MULTILINE | re.IGNORECASE)
-"""The list of images that ends every answer."""
-
 LOCKED = re.compile(r"(?i)(?P<name>\S+)\s.*?\b(?P<locked>yes|no|locked|unlocked|true|false|[01])\s*\Z")
 
 
@@ -37,6 +36,7 @@ class Reader:
         self.session = session
         self._next = ""
         self._sync_json: bool | None = None
+        self._zone: tzinfo | None = None
 
     def devices(self, columns: Sequence[str], others: Sequence[List] = ()) -> list[Sequence[Row]]:
         """Rows of all devices with these columns and ``next``, then those of other lists; one call."""
@@ -45,10 +45,10 @@ class Reader:
             wanted = List("device", ("hostname", *columns, name))
             try:
                 first, *rest = tables(self.session, [wanted, *others])
-            except MachineError:
-                raise
             except PipelineError as error:
-                last = error
+                if isinstance(error, MachineError) and not isinstance(error, CutError):
+                    raise
+                last = error  # of an error in words that nobody knows it isn't seen that it is one
                 continue
             self._next = name
             rows = [{**row, "next": row[name]} for row in first[""]]
@@ -79,20 +79,19 @@ class Reader:
     def statuses(self, nodes: Sequence[str]) -> dict[str, NodeStatus]:
         """How these nodes are; one call, whatever their number."""
 
-        def taken(answer: Answer) -> list[str]:
-            return answer.lines(nodestates.LINE)
+        def taken(answer: Answer) -> dict[str, NodeStatus]:
+            return nodestates.statuses(answer.until_last(END).splitlines(), nodes)
 
-        lines = ask(self.session, ["home", "device", "status"], taken, as_json=False)
-        found = nodestates.statuses(lines, nodes)
+        found = ask(self.session, ["home", "device", "status"], taken, as_json=False)
         unknown = NodeStatus("unknown", "the manager doesn't tell of it")
         return {node: found.get(node, unknown) for node in nodes}
 
     def synced(self, nodes: Sequence[str]) -> dict[str, Sync]:
-        """The last provisionings; one call, but for the first time."""
+        """The last provisionings of those of which they are known; one call, but for the first time."""
         found: dict[str, Sync] | None = None
         if self._sync_json is not False:
             try:
-                found = ask(self.session, ["home", "device", "syncinfo -d {}"], _listed, as_json=True)
+                found = ask(self.session, ["home", "device", "syncinfo -d {}"], self._listed, as_json=True)
                 self._sync_json = True
             except MachineError:
                 raise
@@ -100,9 +99,30 @@ class Reader:
                 if self._sync_json:
                     raise
         if found is None:
-            found = ask(self.session, ["home", "device", "syncinfo"], _printed, as_json=False)
+            found = ask(self.session, ["home", "device", "syncinfo"], self._printed, as_json=False)
             self._sync_json = False
-        return {node: found.get(node, Sync()) for node in nodes}
+        return {node: found[node] for node in nodes if node in found}
+
+    def _listed(self, answer: Answer) -> dict[str, Sync]:
+        return nodestates.syncs(answer.array(), self._clock)
+
+    def _printed(self, answer: Answer) -> dict[str, Sync]:
+        """A padded table, blocks of lines, or nothing for nobody was ever provisioned."""
+        text = answer.until_last(END)
+        if not text.strip():
+            return {}
+        within = Answer(text, as_json=False)
+        rows: Sequence[Row]
+        try:
+            rows = within.any_table()
+        except UnexpectedError:
+            rows = nodestates.blocks(text)
+        return nodestates.syncs(rows, self._clock)
+
+    def _clock(self) -> tzinfo:
+        if self._zone is None:
+            self._zone = zone_of(self.session.head)
+        return self._zone
 
     def instances(self, nodes: Sequence[str]) -> dict[str, str]:
         """The ids of virtual nodes' instances."""
@@ -192,24 +212,6 @@ class Reader:
         return frozenset(
             match["name"] for match in found if match and match["locked"].lower() in (*TRUE, "locked")
         )
-
-
-def _listed(answer: Answer) -> dict[str, Sync]:
-    return nodestates.syncs(answer.array())
-
-
-def _printed(answer: Answer) -> dict[str, Sync]:
-    """A padded table, blocks of lines, or nothing for nobody was ever provisioned."""
-    text = answer.until_last(END)
-    if not text.strip():
-        return {}
-    within = Answer(text, as_json=False)
-    rows: Sequence[Row]
-    try:
-        rows = within.any_table()
-    except UnexpectedError:
-        rows = nodestates.blocks(text)
-    return nodestates.syncs(rows)
 
 
 def _node(

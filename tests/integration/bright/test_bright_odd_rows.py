@@ -1,0 +1,175 @@
+"""What is odd about one node is nothing about the others, and a lost answer is nothing about any."""
+
+from __future__ import annotations
+
+import re
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster.drivers.bright.nodes import BrightNodes
+from pipeline.cluster.head import Ran
+from pipeline.errors import MachineError, PipelineError
+from pipeline.lab.head import power
+from pipeline.lab.head.switches import Switches, combinations
+from tests.integration.bright.changed_answers import Change, Send, nodes_with
+from tests.integration.bright_head import LabHead
+
+EVERY = list(combinations())
+every_switch = pytest.mark.parametrize(
+    "switches", EVERY, ids=["-".join(str(value).replace(" ", "") for value in one) for one in EVERY]
+)
+PAIR = ("node001", "node002")
+SUMMER = b"EET-2EEST,M3.5.0/3,M10.5.0/4"
+"""Athens."""
+
+
+@every_switch
+@pytest.mark.parametrize(
+    "words", ["rsync: connection refused", "could not connect", "not connected!", "CMMain::verifyAPI failed"]
+)
+def test_what_is_said_of_a_node_is_nothing_about_the_manager(
+    tmp_path: Path, switches: Switches, words: str
+) -> None:
+    lab = LabHead(tmp_path, switches)
+    power.put_status(lab.directory, "node001", "INSTALLER_FAILED", words)
+    power.put_status(lab.directory, "vnode012", "UP", "", [words])
+    found = BrightNodes(lab.head).statuses(["node001", "node002", "vnode012"])
+    assert [one.condition for one in found.values()] == ["failed", "up", "up"]
+    assert words in found["node001"].text and words in found["vnode012"].text
+    assert BrightNodes(lab.head).survey().nodes["node001"].status.condition == "failed"
+
+
+def test_an_odd_line_of_a_status_is_odd_for_its_node(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+
+    def change(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        return Ran(ran.code, re.sub(r"(?m)^node001 .*$", "node001 is busy\n  (with what)", ran.out), ran.err)
+
+    found = nodes_with(lab.head, change).statuses(PAIR)
+    assert (found["node001"].condition, found["node001"].text) == ("unknown", "is busy")
+    assert found["node002"].condition == "up"
+
+    def all_odd(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        return Ran(ran.code, re.sub(r"(?m)^(v?node\d+|masterdoop) .*$", r"\1 is busy", ran.out), ran.err)
+
+    with pytest.raises(PipelineError, match="is busy"):
+        nodes_with(lab.head, all_odd).statuses(PAIR)
+
+
+@pytest.mark.parametrize("word", ["in progress", "23rd of 2026", ""])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        Switches(),
+        Switches(json="illegal", events="rare"),
+        Switches(syncinfo="short", events="rare"),
+        Switches(syncinfo="short", json="illegal", events="rare"),
+        Switches(syncinfo="blocks", events="rare"),
+    ],
+)
+def test_an_odd_time_is_odd_for_its_node(tmp_path: Path, switches: Switches, word: str) -> None:
+    lab = LabHead(tmp_path, switches)
+    BrightNodes(lab.head).reboot(PAIR)
+    time_ = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}|\d{10}\.\d{3}")
+
+    def change(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        if "syncinfo" not in asked:
+            return ran
+        head, node, rest = ran.out.partition("node001")
+        rest = time_.sub(lambda found: word.ljust(len(found[0])), rest, count=1)
+        return Ran(ran.code, head + node + rest, ran.err)
+
+    found = nodes_with(lab.head, change).synced(PAIR)
+    assert found["node002"].is_good and found["node002"].ended > 0
+    assert ("node001" in found) == (word == "")
+    if word == "":
+        assert found["node001"].ended == 0 and not found["node001"].is_good
+
+
+def test_a_row_that_was_cut_off_is_odd_for_its_node(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path, Switches(json="illegal", events="rare"))
+    BrightNodes(lab.head).reboot(PAIR)
+
+    def cutting(nodes: str) -> Change:
+        def change(send: Send, asked: str) -> Ran:
+            ran = send(asked)
+            row = rf"(?m)^({nodes} +)openstack-image {{49}}"
+            return Ran(ran.code, re.sub(row, rf"\1{'i' * 63}+", ran.out), ran.err)
+
+        return change
+
+    assert list(nodes_with(lab.head, cutting("node001")).synced(PAIR)) == ["node002"]
+    with pytest.raises(PipelineError, match="cut off"):
+        nodes_with(lab.head, cutting(r"node\d+")).synced(PAIR)
+
+
+def test_a_first_provisioning_that_has_not_ended_is_no_error(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    BrightNodes(lab.head).reboot(["node001"])
+
+    def change(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        return Ran(ran.code, re.sub(r'"ended": "[^"]*"', '"ended": "in progress"', ran.out), ran.err)
+
+    assert nodes_with(lab.head, change).synced(PAIR) == {}
+
+    def unknown(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        return Ran(ran.code, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "the 23rd".ljust(23), ran.out), ran.err)
+
+    with pytest.raises(PipelineError, match="23rd"):
+        nodes_with(lab.head, unknown).synced(PAIR)
+
+
+@pytest.mark.parametrize("switches", [Switches(), Switches(json="illegal"), Switches(syncinfo="blocks")])
+@pytest.mark.parametrize("part", [0, 1, 60, 0.3, 0.6])
+def test_a_cut_answer_is_no_answer_and_changes_no_form(
+    tmp_path: Path, switches: Switches, part: float
+) -> None:
+    lab = LabHead(tmp_path, switches)
+    power.put_status(lab.directory, "node002", "UP", "", ["health check failed"])
+    BrightNodes(lab.head).reboot(PAIR)
+    cuts: list[str] = []
+
+    def change(send: Send, asked: str) -> Ran:
+        ran = send(asked)
+        if cuts or ran.code or ran.err:
+            return ran
+        cuts.append(asked)
+        at = int(part * len(ran.out)) if 0 < part < 1 else int(part)
+        return Ran(0, ran.out[:at], "")
+
+    for ask in ("statuses", "synced"):
+        cuts.clear()
+        nodes = nodes_with(lab.head, change)
+        with pytest.raises(MachineError, match="only in part"):
+            getattr(nodes, ask)(PAIR)
+        assert getattr(nodes, ask)(PAIR) == getattr(BrightNodes(lab.head), ask)(PAIR)
+
+
+def zone_file(path: Path) -> None:
+    """A zone that has nothing but its rule."""
+    body = struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 7200, 0, 0) + b"EET\0"
+    head = b"TZif2" + bytes(15)
+    path.write_bytes(head + body + head + body + b"\n" + SUMMER + b"\n")
+
+
+def test_the_same_moment_is_the_same_number_in_every_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dates of the head node's own zone, seconds since 1970, in JSON and in tables."""
+    zone_file(tmp_path / "zone")
+    monkeypatch.setenv("TZ", f":{tmp_path}/zone")
+    begun = time.time()
+    for number, form in enumerate(("table", "short", "blocks")):
+        for json in ("yes", "illegal"):
+            lab = LabHead(tmp_path / f"{form}-{json}-{number}", Switches(syncinfo=form, json=json))
+            BrightNodes(lab.head).reboot(["node001"])
+            ended = BrightNodes(lab.head).synced(["node001"])["node001"].ended
+            assert begun - 1 <= ended <= time.time() + 1, (form, json)

@@ -28,7 +28,8 @@ class State(TypedDict):
     hosts. ``most_away`` is how many hosts with OSDs were ever seen to be away at once.
 
     ``computes`` are by host: ``disabled``, and why: ``reason``. ``guests`` have id, name, host and status.
-    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``away`` (it doesn't answer), ``reason``, ``boots``;
+    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``away`` (it doesn't answer), ``held``
+    (somebody made it so: "down" or "fail"), ``reason``, ``boots``;
     ``jobs`` have id, user, nodes and when each ``ends`` (0: never)."""
 
     osds: dict[str, dict[str, Any]]
@@ -72,7 +73,7 @@ def first() -> State:
         "computes": {host: {"disabled": False, "reason": ""} for host in ("node002", "node003")},
         "guests": [],
         "slots": {
-            host: {"drain": False, "down": False, "away": False, "reason": "", "boots": 0}
+            host: {"drain": False, "down": False, "away": False, "held": "", "reason": "", "boots": 0}
             for host in ("node002", "node003")
         },
         "jobs": [],

@@ -57,7 +57,7 @@ def open_hooks(
             found.append(Ceph(tables.ceph, head, folder))
         elif name == "nova":
             which = nodes("[rollout.nova]", tables.nova.nodes, tables.nova.categories)
-            found.append(Nova(tables.nova, head, which, text))
+            found.append(Nova(tables.nova, head, which, text, folder))
         elif name == "slurm":
             which = nodes("[rollout.slurm]", tables.slurm.nodes, tables.slurm.categories)
             found.append(Slurm(head, which, text, folder))

@@ -25,13 +25,15 @@ FORMAT = ("-f", "json")
 
 class Look(msgspec.Struct, frozen=True):
     """``health`` is HEALTH_OK, HEALTH_WARN or HEALTH_ERR; ``checks`` its checks, name (before Luminous the
-    text) → text. ``unclean`` counts the placement groups in each state that isn't active+clean. ``up``,
-    ``inside`` and ``noout`` are the numbers of the OSDs that are so, ``everywhere`` are the flags of all.
+    text) → text. ``unclean`` counts the placement groups in each state that isn't active+clean. ``known``
+    are the numbers of all OSDs; ``up``, ``inside`` and ``noout`` of those that are so, ``everywhere`` are the
+    flags of all.
     """
 
     health: str
     checks: Mapping[str, str]
     unclean: Mapping[str, int]
+    known: frozenset[int]
     up: frozenset[int]
     inside: frozenset[int]
     noout: frozenset[int]
@@ -73,10 +75,10 @@ def look(head: Head, program: Sequence[str]) -> Look:
     argv = (*program, "osd", "dump", *FORMAT)
     text = answered(head, argv)
     try:
-        up, inside, noout, everywhere = _dump(document(head, argv, text))
+        known, up, inside, noout, everywhere = _dump(document(head, argv, text))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise not_understood(head, argv, text) from None
-    return Look(health, checks, unclean, up, inside, noout, everywhere)
+    return Look(health, checks, unclean, known, up, inside, noout, everywhere)
 
 
 def osds_of(head: Head, program: Sequence[str] = ("ceph",)) -> dict[str, tuple[int, ...]]:
@@ -130,9 +132,12 @@ def _status(said: Any) -> tuple[str, dict[str, str], dict[str, int]]:
     return str(word), checks, unclean | ({"unknown": lacking} if lacking > 0 else {})
 
 
-def _dump(said: Any) -> tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[str]]:
+def _dump(
+    said: Any,
+) -> tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[int], frozenset[str]]:
     osds = said["osds"]
     return (
+        frozenset(int(one["osd"]) for one in osds),
         frozenset(int(one["osd"]) for one in osds if one["up"]),
         frozenset(int(one["osd"]) for one in osds if one["in"]),
         frozenset(int(one["osd"]) for one in osds if "noout" in one.get("state", ())),

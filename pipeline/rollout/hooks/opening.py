@@ -54,7 +54,7 @@ def open_hooks(
 
     for name in sorted(names, key="ceph".__eq__):
         if name == "ceph":
-            found.append(Ceph(tables.ceph, head, folder))
+            found.append(Ceph(tables.ceph, head, folder, text))
         elif name == "nova":
             which = nodes("[rollout.nova]", tables.nova.nodes, tables.nova.categories)
             found.append(Nova(tables.nova, head, which, text, folder))

@@ -217,6 +217,81 @@ def test_a_host_that_is_down_already_may_be_taken_and_comes_back(lab: ServicesLa
     assert noout(lab) == ([], [])
 
 
+@EVERY_RELEASE
+def test_only_the_way_that_was_used_is_taken_back(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    if release != "icehouse":
+        lab.change(lambda now: [now["osds"][number].update(noout=True) for number in "01"])
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.boot("node002")
+    if release != "icehouse":
+        lab.run("ceph", "osd", "set", "noout")
+    there = ([], []) if release == "icehouse" else (["noout"], ["0", "1"])
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == there
+
+
+@EVERY_RELEASE
+def test_a_host_that_was_taken_is_asked_for_again_by_how_ceph_is_now(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    for _ in range(3):
+        assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    set_by_us = noout(lab)
+    lab.switch(ceph=release, unclean=3)
+    answer = lab.hook("ceph").before([TWO])["node002"]
+    assert (answer.state, "3 active+remapped+backfill_wait" in answer.why) == ("wait", True)
+    lab.switch(ceph=release)
+    lab.is_down("node003")
+    assert "osd.2, osd.3 are down" in lab.hook("ceph").before([TWO])["node002"].why
+    assert noout(lab) == set_by_us
+    lab.is_down("node002")
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    lab.boot("node002")
+    lab.boot("node003")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+@HAVE_OK_TO_STOP
+def test_a_host_goes_back_with_an_osd_and_a_monitor_that_did_not_come_up(
+    lab: ServicesLab, release: str
+) -> None:
+    unwell = {"health": {"MON_DOWN": "1/3 mons down"}}
+    lab.switch(ceph=release)
+    lab.hook("ceph").before([TWO])
+    lab.switch(ceph=release, stuck=(1,), **unwell)
+    lab.boot("node002")
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    assert states(lab.hook("ceph", number=13).before([TWO])) == {"node002": "wait"}
+    assert states(lab.hook("ceph").leave([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], ["0", "1"])
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "wait"}
+    lab.switch(ceph=release, out_seconds=0)
+    lab.boot("node002")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+def test_a_host_that_was_left_is_not_waited_for_when_it_never_went_again(lab: ServicesLab) -> None:
+    lab.hook("ceph").before([TWO])
+    lab.is_down("node002")
+    lab.hook("ceph").leave([TWO])
+    lab.is_down("node003")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+
+
+def test_osds_that_ceph_does_not_list_are_no_reason_to_go(lab: ServicesLab) -> None:
+    kept = lab.now()["osds"]
+    lab.change(lambda now: [now["osds"].pop(number) for number in "01"])
+    answer = lab.hook("ceph").before([TWO])["node002"]
+    assert (answer.state, answer.why) == ("wait", "Ceph doesn't list osd.0, osd.1")
+    lab.change(lambda now: now.update(osds=kept))
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+
+
 @AT_BOTH_ENDS
 def test_a_host_that_stays_failed_keeps_no_noout_and_the_next_goes_when_data_is_elsewhere(
     lab: ServicesLab, release: str

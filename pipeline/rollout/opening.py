@@ -30,7 +30,7 @@ from pipeline.rollout import returning
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
-from pipeline.rollout.hooks.cephstate import osds_of, osds_on
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.hooks.opening import open_hooks
 from pipeline.rollout.model import Finding, Order
 from pipeline.rollout.ordering import Draft, Wishes, category_images, draft
@@ -134,7 +134,7 @@ class Planned(msgspec.Struct, frozen=True):
 def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned:
     """The rollout that ``wishes`` come to, and all that stands against it. Nothing is touched."""
     survey = opened.manager.survey()
-    osds, more = _osds(opened, survey)
+    osds, more = _osds(opened, survey, opened.cluster.rollout.hooks)
     drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
     order, stuck = _arranged(drafted.order)
     drafted = msgspec.structs.replace(drafted, order=order)
@@ -173,16 +173,25 @@ def _asked(
     )
 
 
-def _osds(opened: Opened, survey: Survey) -> tuple[Mapping[str, Sequence[int]], list[Finding]]:
+def _osds(
+    opened: Opened, survey: Survey, hooks: Sequence[str]
+) -> tuple[Mapping[str, Sequence[int]], list[Finding]]:
     """The OSDs of each node, when the site has the hook for Ceph; what is wrong with asking for them."""
-    its = opened.cluster.rollout
-    if "ceph" not in its.hooks:
+    if "ceph" not in hooks:
         return {}, []
     try:
-        hosts = osds_of(opened.head, its.tables.ceph.program)
+        hosts = osds_of(opened.head, opened.cluster.rollout.tables.ceph.program)
     except PipelineError as error:
         return {}, as_findings(error)
-    return {name: found for name in survey.nodes if (found := osds_on(name, hosts))}, []
+    told = []
+    for host, name in strange_hosts(survey.nodes, hosts).items():
+        osds = ", ".join(f"osd.{number}" for number in hosts[host])
+        what = f"Ceph's host {host} has {osds} and is no node: taken for {name}"
+        told.append(
+            Finding("warning", what, host, "this release doesn't tell where OSDs run", "ceph osd tree")
+        )
+        hosts[f"{name}.{host}"] = hosts[host]
+    return {name: found for name in survey.nodes if (found := osds_on(name, hosts))}, told
 
 
 def _arranged(order: Order) -> tuple[Order, list[Finding]]:

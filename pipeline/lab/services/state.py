@@ -24,7 +24,8 @@ FOLDER = "services"
 
 class State(TypedDict):
     """``osds`` are by number: ``host``, ``up``, ``in``, ``noout``, ``since`` (when it went down or came up),
-    ``boots`` (of its host, as last seen) and ``was_away``. ``flags`` are the cluster's, ``groups`` those of
+    ``boots`` (of its host, as last seen) and ``was_away``; ``bucket`` is its host in the CRUSH map
+    where that is called otherwise. ``flags`` are the cluster's, ``groups`` those of
     hosts. ``most_away`` is how many hosts with OSDs were ever seen to be away at once.
 
     ``computes`` are by host: ``disabled``, and why: ``reason``. ``guests`` have id, name, host and status.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.cluster.head import Head, Ran
+from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import CephTable
 from pipeline.errors import PipelineError
 from pipeline.rollout.hooks.asking import (
@@ -22,15 +22,10 @@ from pipeline.rollout.hooks.asking import (
     last_words,
     side_by_side,
 )
-from pipeline.rollout.hooks.cephstate import FORMAT, Look, look
+from pipeline.rollout.hooks.cephstate import FORMAT, Look, is_unknown, look
 from pipeline.rollout.hooks.kept import Kept, Note
 from pipeline.rollout.model import Finding, Node
 from pipeline.rollout.parts import Answer
-
-EINVAL = 22
-"""What ceph ends with, among others, for a command that its release doesn't have."""
-
-NO_COMMAND = ("no valid command", "invalid command", "unused arguments")
 
 WAYS = (("set-group", "unset-group"), ("add-noout", "rm-noout"), ("set", "unset"))
 """noout of some OSDs: since Nautilus, since Luminous; before, there is only one for all."""
@@ -233,7 +228,7 @@ class Ceph:
             return may, f"{said.get('num_not_ok_pgs', 'some')} placement groups would not be available"
         except (ValueError, KeyError, TypeError):
             pass
-        if ran.code and _is_unknown(ran):
+        if ran.code and is_unknown(ran):
             return None, ""
         if ran.code and "EBUSY" not in ran.err:
             raise failed(self._head, argv, ran)
@@ -248,7 +243,7 @@ class Ceph:
             ran = asked(self._head, argv)
             if not ran.code:
                 return way
-            if not _is_unknown(ran):
+            if not is_unknown(ran):
                 raise failed(self._head, argv, ran)
         raise failed(self._head, argv, ran)
 
@@ -258,7 +253,7 @@ class Ceph:
         if not argv:
             return
         ran = asked(self._head, argv)
-        if ran.code and not _is_unknown(ran):  # a way that the release doesn't have has set nothing
+        if ran.code and not is_unknown(ran):  # a way that the release doesn't have has set nothing
             raise failed(self._head, argv, ran)
 
     def _undoing(self, found: Note) -> tuple[str, ...]:
@@ -320,7 +315,3 @@ def _arguments(verb: str, osds: Sequence[int]) -> tuple[str, ...]:
 
 def _named(osds: Sequence[int]) -> list[str]:
     return [f"osd.{number}" for number in osds]
-
-
-def _is_unknown(ran: Ran) -> bool:
-    return ran.code == EINVAL and any(words in ran.err.lower() for words in NO_COMMAND)

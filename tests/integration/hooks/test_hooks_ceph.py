@@ -12,7 +12,7 @@ from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import CephTable
 from pipeline.errors import PipelineError
 from pipeline.lab.services.switches import CEPHS
-from pipeline.rollout.hooks.cephstate import osds_of, osds_on
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.model import Node
 from tests.integration.hooks.services_lab import (
     THREE,
@@ -352,6 +352,33 @@ def test_the_osds_of_nodes_are_found_by_their_hosts(lab: ServicesLab) -> None:
     assert hosts == {"node002": (0, 1), "node003": (2, 3)}
     full = {f"{name}.cluster": osds for name, osds in hosts.items()}
     assert [osds_on(name, full) for name in ("node002", "node003.eth", "node001")] == [(0, 1), (2, 3), ()]
+
+
+def put_below(lab: ServicesLab, number: str, bucket: str) -> None:
+    lab.change(lambda now: now["osds"][number].update(bucket=bucket))
+
+
+@EVERY_RELEASE
+def test_osds_below_another_name_are_found_by_the_machine_on_which_they_run(
+    lab: ServicesLab, release: str
+) -> None:
+    lab.switch(ceph=release)
+    put_below(lab, "0", "node002-ssd")
+    put_below(lab, "1", "node002-sata")
+    put_below(lab, "3", "node003-ssd")
+    hosts = osds_of(lab.head)
+    names = ["node001", "node002", "node003"]
+    if release == "icehouse":  # it doesn't tell where they run
+        assert [osds_on(name, hosts) for name in names] == [(), (), (2,)]
+        assert strange_hosts(names, hosts) == {
+            "node002-sata": "node002",
+            "node002-ssd": "node002",
+            "node003-ssd": "node003",
+        }
+        assert strange_hosts([*names, "node002-ssd"], hosts).keys() == {"node002-sata", "node003-ssd"}
+    else:
+        assert [osds_on(name, hosts) for name in names] == [(), (0, 1), (2, 3)]
+        assert strange_hosts(names, hosts) == {}
 
 
 def test_only_hosts_with_osds_are_asked_for(lab: ServicesLab) -> None:

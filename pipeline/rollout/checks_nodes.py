@@ -167,23 +167,31 @@ def _virtual(order: Order) -> list[Finding]:
 
 def _osd_hosts(order: Order, survey: Survey) -> list[Finding]:
     """Hosts of OSDs by what the manager says, of which Ceph was not asked or says nothing."""
-    names = [
-        node.name
-        for node in order.nodes
-        if not node.osds and OSD_ROLE in (role.lower() for role in survey.nodes[node.name].roles)
-    ]
-    if not names:
-        return []
-    asked = CEPH in order.hooks
-    return [
-        Finding(
-            "warning",
-            f"the role {OSD_ROLE} says that there are OSDs, and "
-            + ("Ceph knows of none" if asked else "nothing here asks Ceph: several at once could lose data"),
-            folded(names),
-            "" if asked else 'hooks = ["ceph"] in [rollout]',
-        )
-    ]
+    alike: dict[str, list[str]] = {}
+    for node in order.nodes:
+        facts = survey.nodes.get(node.name)
+        roles = [role for role in (facts.roles if facts else ()) if is_osd_role(role)]
+        if roles and not node.osds:
+            alike.setdefault(roles[0], []).append(node.name)
+    return [_osd_host(role, names, CEPH in order.hooks) for role, names in alike.items()]
+
+
+def _osd_host(role: str, names: Sequence[str], is_asked: bool) -> Finding:
+    says = f"{_nodes(len(names))} {_has(names)} the role {role}, which is that of hosts of OSDs, and "
+    if is_asked:
+        hint = "if there are OSDs on it, ceph osd tree has it by another name"
+        return Finding("warning", f"{says}Ceph knows of none there", folded(names), hint, "ceph osd tree")
+    return Finding(
+        "error",
+        f"{says}hooks of [rollout] lacks ceph: nothing would ask Ceph whether they may go",
+        folded(names),
+        'hooks = ["ceph"] in [rollout]; if there are no OSDs any more, take the role from them',
+    )
+
+
+def is_osd_role(role: str) -> bool:
+    """``cephosd``, ``CephOSDRole``, ``ceph-osd``: releases of Bright write it in their own way."""
+    return OSD_ROLE in "".join(letter for letter in role.lower() if letter.isalnum())
 
 
 def _facts(names: Iterable[str], survey: Survey) -> list[NodeFacts]:

@@ -136,9 +136,13 @@ class World:
 
     def reboot(self, nodes: Sequence[str]) -> None:
         self.effect("reboot")
+        refused = [name for name in nodes if self.faults.get(name) == "not rebooted"]
         for name in nodes:
-            self.machines[name].rebooted = self.now
+            if name not in refused:
+                self.machines[name].rebooted = self.now
         self.effect("rebooted")
+        if refused:
+            raise PipelineError(Problem("it does not want to", name) for name in refused)
 
     def update_provisioners(self, image: str) -> None:
         self.effect("update_provisioners")
@@ -240,7 +244,7 @@ class Scene:
     def run(self, *, retry: bool = False) -> Progress:
         return run(
             self.folder, self.order, self.world, self.hooks, Judge(self.world), retry=retry,
-            watch=self.watch, clock=self.world.clock, pause=self.world.pause,
+            watch=self.watch, clock=self.world.clock, ticks=self.world.clock, pause=self.world.pause,
             switched=lambda category, image: self.world.switched.append((category, image)),
         )  # fmt: skip
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,8 @@ def _rollback(options: argparse.Namespace, site: Site) -> int:
     opened = open_rollouts(options.cluster, site)
     kept = _kept(options, site)
     _refuse_running(kept)
+    if options.number is None:
+        _refuse_forward(kept)
     return _begin(options, opened, plan_back(opened, kept, options.nodes or ""), kept)
 
 
@@ -143,13 +146,32 @@ def _begin(
     else:
         _warn(planned)
     if takes_back is not None and takes_back.is_unfinished:
-        import time
-
-        from pipeline.rollout.opening import person
-
-        folder.give_up(takes_back, person(), time.time())
+        _give_up(opened, takes_back)
     place = folder.begin(opened.site.store, planned.order)
     return _go_on(options, opened, place)
+
+
+def _refuse_forward(kept: Kept) -> None:
+    """Taking back what has taken back would go forward again, to what somebody wanted to leave."""
+    from pipeline.errors import UsageError
+
+    order = kept.order
+    if order.back_of is not None and not kept.is_unfinished:
+        raise UsageError(
+            f"rollout {order.number}, the last one, has taken rollout {order.back_of} back already",
+            hint=f"forward again: pipeline rollout start {order.cluster} --image IMAGE@N; "
+            "another one back: --number N",
+            command=f"pipeline rollout status {order.cluster}",
+        )
+
+
+def _give_up(opened: Opened, kept: Kept) -> None:
+    from pipeline.rollout.opening import person
+    from pipeline.rollout.running import give_up
+
+    order = kept.order
+    hooks = opened.hooks(order.back_of or order.number, order.hooks)
+    give_up(kept.folder, order, opened.manager, hooks, person())
 
 
 def _planned_document(planned: Planned) -> dict[str, Any]:
@@ -203,19 +225,38 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
 
     kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
     order = kept.order
-    with watching_rollout(order, plain=options.plain, folder=place) as board:
+    watching = watching_rollout(order, plain=options.plain, folder=place)
+    with _told_when_interrupted(order), watching as board:
         progress = run_rollout(
             place,
             order,
             opened.manager,
-            opened.hooks(order.back_of or order.number),
+            opened.hooks(order.back_of or order.number, order.hooks),
             opened.verifier([node.name for node in order.nodes]),
             watch=lambda now: board.update(order, now),
-            switched=partial(switched, opened),
+            switched=partial(switched, opened, order),
             retry=getattr(options, "retry", False),
             pause=partial(_wait, board),
         )
     return _told(options, opened, place, order, progress)
+
+
+@contextmanager
+def _told_when_interrupted(order: Order) -> Iterator[None]:
+    """Ctrl-C ends this command, not what nodes do."""
+    from pipeline.errors import PipelineError
+    from pipeline.interrupts import INTERRUPTED
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        error = PipelineError(
+            "interrupted; nodes that are on their way go on by themselves",
+            hint="resume sees how far they are, and repeats nothing",
+            command=f"pipeline rollout resume {order.cluster}",
+        )
+        error.exit_code = INTERRUPTED
+        raise error from None
 
 
 def _wait(board: Watching, seconds: float) -> None:
@@ -267,15 +308,16 @@ def _is_well(progress: Progress) -> bool:
 def _status(options: argparse.Namespace, site: Site) -> int:
     from pipeline.cli.rollout_text import document, status_lines
     from pipeline.cluster.load import load_cluster
+    from pipeline.errors import PipelineError
     from pipeline.rollout.differing import differing
 
     kept = _kept(options, site)
-    cluster = load_cluster(options.cluster, site)
-    how: dict[str, Any] = {
-        "is_running": kept.is_running,
-        "folder": kept.folder,
-        "differences": differing(kept.progress, cluster.parameters, cluster.parameters_for),
-    }
+    how: dict[str, Any] = {"is_running": kept.is_running, "folder": kept.folder}
+    try:
+        cluster = load_cluster(options.cluster, site)
+        how["differences"] = differing(kept.progress, cluster.parameters, cluster.parameters_for)
+    except PipelineError as error:  # somebody is editing it: what is known is told all the same
+        print(f"pipeline: {error.problems[0]}", file=sys.stderr)
     if options.json:
         _json(document(kept.order, kept.progress, **how))
     else:
@@ -284,11 +326,9 @@ def _status(options: argparse.Namespace, site: Site) -> int:
 
 
 def _abort(options: argparse.Namespace, site: Site) -> int:
-    import time
-
     from pipeline.errors import UsageError
     from pipeline.rollout import folder
-    from pipeline.rollout.opening import person
+    from pipeline.rollout.opening import open_rollouts, person
 
     kept = _kept(options, site)
     name = f"rollout {kept.order.number} of {kept.order.cluster}"
@@ -298,8 +338,8 @@ def _abort(options: argparse.Namespace, site: Site) -> int:
         folder.ask_to_abort(kept.folder, person())
         said = f"{name}: nothing new is begun; nodes on their way come to their end"
     else:
-        folder.give_up(kept, person(), time.time())
-        said = f"{name}: given up, with its nodes as they are"
+        _give_up(open_rollouts(options.cluster, site), kept)
+        said = f"{name}: given up; what was only begun is undone, all else is as it is"
     if options.json:
         _json({"cluster": kept.order.cluster, "rollout": kept.order.number, "running": kept.is_running})
     else:

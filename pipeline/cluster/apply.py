@@ -114,7 +114,10 @@ def _read_back(
     undone = {(change.ref, change.action == "restart") for change in left}
     made = sum((change.ref, change.action == "restart") not in undone for change in plan.changes)
     tail = f"{made} of {len(plan.changes)} changes are made"
-    problems.append(Problem(tail, hint="the rest is what the next plan shows", command=again))
+    if left:
+        problems.append(Problem(tail, hint="the rest is what the next plan shows", command=again))
+    else:
+        problems.append(Problem(f"all the same everything is as wanted: {tail}"))
     raise retold(trouble or PipelineError("left"), problems)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
@@ -14,10 +15,85 @@ from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import recipe_names
 from pipeline.recipe.model import Recipe, Site
 
+SYSTEM = (
+    *(
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/libx32",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+    ),
+    *(
+        "/sys",
+        "/usr/bin",
+        "/usr/include",
+        "/usr/lib",
+        "/usr/lib32",
+        "/usr/lib64",
+        "/usr/libexec",
+        "/usr/sbin",
+    ),
+    *(
+        "/usr/share",
+        "/usr/src",
+        "/var/cache",
+        "/var/log",
+        "/var/run",
+        "/var/spool",
+        "/var/lock",
+        "/lost+found",
+    ),
+    *("/cm/local", "/cm/node-installer", "/cm/shared"),
+)
+"""Directories of the head node's own system, and of its cluster manager's."""
+
+PARENTS = frozenset({"/cm", "/cm/images", "/usr", "/usr/local", "/var", "/var/lib"})
+"""They have others' directories in them."""
+
+
+def tree_fault(path: str) -> str:
+    """Why ``path`` can't be an image's directory on the head node; empty if it can."""
+    if not path.startswith("/") or ".." in path.split("/"):
+        return "has to be an absolute path without .."
+    plain = posixpath.normpath(f"/{path.lstrip('/')}")
+    if plain in PARENTS or plain.count("/") < 2:
+        return f"has to be a directory of the image's own, two levels deep or more, got {plain}"
+    system = next((one for one in SYSTEM if plain == one or plain.startswith(f"{one}/")), None)
+    return f"{plain} belongs to the head node's own system ({system})" if system else ""
+
 
 def images_of(reading: Reading, site: Site, recipes: Mapping[str, Recipe]) -> list[Wanted]:
     """The images that are wanted. An image that is neither cloned nor at a path has to be there already."""
-    return [_image(reading, site, recipes, at, table) for at, table in reading.each("image", ImageTable)]
+    found = [_image(reading, site, recipes, at, table) for at, table in reading.each("image", ImageTable)]
+    _refuse_shared(reading, found)
+    return found
+
+
+def _refuse_shared(reading: Reading, images: Iterable[Wanted]) -> None:
+    """Tell of images one of which has another's directory, or one within it."""
+    first: dict[str, Wanted] = {}
+    for item in images:
+        path = str(item.exact.get("path", ""))
+        if not path or tree_fault(path):
+            continue
+        path = posixpath.normpath(path)
+        for other, holder in first.items():
+            if f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/"):
+                where = reading.place(holder.place("path"))
+                message = f"{path} is the directory of another image, or within it or around it"
+                reading.say(
+                    item.place("path"),
+                    f'image "{item.ref.name}": {message}: "{holder.ref.name}" has {other} ({where})',
+                )
+                break
+        first.setdefault(path, item)
 
 
 def _image(
@@ -59,8 +135,8 @@ def _path(
 ) -> str:
     if table.path and table.version is not None:
         reading.say((*at, "version"), f'{label}either "path" or "version", not both')
-    if table.path and (not table.path.startswith("/") or ".." in table.path.split("/")):
-        reading.say((*at, "path"), f'{label}"path" has to be an absolute path without ..')
+    if table.path and (fault := tree_fault(table.path)):
+        reading.say((*at, "path"), f'{label}"path" {fault}')
     if table.version is None:
         return table.path
     if table.name not in recipes and not reading.scope.blind:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,6 +20,9 @@ from pipeline.recipe.lines import KeyPath
 PREFIX = re.compile(r"/[0-9]{1,2}\Z")
 """Python takes masks as well, and those of routers that say the opposite."""
 
+PREFIXES = range(1, 31)
+"""Longer ones leave no address for a machine beside the network's and broadcasts."""
+
 
 class Networks(msgspec.Struct, frozen=True):
     """What the tables come to, and the tables with their places."""
@@ -32,6 +36,7 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
     """``[[network]]``, ``[[interface]]`` and ``[[openstack.network]]``; what is wrong with them is told."""
     objects = tuple(reading.each("network", NetworkTable))
     wanted = [_network(reading, at, table) for at, table in objects]
+    _refuse_overlaps(reading, objects)
     for at, interface in reading.each("interface", InterfaceTable):
         wanted += _interfaces(reading, at, interface)
     openstack = reading.one("openstack", OpenstackTable)
@@ -48,6 +53,22 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
     return Networks(tuple(wanted), objects, tuple(cloud))
 
 
+def _refuse_overlaps(reading: Reading, objects: Sequence[tuple[KeyPath, NetworkTable]]) -> None:
+    """Tell of network objects that have addresses of another one, which the cluster manager would give to
+    machines on both."""
+    first: list[tuple[ipaddress.IPv4Network, str, KeyPath]] = []
+    for at, table in objects:
+        network, _ = read_cidr(table.cidr) if table.cidr else (None, None)
+        if network is None:
+            continue
+        for other, name, place in first:
+            if network.overlaps(other) and name != table.name:
+                where = reading.place((*place, "cidr"))
+                message = f'{network} overlaps {other} of "{name}" ({where})'
+                reading.say((*at, "cidr"), f'network "{table.name}": {message}')
+        first.append((network, table.name, at))
+
+
 def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
     """The IPv4 network that ``text`` says, or why it is none."""
     if not PREFIX.search(text):
@@ -56,6 +77,9 @@ def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
         network = ipaddress.IPv4Network(text)
     except ValueError as error:
         return None, f'"{text}" is no network in CIDR form, such as 192.168.80.0/24: {error}'
+    if network.prefixlen not in PREFIXES:
+        said = f"prefix lengths are {PREFIXES.start} to {PREFIXES.stop - 1}"
+        return None, f'"{text}" is no network that machines can be in: {said}'
     return network, None
 
 

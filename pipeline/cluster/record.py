@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,13 @@ from pipeline.cluster.objects import State, Value, Wanted
 from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
+
+NAME = re.compile(
+    r"(?:image|network|os-network)/[^/]+|os-network/[^/]+/os-subnet/.+"
+    r"|(?:head|category|node)/[^/]+(?:/(?:interface|service|setting|file)/.+)?",
+    re.DOTALL,
+)
+"""How an object is called in it."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -40,6 +48,7 @@ def load(store: Path, cluster: str) -> Record:
     file = _file(store, cluster)
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Record)
+        _check(found)
     except FileNotFoundError:
         return Record()
     except msgspec.DecodeError as error:
@@ -50,6 +59,19 @@ def load(store: Path, cluster: str) -> Record:
             command=f"mv {file} {file}.broken",
         ) from None
     return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))
+
+
+def _check(record: Record) -> None:
+    """Raise ``msgspec.DecodeError`` for what no apply has written."""
+    wrong = [name for name in (*record.applied, *record.restarts) if not NAME.fullmatch(name)]
+    wrong += [
+        f"{name}: {key}"
+        for name, properties in record.applied.items()
+        for key, value in properties.items()
+        if key.startswith("+") and not isinstance(value, tuple)
+    ]
+    if wrong:
+        raise msgspec.DecodeError(f"{wrong[0]!r} is nothing that was applied")
 
 
 def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict[str, dict[str, Value]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 
 import msgspec
 
+from pipeline.cluster.imaging import tree_fault
+from pipeline.cluster.networks import read_cidr
 from pipeline.cluster.nodesets import NODE
 from pipeline.cluster.objects import HEAD, Kind, Properties, Ref, State, Value
 from pipeline.cluster.owned import KEY, SECTION, path_fault
@@ -51,7 +53,23 @@ class Sayable(msgspec.Struct):
                 self.left_out.append(f"{ref}: {why}")
             else:
                 found[ref] = self._properties(ref, properties)
+        self._leave_out_overlaps(found)
         return State(self._without_partial_lists(found), self.state.notes)
+
+    def _leave_out_overlaps(self, found: dict[Ref, Properties]) -> None:
+        """Take out the address of each network that has some of another one's."""
+        first: dict[str, IPv4Network] = {}
+        for ref, properties in found.items():
+            base, bits = properties.get("base_address"), properties.get("netmask_bits")
+            network, _ = read_cidr(f"{base}/{bits}") if ref.kind == "network" else (None, None)
+            if network is None or base == "0.0.0.0":
+                continue
+            other = next((name for name, one in first.items() if one.overlaps(network)), None)
+            if other is None:
+                first[ref.name] = network
+            else:
+                self.left_out.append(f"{ref}: its address: {network} overlaps that of {other}")
+                found[ref] = _without_address(properties)
 
     def _fault(self, ref: Ref, properties: Properties) -> str:
         """Why the object as a whole can't be said; empty if it can."""
@@ -84,8 +102,7 @@ class Sayable(msgspec.Struct):
                 self.left_out.append(f"{ref}: {name} {value!r}: {why}")
         if ref.kind == "network" and (why := _address_fault(found)):
             self.left_out.append(f"{ref}: its address: {why}")
-            for name in ("base_address", "netmask_bits"):
-                found.pop(name, None)
+            return _without_address(found)
         return found
 
     def _takes_parameter(self, ref: Ref, text: str) -> bool:
@@ -110,6 +127,10 @@ class Sayable(msgspec.Struct):
                 told = f"its category has {lacking[0]}, which it has not; a file would give it that"
                 self.left_out.append(f"{of}: the settings of its own: {told}")
         return {ref: value for ref, value in found.items() if ref.kind != "setting" or ref.of not in partial}
+
+
+def _without_address(properties: Properties) -> Properties:
+    return {name: value for name, value in properties.items() if name not in ("base_address", "netmask_bits")}
 
 
 def _setting_fault(name: str, properties: Properties) -> str:
@@ -137,8 +158,8 @@ def _value_fault(kind: Kind, name: str, value: Value) -> str:
     text = str(value)
     if CONTROL.search(text) or OPEN in text:
         return "has a character that no cluster manager can take"
-    if kind == "image" and name == "path" and (not text.startswith("/") or ".." in text.split("/")):
-        return "no absolute path without .."
+    if kind == "image" and name == "path" and (fault := tree_fault(text)):
+        return fault
     refers = name in NAMED and kind in ("category", "node", "interface")
     if (refers or (kind == "network" and name in NETWORKS_OWN)) and file_name_fault(text):
         return f"the name {UNSAID}"
@@ -152,10 +173,9 @@ def _address_fault(found: Properties) -> str:
     base, bits = found.get("base_address"), found.get("netmask_bits")
     if not base or not bits or base == "0.0.0.0":
         return ""
-    try:
-        network = ipaddress.IPv4Network(f"{base}/{bits}")
-    except ValueError as error:
-        return str(error)
+    network, fault = read_cidr(f"{base}/{bits}")
+    if network is None:
+        return str(fault)
     broadcast = found.get("broadcast_address", str(network.broadcast_address))
     if broadcast != str(network.broadcast_address):
         return f"{network} has the broadcast address {network.broadcast_address}, not {broadcast}"

@@ -28,6 +28,7 @@ LAST_LINES = 3
 """Of what ssh says when it gets nowhere."""
 
 LOOK_EVERY = 1.0
+END_SECONDS = 3.0
 GRACE = 20
 """Seconds beyond a limit that the node itself keeps: for a login, for what can't be ended there."""
 
@@ -100,7 +101,6 @@ class Shells:
         self._port: Any = None
         self._number = 0
         self._error: BaseException | None = None
-        self._is_stopping = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="shells", daemon=True)
 
@@ -114,7 +114,17 @@ class Shells:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_stopping = True
+        """Let shells that have nothing to do end by themselves, with their files; kill the rest."""
+        for name, shell in self.shells.items():
+            if shell.state == "open" and not shell.pending:
+                self.close(name)
+        until = time.monotonic() + END_SECONDS
+        with self.changed:
+            while time.monotonic() < until and any(
+                shell.is_closing and shell.state == "open" and not shell.pending
+                for shell in self.shells.values()
+            ):
+                self.changed.wait(LOOK_EVERY)
         self._in_loop(self._abort)
         self._thread.join()
 

@@ -93,8 +93,10 @@ def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
 def _batches(nodes: Sequence[Node], policy: Policy, gone: Sequence[Node]) -> list[tuple[str, ...]]:
     """Nodes of the same domains are alike: whether one fits is asked once for all of them."""
     alike: dict[tuple[tuple[str, str], ...], list[Node]] = {}
-    for node in reversed(nodes):
+    for node in nodes:
         alike.setdefault(tuple(sorted(domains(node).items())), []).append(node)
+    for group in alike.values():
+        group.reverse()  # taken from the end
     position = {node.name: number for number, node in enumerate(nodes)}
     found = []
     while alike:
@@ -106,7 +108,8 @@ def _batches(nodes: Sequence[Node], policy: Policy, gone: Sequence[Node]) -> lis
 def _batch(alike: dict[tuple[tuple[str, str], ...], list[Node]], room: Room) -> list[str]:
     """Take as many as there is room for out of ``alike``."""
     batch: list[str] = []
-    first = sorted(alike, key=lambda key: len(alike[key]), reverse=True)
+    # The most first, so that all end at about the same time; of equally many those without OSDs.
+    first = sorted(alike, key=lambda key: (-len(alike[key]), (OSD_HOSTS, "all") in key))
     for key in first:
         left = alike[key]
         while left and not room.lacks(left[-1]):

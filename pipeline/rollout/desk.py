@@ -21,11 +21,19 @@ class Desk:
     """
 
     def __init__(
-        self, order: Order, events: Iterable[Event], journal: Journal, folder: Path, clock: Clock
+        self,
+        order: Order,
+        events: Iterable[Event],
+        journal: Journal,
+        folder: Path,
+        clock: Clock,
+        ticks: Clock,
     ) -> None:
+        """``clock`` tells the time of day; ``ticks`` never jumps, and limits are measured by it."""
         self.order = order
         self.folder = folder
         self.clock = clock
+        self.ticks = ticks
         self.nodes: Mapping[str, Node] = {node.name: node for node in order.nodes}
         self.fold = Fold(self.nodes)
         for event in events:
@@ -37,7 +45,9 @@ class Desk:
         self._in: dict[State, dict[str, None]] = {}
         for name, progress in self.fold.nodes.items():
             self._in.setdefault(progress.state, {})[name] = None
-        self.seen_at = 0.0
+        # Nobody has looked until now: waiting begins anew.
+        self._since: dict[str, float] = dict.fromkeys(self.nodes, ticks())
+        self._blind_since: float | None = None
 
     @property
     def of(self) -> Mapping[str, NodeProgress]:
@@ -78,6 +88,7 @@ class Desk:
         self._take(event)
         if state is not None and state != before.state:
             self.moves += 1
+            self._since[name] = self.ticks()
             self._in[before.state].pop(name)
             self._in.setdefault(state, {})[name] = None
 
@@ -97,13 +108,29 @@ class Desk:
             self._journal.write(self._waiting)
             self._waiting.clear()
 
-    def is_late(self, name: str, seconds: float) -> bool:
-        """Whether a node has been in its state for too long; time in which nobody saw it isn't counted."""
-        return self.clock() - max(self.of[name].since, self.seen_at) > seconds
+    def age(self, name: str) -> float:
+        """Seconds that a node has been in its state, without those in which nobody could see it."""
+        return (self.ticks() if self._blind_since is None else self._blind_since) - self._since[name]
 
-    def saw_again(self) -> None:
-        """Waiting begins anew: nothing was known of the nodes for a while."""
-        self.seen_at = self.clock()
+    def is_late(self, name: str, seconds: float) -> bool:
+        """Whether a node has been in its state for longer than that."""
+        return self.age(name) > seconds
+
+    @property
+    def blind(self) -> float | None:
+        """For how many seconds nothing has been known of the nodes; None: it is."""
+        return None if self._blind_since is None else self.ticks() - self._blind_since
+
+    def lose_sight(self) -> None:
+        """Nothing is known of the nodes for now."""
+        self._blind_since = self.ticks() if self._blind_since is None else self._blind_since
+
+    def see_again(self) -> None:
+        """All that nodes did meanwhile counts from now on."""
+        if self.blind is not None:
+            gone = self.blind
+            self._since = {name: since + gone for name, since in self._since.items()}
+            self._blind_since = None
 
     def _take(self, event: Event) -> None:
         self.fold.take(event)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import STATES, NodeProgress, Progress
@@ -20,8 +21,8 @@ Outcome = Literal["stopped", "ended"]
 
 STILL = ("waiting", "released", "failed")
 
-UNTOUCHED = ("preparing", "prepared")
-"""A node that failed in one of these has lost nothing: it was not rebooted."""
+NOT_REBOOTED = ("preparing", "prepared", "switched")
+"""A node that failed in one of these has lost nothing."""
 
 MOST_BLIND = 3600.0
 """Seconds for which the manager may be gone before the rollout stops; nodes don't fail meanwhile."""
@@ -51,7 +52,9 @@ class Engine:
         self._aborted = aborted
         self._switched = switched
         self._pause = pause
-        self._blind_since: float | None = None
+        self._down: frozenset[str] = frozenset()
+        self._seen_batch = 0
+        self._facts: Mapping[str, NodeFacts] = {}
         self._canaries = canaries(desk.order.nodes, desk.order.policy.canary)
         self._left: set[str] = set()
         self._leaving_since: float | None = None
@@ -88,25 +91,27 @@ class Engine:
             steps.prepare()
             steps.point()
             steps.reboot()
-        except MachineError as error:
-            self._lost(error)
-            return None
-        if self._blind_since is not None:
+        except PipelineError as error:
+            return self._lost(error)
+        if self._desk.blind is not None:
             self._desk.say("note", "the cluster manager answers again")
-            self._blind_since = None
+            self._desk.see_again()
         return outcome
 
-    def _lost(self, error: MachineError) -> None:
-        """The manager can't be reached: wait for it; nothing is known about nodes until then."""
-        now, why = self._desk.clock(), f"the cluster manager can't be asked: {error.problems[0].message}"
-        if self._blind_since is None:
-            self._blind_since = now
+    def _lost(self, error: PipelineError) -> Outcome | None:
+        """The manager, or another one, can't be asked: nothing is known about nodes until that is over."""
+        if who := self._aborted():
+            self._note_abort(who)
+            return self._finish("stopped", f"stopped by {who}, while the cluster manager can't be asked")
+        why = f"the cluster manager can't be asked: {error.problems[0].message}"
+        if self._desk.blind is None:
             self._desk.say("note", why)
-        elif now - self._blind_since > MOST_BLIND:
+        elif self._desk.blind > MOST_BLIND:
             self._desk.say("stopped", why)
             self._desk.commit()
             raise error
-        self._desk.saw_again()
+        self._desk.lose_sight()
+        return None
 
     def _decide(self) -> Outcome | None:
         """What is to be begun next, if anything; whether this is the end."""
@@ -131,6 +136,7 @@ class Engine:
     def _reason_to_stop(self) -> tuple[str, bool]:
         """Why nothing more may be begun ("": it may), and whether that is because nodes failed."""
         if who := self._aborted():
+            self._note_abort(who)
             return f"stopped by {who}", False
         order = self._desk.order
         failed = [name for name in self._desk.named("failed") if self._desk.of[name].way == "out"]
@@ -140,26 +146,69 @@ class Engine:
             return f"{_counted(failed)} failed; failure_budget = {order.policy.failure_budget}", True
         return "", False
 
+    def _note_abort(self, who: str) -> None:
+        if not self._desk.fold.whole.is_aborting:
+            self._desk.say("abort", who)
+
     def _admit(self) -> Outcome | None:
         """Let nodes of the batch go whose turn it is, as many as may be away; then the next batch."""
-        batches, number = self._desk.order.batches, self._desk.fold.whole.batch
-        settled = not number or all(self._desk.of[name].is_settled for name in batches[number - 1])
-        if settled:
-            number += 1
-            self._desk.say("batch", batch=number)
-        room = self._room()
-        for name in batches[number - 1]:
-            if self._desk.of[name].state == "waiting" and room.has(self._desk.nodes[name]):
-                room.take(self._desk.nodes[name])
-                self._desk.tell(name, "preparing")
-        if self._moving():
+        desk, batches = self._desk, self._desk.order.batches
+        waiting = set(desk.named("waiting"))
+        if not waiting:
             return None
-        name = next(name for name in batches[number - 1] if self._desk.of[name].state == "waiting")
-        return self._stop(f"{name} can't go: {room.lacks(self._desk.nodes[name])}, by nodes that failed")
+        number = next(at for at, batch in enumerate(batches, start=1) if not waiting.isdisjoint(batch))
+        if number != desk.fold.whole.batch:
+            if self._moving():
+                return None  # the batch before it is not at its end
+            desk.say("batch", batch=number)
+        if number != self._seen_batch:
+            self._survey()
+            self._seen_batch = number
+        turn = [name for name in batches[number - 1] if desk.of[name].state == "waiting"]
+        room = self._room()
+        for name in turn:
+            if room.has(desk.nodes[name]):
+                room.take(desk.nodes[name])
+                desk.tell(name, "preparing")
+        self._refuse_gone(desk.named("preparing"))
+        left = [name for name in turn if desk.of[name].state == "waiting"]
+        if self._moving() or not left:
+            return None
+        return self._stop(
+            f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}, by nodes that failed or are down"
+        )
+
+    def _survey(self) -> None:
+        """See which nodes that should be up are not: they are away as well."""
+        facts = self._manager.survey().nodes
+        resting = self._desk.named("waiting", "released")
+        self._down = frozenset(name for name in resting if name not in facts or _is_gone(facts[name]))
+        self._facts = facts
+
+    def _refuse_gone(self, names: Sequence[str]) -> None:
+        """Nodes that are otherwise than when this was ordered are left alone, with nothing done to them."""
+        full = self._desk.order.policy.install == "FULL"
+        for name in names:
+            facts = self._facts.get(name)
+            if self._desk.of[name].why or self._desk.of[name].way == "back":
+                continue  # its hooks have been asked already
+            if facts is None:
+                why = "the cluster manager has no such node any more"
+            elif _is_gone(facts) and self._desk.order.back_of is None:
+                why = f"it is {facts.status.text or facts.status.condition}"
+            elif facts.category != self._desk.nodes[name].category:
+                why = f"it is in the category {facts.category} by now"
+            elif full and facts.is_data_node:
+                why = "it is a data node by now: a FULL install would wait at its console"
+            else:
+                continue
+            self._desk.tell(name, "waiting")
+            self._desk.tell(name, "failed", f"{why}; nothing was done to it")
 
     def _room(self) -> Room:
-        away = (self._desk.nodes[name] for name, progress in self._desk.of.items() if progress.is_away)
-        return Room(self._desk.order.policy, (*self._desk.order.unavailable, *away))
+        desk = self._desk
+        away = [name for name, progress in desk.of.items() if progress.is_away or name in self._down]
+        return Room(desk.order.policy, (*desk.order.unavailable, *(desk.nodes[name] for name in away)))
 
     def _go_back(self) -> Outcome | None:
         """Take nodes to what they had, as far as the policy says, when those under way have settled."""
@@ -171,28 +220,33 @@ class Engine:
         left = [name for name in desk.named("failed", "released") if desk.of[name].way == "out"]
         left = [name for name in left if everyone or desk.of[name].state == "failed"]
         if who := self._aborted():
+            self._note_abort(who)
             return None if self._moving() else self._stop(f"stopped by {who}")
         room = self._room()
         for name in left:
             if room.has(desk.nodes[name]):
                 room.take(desk.nodes[name])
                 self._begin_return(name)
-        if self._moving():
+        stuck = [name for name in left if desk.of[name].way == "out"]
+        if self._moving() or len(stuck) < len(left):
             return None
-        if left:
-            return self._stop(f"{left[0]} can't go back: {room.lacks(desk.nodes[left[0]])}")
+        if stuck:
+            return self._stop(f"{stuck[0]} can't go back: {room.lacks(desk.nodes[stuck[0]])}")
         return self._end()
 
     def _begin_return(self, name: str) -> None:
         """One node's way back begins: where, depends on how far it had come."""
-        progress = self._desk.of[name]
-        if progress.state == "released":
+        failed_in = self._desk.of[name].failed_in
+        self._hooking.forget(name)
+        if failed_in == "waiting":
+            self._desk.tell(name, "released", "nothing was done to it", way="back")
+        elif failed_in in NOT_REBOOTED:
+            # While the manager is away it stays as it is, and is never rebooted for this.
+            why = self._steps.unset(name)
+            self._desk.tell(name, "failed" if why else "verified", why or "it was not rebooted", way="back")
+        else:
+            # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
             self._desk.tell(name, "preparing", way="back")
-        elif progress.failed_in in UNTOUCHED:
-            self._desk.tell(name, "prepared", way="back")
-            self._steps.unset(name)
-        else:  # it is away already
-            self._desk.tell(name, "prepared", way="back")
 
     def _stop(self, why: str) -> Outcome | None:
         return self._finish("stopped", why) if self._is_left() else None
@@ -213,36 +267,54 @@ class Engine:
     def _switch(self, category: str, image: str) -> bool:
         """Have a category take what all of its nodes have; those that followed it do so again."""
         nodes = [node for node in self._desk.order.nodes if node.category == category]
-        states = [self._desk.of[node.name] for node in nodes]
-        if any(node.state != "released" or node.way != "out" for node in states):
-            self._desk.say(
-                "note", f"the category {category} keeps its image: not all of its nodes have {image}"
-            )
+        if why := self._why_not(category, image, nodes):
+            self._desk.say("note", f"the category {category} keeps its image: {why}")
             return True
         try:
             self._manager.switch(category, image)
             self._switched(category, image)
-            self._manager.point([node.name for node in nodes if not node.own_image], "", "")
         except MachineError:
             raise
         except PipelineError as error:
             self._desk.say("note", f"the category {category}: {error.problems[0].message}")
             return False
+        for problem in self._steps.follow_category(nodes):
+            self._desk.say("note", problem)
         self._desk.say("category", category)
         return True
+
+    def _why_not(self, category: str, image: str, nodes: Sequence[Node]) -> str:
+        """Why a category is not switched: a node would get what was not verified on it."""
+        states = [self._desk.of[node.name] for node in nodes]
+        if any(node.state != "released" or node.way != "out" for node in states):
+            return f"not all of its nodes have {image}"
+        known = self._desk.of
+        late = [
+            name
+            for name, facts in self._manager.survey().nodes.items()
+            if facts.category == category and name not in known and not _is_gone(facts)
+        ]
+        return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""
 
     def _is_left(self) -> bool:
         """Whether nodes that stay failed harm nobody; hooks that can't see to it have a limited time."""
         failed = [name for name in self._desk.named("failed") if name not in self._left]
         if not failed:
             return True
-        self._leaving_since = self._leaving_since or self._desk.clock()
+        if self._leaving_since is None:
+            self._leaving_since = self._desk.ticks()
+            self._steps.disarm([name for name in failed if self._desk.of[name].failed_in in NOT_REBOOTED])
         done, refused = self._hooking.leave(failed)
         for name, why in refused.items():
             self._desk.note(name, f"was left as it is: {why}")
         self._left.update(done, refused)
-        late = self._desk.clock() - self._leaving_since > self._desk.order.policy.waits.release
+        late = self._desk.ticks() - self._leaving_since > self._desk.order.policy.waits.release
         return late or all(name in self._left for name in failed)
+
+
+def _is_gone(facts: NodeFacts) -> bool:
+    """Whether users don't have it; a virtual node that has no instance is none that they miss."""
+    return facts.status.condition != "up" and not facts.is_virtual
 
 
 def _failed(node: NodeProgress) -> bool:

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
-from pipeline.rollout.journal import Journal, events
+from pipeline.rollout.journal import Journal, events, is_ended
 from pipeline.rollout.model import Order
-from pipeline.rollout.states import Event, Progress, after
+from pipeline.rollout.states import Progress, after
 from pipeline.store.filesystem import sync_directory, write_whole
 
 NAME = re.compile(r"rollout-(\d+)")
@@ -79,8 +79,13 @@ def unfinished(store: Path) -> list[Kept]:
     """Of all clusters: those that have not come to their end, running or not."""
     clusters = store / "clusters"
     places = sorted(clusters.glob("*/rollouts")) if clusters.is_dir() else []
-    found = [read(place, number) for place in places for number in numbers(place)]
-    return [kept for kept in found if kept.is_unfinished]
+    open_ = [
+        (place, number)
+        for place in places
+        for number in numbers(place)
+        if not is_ended(place / f"rollout-{number}" / JOURNAL)
+    ]
+    return [kept for kept in (read(*each) for each in open_) if kept.is_unfinished]
 
 
 def begin(store: Path, order: Order) -> Path:
@@ -98,6 +103,7 @@ def begin(store: Path, order: Order) -> Path:
         new.mkdir()
         (new / LOGS).mkdir()
         (new / LOCK).touch()
+        (new / JOURNAL).touch()
         write_whole(new / ORDER, msgspec.json.encode(msgspec.structs.replace(order, number=number)))
         sync_directory(new)
         # Stopped here: the folder has a name that nobody looks at, and is made anew.
@@ -177,12 +183,6 @@ def asked_to_abort(folder: Path) -> str:
 
 def forget_abort(folder: Path) -> None:
     (folder / ABORT).unlink(missing_ok=True)
-
-
-def give_up(kept: Kept, who: str, at: float) -> None:
-    """End a rollout that nobody runs, with its nodes as they are."""
-    with held(kept.folder) as journal:
-        journal.write([Event(at, word="ended", why=f"given up by {who}")])
 
 
 @contextmanager

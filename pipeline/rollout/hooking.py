@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.errors import PipelineError
+from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Answer, Hook
+
+PHASES = ("before", "after", "leave")
 
 Ask = Callable[[Hook, Sequence[Node]], Mapping[str, Answer]]
 
@@ -30,6 +32,11 @@ class Hooking:
     def after(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The nodes with which everything is as it was before, and those where that can't be had."""
         return self._round("after", names, self._hooks[::-1], lambda hook, nodes: hook.after(nodes))
+
+    def forget(self, name: str) -> None:
+        """A node's way begins anew: nothing that hooks said of it counts any more."""
+        for phase in PHASES:
+            self._at.pop((phase, name), None)
 
     def leave(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The nodes that can be left as they are."""
@@ -69,6 +76,8 @@ class Hooking:
             silent = Answer("wait", "it says nothing about this node")
             unheard = dict.fromkeys((node.name for node in concerned), silent)
             return {**free, **unheard, **ask(hook, concerned)}
+        except MachineError:
+            raise  # the head node, on which hooks run their programs, is away
         except PipelineError as error:
             waits = Answer("wait", f"nothing is known: {error.problems[0].message}")
             return {**free, **dict.fromkeys((node.name for node in concerned), waits)}

@@ -14,6 +14,8 @@ from pipeline.rollout.states import Event
 DECODER = msgspec.json.Decoder(Event)
 ENCODER = msgspec.json.Encoder()
 
+BY_HAND = "see in the cluster manager how the nodes are; this rollout can't go on by itself"
+
 
 def events(path: Path) -> Iterator[Event]:
     """All events so far. A last line without its end was being written when power went, and is none.
@@ -23,7 +25,7 @@ def events(path: Path) -> Iterator[Event]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return
+        raise PipelineError("the journal is gone", where=str(path), hint=BY_HAND) from None
     *lines, _ = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
@@ -32,8 +34,19 @@ def events(path: Path) -> Iterator[Event]:
             raise PipelineError(
                 f"the journal is damaged: {error}",
                 where=f"{path}:{number}",
-                hint="see in the cluster manager how the nodes are; this rollout can't go on by itself",
+                hint=BY_HAND,
             ) from None
+
+
+def is_ended(path: Path) -> bool:
+    """Whether the last line says that the rollout is at its end; the others are not read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 65536))
+            lines = file.read().split(b"\n")
+        return len(lines) > 1 and DECODER.decode(lines[-2]).word == "ended"
+    except (OSError, msgspec.MsgspecError):
+        return False
 
 
 class Journal:

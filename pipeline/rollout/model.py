@@ -59,7 +59,7 @@ class Waits(msgspec.Struct, frozen=True):
 
 class Policy(msgspec.Struct, frozen=True):
     """Limits, counted in nodes; ``canary`` in those of each category. ``domains`` is how many nodes of each
-    value of a failure domain may be unavailable at once, ``failure_budget`` how many may fail before it stops.
+    value of a failure domain may be away at once, ``failure_budget`` how many may fail before it stops.
     """
 
     canary: int = 1
@@ -77,7 +77,9 @@ class Order(msgspec.Struct, frozen=True):
     ``batches`` are names of ``nodes``, the canaries first. ``targets`` maps the manager's name of an image
     to what it is; ``wanted`` maps each node to one. ``categories`` maps those of which the rollout has all
     nodes to the image that they are switched to in the end. ``unavailable`` are nodes of the same domains
-    that were down before it began. ``back_of`` is the rollout that this one takes back.
+    that were down before it began. ``own`` maps nodes to what is set at them, where that isn't the name of
+    their image: "" where their category has it already. ``meant`` is the image that the cluster file gives
+    to each category, ``back_of`` the rollout that this one takes back.
     """
 
     number: int
@@ -92,6 +94,8 @@ class Order(msgspec.Struct, frozen=True):
     categories: Mapping[str, str] = {}
     hooks: tuple[str, ...] = ()
     unavailable: tuple[Node, ...] = ()
+    own: Mapping[str, str] = {}
+    meant: Mapping[str, str] = {}
     back_of: int | None = None
 
 

@@ -33,7 +33,7 @@ from pipeline.rollout.checks import Asked, as_findings, find
 from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.hooks.opening import open_hooks
 from pipeline.rollout.model import Finding, Order
-from pipeline.rollout.ordering import Draft, Wishes, category_images, draft
+from pipeline.rollout.ordering import Draft, Wishes, draft
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.store.store import Store
 
@@ -52,11 +52,11 @@ class Opened(msgspec.Struct, frozen=True):
         """The folder of its rollouts."""
         return folders.rollouts(self.site.store, self.cluster.name)
 
-    def hooks(self, number: int) -> tuple[Hook, ...]:
-        """The hooks that the file names, for rollout ``number``."""
+    def hooks(self, number: int, names: Sequence[str] | None = None) -> tuple[Hook, ...]:
+        """Hooks for rollout ``number``: those of ``names``, or else those that the file names."""
         its = self.cluster.rollout
         return open_hooks(
-            its.hooks,
+            its.hooks if names is None else names,
             its.tables,
             self.head,
             self.manager,
@@ -138,7 +138,7 @@ def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned
     drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
     order, stuck = _arranged(drafted.order)
     drafted = msgspec.structs.replace(drafted, order=order)
-    hooks = opened.hooks(0)
+    hooks = opened.hooks(max(folders.numbers(opened.place), default=0) + 1)
     verifier = opened.verifier([node.name for node in order.nodes])
     findings = find(_asked(opened, drafted, survey, hooks, verifier, unverified=unverified))
     found = (*findings, *stuck, *more)
@@ -221,9 +221,9 @@ def _steps(order: Order, hooks: Sequence[Hook], verifier: Verifier) -> dict[str,
     return found
 
 
-def switched(opened: Opened, category: str, image: str) -> None:
-    """Remember which image a category has now for the one that its file names."""
-    named = category_images(opened.cluster).get(category)
+def switched(opened: Opened, order: Order, category: str, image: str) -> None:
+    """Remember which image a category has now for the one that its file named when this was ordered."""
+    named = order.meant.get(category)
     if named is not None:
         rolled.note(opened.site.store, opened.cluster.name, category, named, image)
 
@@ -238,7 +238,7 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
         only = asked.names
     survey = opened.manager.survey()
     order = returning.back_order(kept, survey, person(), only)
-    hooks = opened.hooks(order.back_of or 0)
+    hooks = opened.hooks(order.back_of or 0, order.hooks)
     verifier = opened.verifier([node.name for node in order.nodes])
     found = list(returning.findings(order, survey))
     for hook in hooks:

@@ -106,6 +106,7 @@ def draft(
         categories={category: names[found.of[category]] for category in whole},
         hooks=cluster.rollout.hooks,
         unavailable=drafting.unavailable(held),
+        meant=dict(found.of),
     )
     others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)

@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
+from pipeline.rollout.states import NodeProgress
 
 
 def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None = None) -> Order:
@@ -19,24 +20,18 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
-    order, progress = kept.order, kept.progress
-    touched = [
-        node
-        for node in order.nodes
-        if progress.nodes[node.name].way == "out" and progress.nodes[node.name].state != "waiting"
-    ]
+    order = kept.order
+    touched = [node for node in order.nodes if _is_touched(kept.progress.nodes[node.name])]
     chosen = [node for node in touched if only is None or node.name in set(only)]
-    if only is not None and (strange := sorted(set(only) - {node.name for node in touched})):
-        raise UsageError(
-            f"rollout {order.number} has not touched {', '.join(strange)}",
-            command=f"pipeline rollout status {order.cluster}",
-        )
-    if not chosen:
-        raise UsageError(
-            f"rollout {order.number} of {order.cluster} has no node that could be taken back",
-            command=f"pipeline rollout status {order.cluster}",
-        )
-    nodes = tuple(_as_now(node, survey) for node in chosen)
+    _refuse(kept, touched, chosen, only)
+    # Those that are down first: others may wait for what is on them.
+    up = [node for node in chosen if _is_up(node.name, survey)]
+    down = [node for node in chosen if not _is_up(node.name, survey)]
+    nodes = tuple(_as_now(node, survey) for node in (*down, *up))
+    # What failed on its way back is not taken to where it came from, and none goes before others for proof.
+    policy = msgspec.structs.replace(order.policy, on_failure="stop", canary=0)
+    gone = _down(order, survey, {node.name for node in chosen})
+    batches = (*arrange(nodes[: len(down)], policy, gone), *arrange(nodes[len(down) :], policy, gone))
     whole = {node.name for node in chosen}
     return msgspec.structs.replace(
         order,
@@ -44,16 +39,60 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         who=who,
         when=time.time(),
         nodes=nodes,
-        batches=arrange(nodes, order.policy, order.unavailable),
+        batches=batches,
         targets={**order.targets, **_targets(nodes, order, survey)},
         wanted={node.name: node.image for node in chosen},
+        own={node.name: "" for node in chosen if _category_has(node, survey)},
         categories={
             category: had
-            for category in progress.switched
+            for category in kept.progress.switched
             if (had := _had(category, order)) and all(node.name in whole for node in _of(category, order))
         },
+        unavailable=gone,
+        policy=policy,
         back_of=order.number,
     )
+
+
+def _is_touched(node: NodeProgress) -> bool:
+    """Whether there is something to take back: it has the new, or its way back has failed."""
+    return node.state == "failed" if node.way == "back" else node.state != "waiting"
+
+
+def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:
+    order, nodes = kept.order, kept.progress.nodes
+    status = f"pipeline rollout status {order.cluster}"
+    strange = sorted(set(only or ()) - {node.name for node in touched})
+    if strange:
+        raise UsageError(f"rollout {order.number} has not touched {', '.join(strange)}", command=status)
+    if not chosen:
+        what = f"rollout {order.number} of {order.cluster} has no node that could be taken back"
+        raise UsageError(what, command=status)
+    names = {node.name for node in chosen}
+    moving = [name for name, node in nodes.items() if not node.is_settled and node.state != "waiting"]
+    left = [name for name in moving if name not in names]
+    if kept.is_unfinished and left:
+        raise UsageError(
+            f"rollout {order.number} is not at its end, and {', '.join(left[:5])} would be left on the way",
+            hint="resume it first; abort it then, and take back what you like",
+            command=f"pipeline rollout resume {order.cluster}",
+        )
+
+
+def _is_up(name: str, survey: Survey) -> bool:
+    return name in survey.nodes and survey.nodes[name].status.condition == "up"
+
+
+def _down(order: Order, survey: Survey, chosen: set[str]) -> tuple[Node, ...]:
+    """Nodes of the rollout and of its domains that are away by now, and are not taken back."""
+    known = {node.name: node for node in (*order.nodes, *order.unavailable)}
+    return tuple(node for name, node in known.items() if name not in chosen and not _is_up(name, survey))
+
+
+def _category_has(node: Node, survey: Survey) -> bool:
+    """Whether the node had its category's image, and the category has that one now."""
+    category = survey.categories.get(node.category)
+    return not node.own_image and category is not None and category.image == node.image
 
 
 def findings(order: Order, survey: Survey) -> tuple[Finding, ...]:

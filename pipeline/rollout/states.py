@@ -51,8 +51,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
     With ``node`` it is about that one: its new ``state``, or without one a note. ``why`` is for people: why a
     node failed or waits, why a rollout stopped. ``facts`` are what tests reported, ``log`` the file with all
-    that was printed. ``sync`` is when the node was provisioned before it was rebooted (the manager's
-    clock): a later one is the proof. ``failed_checks`` are names of checks.
+    that was printed. ``sync`` is when the node was provisioned before it was rebooted (the manager's clock;
+    -1: unknown): a later one is the proof. ``failed_checks`` are names of checks.
     """
 
     at: float

@@ -8,17 +8,27 @@ from pipeline.cluster.drivers.nodes import NodeManager, NodeStatus, Sync
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.model import Node
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import State
 
 IN_HANDS_OF_MANAGER: tuple[State, ...] = ("rebooting", "installing", "up")
 """States in which a node is asked after."""
 
+ANSWER_SECONDS = 30.0
+"""For how long hooks' leave to go holds: Ceph may have lost another host since."""
+
+SHUTDOWN_SECONDS = 60.0
+"""How long a node that was told to reboot may still be UP until it's told once more."""
+
+UNKNOWN = -1.0
+"""The time of a last provisioning of which the manager tells nothing."""
+
 
 class Steps:
     """What is done with nodes on their way. A ``MachineError`` means that the manager can't be reached."""
 
-    def __init__(self, desk: Desk, manager: NodeManager, hooking: Hooking, proving: Proving) -> None:
+    def __init__(self, desk: Desk, manager: NodeManager, hooking: Hooking, proving: Proving | None) -> None:
         self._desk = desk
         self._manager = manager
         self._hooking = hooking
@@ -26,6 +36,9 @@ class Steps:
         self._waits = desk.order.policy.waits
         self._maybe_rebooted = set(desk.named("rebooting"))
         """Those that were about to be rebooted when the last process ended, or the manager was gone."""
+        self._stale = set(desk.named("rebooting"))
+        """Those whose last install had failed: their status says so until they are really gone."""
+        self._seen_away = {name for name in desk.nodes if "installing" in desk.of[name].times}
         self._undoing_since: float | None = None
 
     def prepare(self) -> None:
@@ -33,45 +46,86 @@ class Steps:
         names = self._desk.named("preparing")
         if not names or self._undoing_since is not None:
             return
+        self._desk.commit()
+        # Stopped here: hooks are asked again, and undone as if they had done it.
         done, refused = self._hooking.before(names)
         for name in done:
             self._desk.tell(name, "prepared")
         self._fail(refused)
-        self._fail_late("preparing", self._waits.prepare, "its turn was prepared for")
+        self._fail_late("preparing", self._waits.prepare, "its turn could not come")
 
     def point(self) -> None:
         """Set from what nodes are installed next."""
-        for (image, install), names in self._grouped(self._desk.named("prepared")).items():
-            done = self._each(names, lambda left: self._manager.point(left, image, install))  # noqa: B023
+        names = self._desk.named("prepared")
+        self._desk.commit()
+        # Stopped here: it is set once more.
+        for (image, install), group in self._grouped(names).items():
+            done = self._each(group, lambda left: self._manager.point(left, image, install))  # noqa: B023
             for name in done:
                 self._desk.tell(name, "switched", image=self._desk.target(name).name)
 
-    def unset(self, name: str) -> None:
-        """Give a node that was not rebooted back what it was installed from; it has lost nothing."""
-        own = self._desk.nodes[name].own_image
-        if self._each([name], lambda names: self._manager.point(names, own, "")):
-            self._desk.tell(name, "verified", "it was not rebooted")
+    def unset(self, name: str) -> str:
+        """Give a node that was not rebooted back what it was installed from; why that can't be, or ""."""
+        try:
+            self._manager.point([name], self._desk.nodes[name].own_image, "")
+        except MachineError:
+            raise
+        except PipelineError as error:
+            return error.problems[0].message
+        return ""
+
+    def disarm(self, names: Sequence[str]) -> None:
+        """See that nobody's reboot installs nodes that failed before theirs. What can't be done is told."""
+        for own in {self._desk.nodes[name].own_image for name in names}:
+            group = [name for name in names if self._desk.nodes[name].own_image == own]
+            try:
+                self._manager.point(group, own, "")
+            except MachineError:
+                raise
+            except PipelineError as error:
+                for problem in error.problems:
+                    name = problem.where if problem.where in group else group[0]
+                    self._desk.note(name, f"its next reboot may install it: {problem.message}")
+
+    def follow_category(self, nodes: Sequence[Node]) -> list[str]:
+        """Clear the own image of nodes, which their category has by now; what went wrong with some."""
+        try:
+            self._manager.point([node.name for node in nodes], "", "")
+        except MachineError:
+            raise
+        except PipelineError as error:
+            return [f"{problem.where or 'a node'}: {problem.message}" for problem in error.problems]
+        return []
 
     def reboot(self) -> None:
         """Reboot what is switched; the journal knows it before it happens."""
-        names = self._desk.named("switched")
+        names = self._still_allowed(self._desk.named("switched"))
         if names:
-            before = self._manager.synced(names)
+            syncs = self._manager.synced(names)
+            statuses = self._manager.statuses(names)
             for name in names:
-                self._desk.tell(name, "rebooting", sync=before.get(name, Sync()).ended)
+                self._seen_away.discard(name)
+                (self._stale.add if statuses[name].condition == "failed" else self._stale.discard)(name)
+                self._desk.tell(name, "rebooting", sync=syncs[name].ended if name in syncs else UNKNOWN)
             self._desk.commit()
             # Stopped here: they are asked how they are, and rebooted when nothing has become of it.
             self._send(names)
 
     def reboot_again(self) -> None:
         """Reboot those of which nobody knows whether they were told to, and that have not begun."""
-        if not self._maybe_rebooted:
-            return
-        names = sorted(self._maybe_rebooted & set(self._desk.named("rebooting")))
+        named = set(self._desk.named("rebooting"))
+        self._maybe_rebooted &= named
+        clock, wait = self._desk.clock(), min(SHUTDOWN_SECONDS, self._waits.begin / 4)
+        names = sorted(name for name in self._maybe_rebooted if clock - self._desk.of[name].since > wait)
         if names:
             statuses, syncs = self._manager.statuses(names), self._manager.synced(names)
-            self._send([name for name in names if not self._has_begun(name, statuses, syncs)])
-        self._maybe_rebooted.clear()
+            begun = {name for name in names if self._has_begun(name, statuses, syncs)}
+            self._maybe_rebooted -= begun
+            left = [name for name in names if name not in begun]
+            allowed, refused = self._hooking.before(left)
+            self._maybe_rebooted -= {*allowed, *refused}
+            self._fail(refused)
+            self._send(allowed)
 
     def look(self) -> None:
         """Follow the nodes that are being installed; one call for all of them, and one for the proofs."""
@@ -82,19 +136,22 @@ class Steps:
         up = [name for name in names if statuses[name].condition == "up"]
         syncs = self._manager.synced(up) if up else {}
         for name in names:
-            self._follow(name, statuses[name], syncs.get(name, Sync()))
+            self._follow(name, statuses[name], syncs.get(name))
         self._fail_late("rebooting", self._waits.begin, "its installation has not begun")
         self._fail_late("installing", self._waits.install, "it is still being installed")
         self._fail_late("up", self._waits.start, "it is up, but nothing says that it was provisioned")
 
     def prove(self) -> None:
         """Verify the nodes that are provisioned; until its time is over one that fails is looked at again."""
-        for name, verdict in self._proving.finished().items():
+        proving = self._proving
+        if proving is None:
+            return
+        for name, verdict in proving.finished().items():
             if self._desk.of[name].state != "provisioned":
                 continue
             failed = tuple(check.name for check in verdict.checks if check.outcome in ("failed", "error"))
             passed = sum(check.outcome == "passed" for check in verdict.checks)
-            log = self._proving.log(name)
+            log = proving.log(name)
             if verdict.passed:
                 self._desk.tell(name, "verified", facts=verdict.facts, passed=passed, log=log)
             elif self._desk.is_late(name, self._waits.verify):
@@ -102,71 +159,103 @@ class Steps:
                 self._desk.tell(name, "failed", why, failed_checks=failed, passed=passed, log=log)
             elif self._desk.of[name].why != (why := f"not well yet: {verdict.why}"):
                 self._desk.tell(name, "provisioned", why)
-        self._proving.begin(self._desk.named("provisioned"))
+        proving.begin(self._desk.named("provisioned"))
 
     def release(self) -> None:
-        """Give nodes back to their users."""
+        """Give nodes back to their users, while they are up."""
         names = self._desk.named("verified")
-        if names:
-            done, refused = self._hooking.after(names)
-            for name in done:
-                self._desk.tell(name, "released")
-            self._fail(refused)
-            self._fail_late("verified", self._waits.release, "its release was waited for")
+        if not names:
+            return
+        statuses = self._manager.statuses(names)
+        up = [name for name in names if statuses[name].condition == "up"]
+        for name in set(names) - set(up):
+            self._reason(name, f"it is not up any more: {statuses[name].text or statuses[name].condition}")
+        self._desk.commit()
+        # Stopped here: hooks are asked to undo it once more.
+        done, refused = self._hooking.after(up)
+        for name in done:
+            self._desk.tell(name, "released")
+        self._fail(refused)
+        self._fail_late("verified", self._waits.release, "it could not be released")
 
     def undo_preparing(self) -> None:
         """Nodes that are only about to go stay where they are."""
         names = self._desk.named("preparing")
         if names:
-            self._undoing_since = self._undoing_since or self._desk.clock()
+            if self._undoing_since is None:
+                self._undoing_since = self._desk.ticks()
             done, refused = self._hooking.after(names)
             for name in done:
                 self._desk.tell(name, "waiting")
             self._fail(refused)
-            if self._desk.clock() - self._undoing_since > self._waits.release:
-                late = {name: f"it could not be left as it was: {self._desk.of[name].why}" for name in names}
+            if self._desk.ticks() - self._undoing_since > self._waits.release:
+                why = "it could not be left as it was"
                 self._fail(
-                    {name: why for name, why in late.items() if self._desk.of[name].state == "preparing"}
+                    {name: f"{why}: {self._desk.of[name].why}" for name in self._desk.named("preparing")}
                 )
-            if not self._desk.named("preparing"):
-                self._undoing_since = None
+        if not self._desk.named("preparing"):
+            self._undoing_since = None
+
+    def _still_allowed(self, names: Sequence[str]) -> list[str]:
+        """Those that hooks let go now; who was asked just now is not asked again."""
+        clock = self._desk.clock()
+        of = self._desk.of
+        old = [name for name in names if clock - of[name].times.get("prepared", 0.0) > ANSWER_SECONDS]
+        if not old:
+            return list(names)
+        allowed, refused = self._hooking.before(old)
+        self._fail(refused)
+        self._fail_late("switched", self._waits.prepare, "its turn could not come")
+        asked = set(old) - set(allowed)
+        return [name for name in names if name not in asked]
 
     def _has_begun(self, name: str, statuses: Mapping[str, NodeStatus], syncs: Mapping[str, Sync]) -> bool:
-        return statuses[name].condition != "up" or syncs.get(name, Sync()).ended != self._desk.of[name].sync
+        sync = syncs.get(name)
+        return statuses[name].condition != "up" or (sync is not None and self._is_new(name, sync))
+
+    def _is_new(self, name: str, sync: Sync) -> bool:
+        """Whether the node was provisioned since it was told to reboot."""
+        before = self._desk.of[name].sync
+        return sync.ended > before if before != UNKNOWN else sync.ended > 0 and name in self._seen_away
 
     def _send(self, names: Sequence[str]) -> None:
         if not names:
             return
         try:
-            self._each(names, self._manager.reboot)
+            self._each(names, self._manager.reboot, was="switched")
         except MachineError:
             self._maybe_rebooted.update(names)
             raise
 
-    def _follow(self, name: str, status: NodeStatus, sync: Sync) -> None:
+    def _follow(self, name: str, status: NodeStatus, sync: Sync | None) -> None:
         """One node, as the manager tells of it now."""
         now, condition = self._desk.of[name], status.condition
-        is_new = condition == "up" and sync.ended != now.sync
-        if condition in ("failed", "closed"):
+        if condition != "failed":
+            self._stale.discard(name)
+        if condition not in ("up", "unknown", "failed"):
+            self._seen_away.add(name)
+        if condition == "closed" or (condition == "failed" and name not in self._stale):
             self._desk.tell(name, "failed", f"the cluster manager says: {status.text or condition}")
-        elif is_new:
+        elif condition == "up" and sync is not None and self._is_new(name, sync):
             self._provisioned(name, sync)
         elif now.state == "rebooting" and condition in ("installing", "starting"):
             self._desk.tell(name, "installing", status.text)
         elif now.state == "installing" and condition == "up":
             self._desk.tell(name, "up", "waits for the proof of what was installed")
-        elif condition in ("installing", "starting", "booting", "down") and status.text != now.why:
-            self._desk.tell(name, now.state, status.text)
+        elif condition in ("installing", "starting", "booting", "down"):
+            self._reason(name, status.text)
 
     def _provisioned(self, name: str, sync: Sync) -> None:
         """It is up again, and was provisioned since: with what?"""
-        wanted = self._desk.target(name).name
+        wanted, install = self._desk.target(name).name, self._desk.order.policy.install
         if self._desk.of[name].state != "up":
             self._desk.tell(name, "up")
         if not sync.is_good:
             self._desk.tell(name, "failed", f"its provisioning failed: {sync.text or 'no reason is known'}")
         elif sync.image != wanted:
             self._desk.tell(name, "failed", f"it was provisioned from {sync.image}, not from {wanted}")
+        elif install == "FULL" and sync.mode not in ("", install):
+            self._desk.tell(name, "failed", f"it was provisioned by {sync.mode}, not by {install}")
         else:
             self._desk.tell(name, "provisioned", image=sync.image)
 
@@ -175,14 +264,19 @@ class Steps:
         found: dict[tuple[str, str], list[str]] = {}
         for name in names:
             back = self._desk.of[name].way == "back"
-            image = self._desk.nodes[name].own_image if back else self._desk.order.wanted[name]
+            order = self._desk.order
+            out = order.own.get(name, order.wanted[name])
+            image = self._desk.nodes[name].own_image if back else out
             found.setdefault((image, self._desk.order.policy.install), []).append(name)
         return found
 
-    def _each(self, names: Sequence[str], do: Callable[[Sequence[str]], None]) -> list[str]:
+    def _each(
+        self, names: Sequence[str], do: Callable[[Sequence[str]], None], was: State | None = None
+    ) -> list[str]:
         """Do something with nodes; returns those with which it worked, and fails the others.
 
-        A `MachineError` goes on to whoever called: it is nobody's fault among the nodes.
+        ``was`` is the state in which those that fail have stayed. A `MachineError` goes on to whoever called:
+        it is nobody's fault among the nodes.
         """
         try:
             do(names)
@@ -192,9 +286,16 @@ class Steps:
             told = {problem.where: problem.message for problem in error.problems if problem.where in names}
             if not told:  # it's about none of them: all have failed
                 told = dict.fromkeys(names, error.problems[0].message)
+            for name in told if was else ():
+                self._desk.tell(str(name), was)
             self._fail({str(name): why for name, why in told.items()})
             return [name for name in names if name not in told]
         return list(names)
+
+    def _reason(self, name: str, why: str) -> None:
+        """What a node waits for, once."""
+        if self._desk.of[name].why != why:
+            self._desk.tell(name, self._desk.of[name].state, why)
 
     def _fail(self, reasons: Mapping[str, str]) -> None:
         for name, why in reasons.items():

@@ -201,6 +201,10 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         return () if progress.is_aborting else (stop,)
     if how != "ended":
         resume = Following(f"pipeline rollout resume {cluster}", "go on where it stopped")
+        if how == "stopped" and progress.named("failed"):
+            resume = Following(
+                f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
+            )
         return resume, back, Following(abort, "give it up: nodes stay as they are")
     failed = progress.named("failed")
     has_new = any(node.state == "released" and node.way == "out" for node in progress.nodes.values())

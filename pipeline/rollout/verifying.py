@@ -27,6 +27,8 @@ SECONDS = 600.0
 COMMAND_SECONDS = 60.0
 LOG = "pytest.log"
 HEAD = "head"
+SSH = "ssh"
+"""In a rollout's folder: what ssh is configured with."""
 
 
 def _no_head(command: str, *, again: bool) -> Lost:
@@ -103,12 +105,11 @@ class NodeVerifier:
         tests = self._tests if version is not None else ()
         tested = {node.name: self._tested(node, target, version) for node in nodes}
         comparing = Comparing(wanted, self._seconds)
-        with (
-            tempfile.TemporaryDirectory(prefix="pipeline-verify.") as place,
-            Head(self._head, self._way, Path(place) / HEAD, self._command_seconds) as head,
-        ):
+        place = folder / SSH
+        place.mkdir(exist_ok=True)
+        with Head(self._head, self._way, place / HEAD, self._command_seconds) as head:
             asking = Asking(tested, head.ask, folder, self._seconds, comparing.begin)
-            shells = self._shells(nodes, Path(place), asking if tests else comparing)
+            shells = self._shells(nodes, place, asking if tests else comparing)
             asking.shells = comparing.shells = shells
             with shells:
                 if tests:
@@ -157,6 +158,6 @@ class NodeVerifier:
         with tempfile.TemporaryDirectory(prefix="pipeline-verify.") as place:
             run(nothing, self._tests, Path(place) / LOG)
         return [
-            Finding("error", check.why, check.name, "see docs/verify-nodes.md for what tests of nodes are")
+            Finding("error", check.why, check.name, "docs/node-tests.md says what tests of nodes are")
             for check in nothing.general
         ]

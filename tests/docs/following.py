@@ -10,11 +10,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.lab.home import ensure
+from pipeline.lab.nodes import running
 from tests.docs.pages import EXIT_CODE, Step
-from tests.lab.project import REPOSITORY, Project
+from tests.lab.own_lab import own_lab
+from tests.lab.project import REPOSITORY, Project, unmount_all
 
 WRITTEN_AS = "/srv/pipeline"
 """The project's folder, as the documents call it."""
+
+LAB = ".pipeline/lab"
 
 IGNORED = shutil.ignore_patterns("__pycache__", "recipe.lock")
 """Not shipped: a lock holds the digest of a base, and every machine builds its own lab."""
@@ -35,15 +40,22 @@ BLANKED = (
 
 
 def fresh_clone(path: Path, lab_home: Path) -> Project:
-    """What ``git clone`` gives, with the lab that all tests share."""
+    """What ``git clone`` gives, and a lab of its own over what all tests share."""
     path.mkdir()
     for name in ("recipes", "overlays", "docs", "ci"):
         shutil.copytree(REPOSITORY / name, path / name, ignore=IGNORED)
     shutil.copy(REPOSITORY / "Makefile", path)
-    site = (REPOSITORY / "pipeline.toml").read_text()
-    project = Project(path)
-    project.write("pipeline.toml", re.sub('home = ".*"', f'home = "{lab_home}"', site))
-    return project
+    shutil.copy(REPOSITORY / "pipeline.toml", path)
+    ensure(lab_home, lambda event: None)
+    (path / ".pipeline").mkdir()
+    own_lab(path / LAB, lab_home)
+    return Project(path)
+
+
+def tidy(project: Project) -> None:
+    """Nothing of it is running or mounted afterwards."""
+    running.down(project.path / LAB)
+    unmount_all(project)
 
 
 def follow(steps: Sequence[Step], project: Project, scratch: Path) -> None:

@@ -18,9 +18,8 @@ from jsonschema import Draft202012Validator
 from pipeline import cli
 from pipeline.cluster.schema import schema as cluster_schema
 from pipeline.recipe.schema import Kind, schema
-from tests.docs.following import follow, fresh_clone
+from tests.docs.following import follow, fresh_clone, tidy
 from tests.docs.pages import LINK, REPOSITORY, SPAN, blocks, pages, prose, steps
-from tests.lab.project import unmount_all
 
 TRIED = {"console", "sh"}
 OF_A_HEAD_NODE = re.compile(r"^\W*(?:\w+@\w+\W+)?(cmsh|systemctl|grubby|modprobe|rsync|ssh)\b")
@@ -40,7 +39,7 @@ def test_who_follows_the_page_sees_what_it_shows(
     try:
         follow(steps(page), project, tmp_path / "scratch")
     finally:
-        unmount_all(project)
+        tidy(project)
 
 
 @pytest.mark.parametrize("page", DOCUMENTS)

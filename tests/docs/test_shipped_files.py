@@ -18,9 +18,8 @@ from pipeline.cluster.schema import schema as cluster_schema
 from pipeline.recipe.load import recipe_names
 from pipeline.recipe.schema import Kind, schema
 from pipeline.recipe.site import load_site
-from tests.docs.following import follow, fresh_clone
+from tests.docs.following import follow, fresh_clone, tidy
 from tests.docs.pages import REPOSITORY, Step
-from tests.lab.project import unmount_all
 
 CI = ["gitlab-ci.yml", "github-actions.yml"]
 SHELL_WORDS = {"mkdir", "cp", "test"}
@@ -127,7 +126,7 @@ def test_the_ci_jobs_build_publish_and_leave_their_artifacts(
         assert list((project.path / "reports").rglob("virtual-node-image/**/junit.xml"))
         assert (project.path / ".pipeline/images/virtual-node-image/etc/redhat-release").is_file()
     finally:
-        unmount_all(project)
+        tidy(project)
 
 
 def _commands(document: Any) -> list[str]:

@@ -46,6 +46,10 @@ for adapter in "$node/adapters"/*/; do
     number=$((number + 1))
 done
 
+for place in cm cm/shared run; do
+    # Through a link it would lead out of the node.
+    if [ -L "$root/$place" ]; then echo "/$place is a link in this image" >&2; exit 1; fi
+done
 mkdir -p "$root/cm/shared"
 mount --bind "$shared" "$root/cm/shared"
 mount -o remount,bind,ro "$root/cm/shared"

@@ -193,3 +193,9 @@ def test_data_with_the_words_of_a_lost_connection_are_data(tmp_path: Path, switc
     lab.driver.read(
         [Wanted(Ref("setting", "/etc/a[s]k", "category/default"), {"value": "x", "replaces": True})]
     )
+
+
+def test_the_interface_that_nodes_boot_through_is_not_set(tmp_path: Path) -> None:
+    wanted = Wanted(Ref("interface", "BOOTIF", "node/node001"), {"type": "physical", "dhcp": True})
+    with pytest.raises(PipelineError, match="BOOTIF is the interface that the node boots through"):
+        LabHead(tmp_path).driver.read([wanted])

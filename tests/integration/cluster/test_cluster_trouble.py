@@ -319,6 +319,24 @@ def test_an_apply_under_nohup_goes_on(site: Cluster) -> None:
     assert site.left() == []
 
 
+def test_an_error_after_which_all_is_as_wanted_does_not_speak_of_a_rest(site: Cluster) -> None:
+    """A sync that fails on the folder, after the file was renamed."""
+    programs = site.path / "programs"
+    programs.mkdir()
+    (programs / "sync").write_text('#!/bin/sh\n[ ! -d "$2" ] || { echo "sync: broken" >&2; exit 1; }\n')
+    (programs / "sync").chmod(0o755)
+    assert site.cluster("apply").exit_code == 0
+    (site.head / "root/etc/opensm/opensm.conf").write_text("allow_both_pkeys FALSE\n")
+    text = (site.path / "pipeline.toml").read_text()
+    site.write("pipeline.toml", text.replace("programs = [", f'programs = ["{programs}", '))
+    edit(site, ('restart_after = ["/etc/opensm/partitions.conf", "/etc/opensm/opensm.conf"]\n', ""))
+    failed = site.cluster("apply")
+    assert failed.exit_code == 1
+    assert "sync: broken" in failed.err
+    assert "all the same everything is as wanted: 1 of 1 changes are made" in failed.err
+    assert "the rest" not in failed.err
+
+
 def _has_role(site: Cluster) -> bool:
     return "openstacknode" in site.cmsh("device\nuse master\nroles\nlist\n")
 

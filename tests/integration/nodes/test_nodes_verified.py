@@ -278,7 +278,10 @@ def test_a_version_that_is_not_of_the_store_asks_only_whether_nodes_answer(
 
 
 def test_nothing_is_left_on_nodes_nor_here(verify: Verify, tests_of: Write, nodes: Nodes) -> None:
-    verify(tests_of("def test_a(host):\n    assert host.run('true').rc == 0\n"))
+    tests = tests_of("def test_a(head):\n    assert head.run('echo $PIPELINE_FILES').stdout == ''\n")
+    verdicts = verify(tests, head=Reached("head", local=True))
+    files = re.search(r"/\S+/pipeline\.\w+", verdicts["node001"].why)
+    assert files and not Path(files[0]).exists()
     assert nodes.run("node001", "ls -d /tmp/pipeline* /dev/shm/pipeline* 2>/dev/null; true") == ""
     assert not [thread for thread in threading.enumerate() if thread.name == "shells"]
 

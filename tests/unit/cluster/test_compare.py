@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from pipeline.cluster.compare import changes, sources
 from pipeline.cluster.leaving import notes
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Wanted
-from pipeline.cluster.record import now_applied
+from pipeline.cluster.record import Record, load, now_applied, save
+from pipeline.errors import PipelineError
 
 IMAGE = Ref("image", "new")
 OLD = Ref("image", "old")
@@ -139,3 +143,23 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         f"{FILE}: mode (0644) is {left}",
         f"{FILE}: the line a TRUE is {left}",
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"applied": {"garbage/setting/x": {"value": "y"}}},
+        {"applied": {"setting/x": {}}},
+        {"applied": {"": {}}},
+        {"applied": {str(IMAGE): {"+kernel_parameters": "quiet"}}},
+        {"restarts": ["opensm"]},
+    ],
+)
+def test_a_record_that_no_apply_has_written_is_told(tmp_path: Path, wrong: dict[str, object]) -> None:
+    record = Record(1.0, (str(SERVICE),), {str(IMAGE): PARAMETERS, str(FILE): {"mode": "0644"}})
+    save(tmp_path, "c", record)
+    assert load(tmp_path, "c") == record
+    (tmp_path / "clusters/c.json").write_text(json.dumps(wrong))
+    with pytest.raises(PipelineError, match="what was applied last cannot be read") as raised:
+        load(tmp_path, "c")
+    assert (raised.value.problems[0].command or "").startswith("mv ")

@@ -24,7 +24,7 @@ def setting(name: str) -> Ref:
 LEFT_OUT: dict[str, tuple[Ref, Properties, str]] = {
     "control": (IMAGE, {"kernel_parameters": ("a=\x07", "b=1")}, "'a=\\x07' is not one kernel parameter"),
     "blank": (IMAGE, {"kernel_parameters": ("a b",)}, "'a b' is not one"),
-    "path": (IMAGE, {"path": "/cm/../etc"}, "no absolute path"),
+    "path": (IMAGE, {"path": "/cm/../etc"}, "has to be an absolute path"),
     "recipe": (Ref("image", "r"), {"kernel_parameters": ("iommu=pt",)}, "would get: intel_iommu=on"),
     "name": (Ref("category", "c d"), {}, "the name cannot be said"),
     "broadcast": (NETWORK, {**ADDRESS, "broadcast_address": "0.0.0.0"}, "10.1.255.255, not 0.0.0.0"),
@@ -109,3 +109,27 @@ def test_networks_of_the_cloud_lie_on_the_ranges_that_the_head_node_has() -> Non
 
 def test_a_comment_is_one_line_whatever_is_in_it() -> None:
     assert comment("a\nb\x1b[31m") == "# a\\nb\\x1b[31m\n"
+
+
+def test_networks_that_overlap_are_said_without_the_second_ones_address() -> None:
+    def network(base: str, bits: int) -> dict[str, object]:
+        return {"base_address": base, "netmask_bits": bits, "domain": "d"}
+
+    there = {
+        Ref("network", "a"): network("10.1.0.0", 16),
+        Ref("network", "b"): network("10.1.4.0", 24),
+        Ref("network", "c"): network("10.2.0.0", 24),
+        Ref("network", "point"): network("10.3.0.0", 31),
+    }
+    sayable = Sayable(State(there))  # type: ignore[arg-type]
+    kept = sayable.kept().objects
+    assert [ref.name for ref, found in kept.items() if "base_address" in found] == ["a", "c"]
+    assert sayable.left_out[-1] == "network/b: its address: 10.1.4.0/24 overlaps that of a"
+    assert "network/point: its address: " in sayable.left_out[0]
+
+
+@pytest.mark.parametrize("path", ["/", "/etc/x", "images/x", "/cm/images/../x"])
+def test_a_directory_that_no_image_can_have_is_left_out(path: str) -> None:
+    sayable = Sayable(State({Ref("image", "i"): {"path": path, "kernel_parameters": ()}}))
+    assert "path" not in sayable.kept().objects[Ref("image", "i")]
+    assert sayable.left_out

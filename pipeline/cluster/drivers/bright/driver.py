@@ -156,6 +156,15 @@ def _refuse(wanted: Sequence[Wanted]) -> None:
         for item in wanted
         if item.ref.kind == "service" and "running" in item.exact and item.ref.of.startswith("category/")
     ]
+    problems += [
+        Problem(
+            f"{item.ref.name} is the interface that the node boots through: it is the cluster manager's",
+            str(item.ref),
+            "leave it out of the cluster file",
+        )
+        for item in wanted
+        if item.ref.kind == "interface" and item.ref.name in BOOT_INTERFACES and item.make
+    ]
     if problems:
         raise PipelineError(problems)
 

@@ -20,14 +20,26 @@ def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
     """Everything about the nodes of ``draft``; nodes of one kind are told as one node set."""
     order = draft.order
     facts = [survey.nodes[node.name] for node in order.nodes]
-    found = [
+    return [
         *_conditions(facts),
         *_skipped(draft, survey),
-        *_data_nodes(order, facts),
-        *_images(order, survey),
         *_others(draft, survey),
         *_own_images(order),
         *_again(order),
+        *_either_way(order, facts, survey),
+    ]
+
+
+def findings_back(order: Order, survey: Survey) -> list[Finding]:
+    """The same about nodes that are taken back: they may be down, for that may be why."""
+    facts = [survey.nodes[node.name] for node in order.nodes if node.name in survey.nodes]
+    return [*_conditions_back(facts), *_either_way(order, facts, survey)]
+
+
+def _either_way(order: Order, facts: Sequence[NodeFacts], survey: Survey) -> list[Finding]:
+    found = [
+        *_data_nodes(order, facts),
+        *_images(order, survey),
         *_virtual(order),
         *_osd_hosts(order, survey),
     ]
@@ -42,14 +54,29 @@ def _conditions(facts: Sequence[NodeFacts]) -> list[Finding]:
     found = []
     for condition, names in _by(facts, lambda node: node.status.condition).items():
         if condition in AWAY:
-            word = {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
-                condition, condition
-            )
             hint = "bring it up, leave it out by --nodes, or leave out all such nodes by --skip-down"
-            found.append(Finding("error", _are(names, word), folded(names), hint))
+            found.append(Finding("error", _are(names, _word(condition)), folded(names), hint))
         elif condition in RISING:
             found.append(Finding("error", _are(names, condition), folded(names), "wait until it is up"))
     return found
+
+
+def _conditions_back(facts: Sequence[NodeFacts]) -> list[Finding]:
+    found = []
+    for condition, names in _by(facts, lambda node: node.status.condition).items():
+        if condition == "closed":
+            hint = "open it, or leave it out by --nodes"
+            found.append(Finding("error", _are(names, condition), folded(names), hint))
+        elif condition in AWAY | RISING:
+            what = f"{_are(names, _word(condition))}: it is rebooted by its power"
+            found.append(Finding("warning", what, folded(names), "--nodes takes only some"))
+    return found
+
+
+def _word(condition: str) -> str:
+    return {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
+        condition, condition
+    )
 
 
 def _skipped(draft: Draft, survey: Survey) -> list[Finding]:
@@ -94,7 +121,7 @@ def _images(order: Order, survey: Survey) -> list[Finding]:
                 "error" if name in wanted else "warning", what, name, f"unlock the image {name}"
             )
             found.append(severity)
-        if name in wanted and facts.path != target.path:
+        if name in wanted and target.path and facts.path != target.path:
             what = f"the cluster manager has an image {name} already, at {facts.path}, not at {target.path}"
             found.append(Finding("error", what, name, "remove it there, or give it another name"))
     return found

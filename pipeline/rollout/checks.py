@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -19,7 +19,7 @@ from pipeline.recipe.model import Site
 from pipeline.rollout import trees
 from pipeline.rollout.checks_nodes import node_findings
 from pipeline.rollout.disks import disk_findings, osd_disks
-from pipeline.rollout.model import Finding
+from pipeline.rollout.model import Finding, Node, Order
 from pipeline.rollout.ordering import Draft
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.store.store import Store
@@ -50,22 +50,31 @@ class Asked(msgspec.Struct, frozen=True):
     unverified: bool = False
 
 
+Checks: TypeAlias = Iterable[Callable[[], Iterable[Finding]]]
+
+
 def find(asked: Asked) -> tuple[Finding, ...]:
     """Everything, errors first; each once. Nothing is touched, and no error of a check hides another."""
+    order = asked.draft.order
     checks: list[Callable[[], Iterable[Finding]]] = [
         lambda: asked.draft.findings,
-        lambda: _refused(asked.refuse),
+        lambda: refused(asked.refuse),
         lambda: _unapplied(asked),
         lambda: _unverified(asked),
         lambda: _trees(asked),
         lambda: node_findings(asked.draft, asked.survey),
-        lambda: _disks(asked),
+        lambda: disks(order, asked.survey, asked.head, asked.cluster),
         lambda: _no_way_back(asked),
-        *(_hook(asked, hook) for hook in asked.hooks),
+        *(of_hook(hook, order.nodes) for hook in asked.hooks),
     ]
     verifier = asked.verifier
-    if verifier is not None and asked.draft.order.nodes:
-        checks.append(lambda: verifier.find(asked.draft.order.nodes))
+    if verifier is not None and order.nodes:
+        checks.append(lambda: verifier.find(order.nodes))
+    return gathered(checks)
+
+
+def gathered(checks: Checks) -> tuple[Finding, ...]:
+    """What all of them find, errors first; each once. A check that raises has found its problems."""
     found: list[Finding] = []
     for check in checks:
         try:
@@ -83,7 +92,7 @@ def as_findings(error: PipelineError) -> list[Finding]:
     ]
 
 
-def _refused(refuse: Iterable[Callable[[], object]]) -> list[Finding]:
+def refused(refuse: Iterable[Callable[[], object]]) -> list[Finding]:
     found = []
     for each in refuse:
         try:
@@ -93,9 +102,10 @@ def _refused(refuse: Iterable[Callable[[], object]]) -> list[Finding]:
     return found
 
 
-def _hook(asked: Asked, hook: Hook) -> Callable[[], Iterable[Finding]]:
-    nodes = [node for node in asked.draft.order.nodes if hook.applies(node)]
-    return lambda: hook.find(nodes) if nodes else ()
+def of_hook(hook: Hook, nodes: Iterable[Node]) -> Callable[[], Iterable[Finding]]:
+    """What ``hook`` finds about those of ``nodes`` with which it has to do."""
+    mine = [node for node in nodes if hook.applies(node)]
+    return lambda: hook.find(mine) if mine else ()
 
 
 def _unapplied(asked: Asked) -> list[Finding]:
@@ -142,12 +152,12 @@ def _trees(asked: Asked) -> list[Finding]:
     return [*found, *trees.provisioner_findings(lacking)]
 
 
-def _disks(asked: Asked) -> list[Finding]:
-    nodes = asked.draft.order.nodes
-    if not any(node.osds for node in nodes):
+def disks(order: Order, survey: Survey, head: Head, cluster: Cluster) -> list[Finding]:
+    """Disks of OSDs that an install would write on."""
+    if not any(node.osds for node in order.nodes):
         return []
-    known = osd_disks(asked.head, nodes, asked.cluster.rollout.tables.ceph.program)
-    return disk_findings(nodes, asked.survey, known)
+    known = osd_disks(head, order.nodes, cluster.rollout.tables.ceph.program)
+    return disk_findings(order.nodes, survey, known)
 
 
 def _no_way_back(asked: Asked) -> list[Finding]:

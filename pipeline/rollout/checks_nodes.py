@@ -20,14 +20,26 @@ def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
     """Everything about the nodes of ``draft``; nodes of one kind are told as one node set."""
     order = draft.order
     facts = [survey.nodes[node.name] for node in order.nodes]
-    found = [
+    return [
         *_conditions(facts),
         *_skipped(draft, survey),
-        *_data_nodes(order, facts),
-        *_images(order, survey),
         *_others(draft, survey),
         *_own_images(order),
         *_again(order),
+        *_either_way(order, facts, survey),
+    ]
+
+
+def findings_back(order: Order, survey: Survey) -> list[Finding]:
+    """The same about nodes that are taken back: they may be down, for that may be why."""
+    facts = [survey.nodes[node.name] for node in order.nodes if node.name in survey.nodes]
+    return [*_conditions_back(facts), *_either_way(order, facts, survey)]
+
+
+def _either_way(order: Order, facts: Sequence[NodeFacts], survey: Survey) -> list[Finding]:
+    found = [
+        *_data_nodes(order, facts),
+        *_images(order, survey),
         *_virtual(order),
         *_osd_hosts(order, survey),
     ]
@@ -42,14 +54,29 @@ def _conditions(facts: Sequence[NodeFacts]) -> list[Finding]:
     found = []
     for condition, names in _by(facts, lambda node: node.status.condition).items():
         if condition in AWAY:
-            word = {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
-                condition, condition
-            )
             hint = "bring it up, leave it out by --nodes, or leave out all such nodes by --skip-down"
-            found.append(Finding("error", _are(names, word), folded(names), hint))
+            found.append(Finding("error", _are(names, _word(condition)), folded(names), hint))
         elif condition in RISING:
             found.append(Finding("error", _are(names, condition), folded(names), "wait until it is up"))
     return found
+
+
+def _conditions_back(facts: Sequence[NodeFacts]) -> list[Finding]:
+    found = []
+    for condition, names in _by(facts, lambda node: node.status.condition).items():
+        if condition == "closed":
+            hint = "open it, or leave it out by --nodes"
+            found.append(Finding("error", _are(names, condition), folded(names), hint))
+        elif condition in AWAY | RISING:
+            what = f"{_are(names, _word(condition))}: it is rebooted by its power"
+            found.append(Finding("warning", what, folded(names), "--nodes takes only some"))
+    return found
+
+
+def _word(condition: str) -> str:
+    return {"failed": "in the installer, which failed", "unknown": "of unknown state"}.get(
+        condition, condition
+    )
 
 
 def _skipped(draft: Draft, survey: Survey) -> list[Finding]:
@@ -94,7 +121,7 @@ def _images(order: Order, survey: Survey) -> list[Finding]:
                 "error" if name in wanted else "warning", what, name, f"unlock the image {name}"
             )
             found.append(severity)
-        if name in wanted and facts.path != target.path:
+        if name in wanted and target.path and facts.path != target.path:
             what = f"the cluster manager has an image {name} already, at {facts.path}, not at {target.path}"
             found.append(Finding("error", what, name, "remove it there, or give it another name"))
     return found
@@ -167,23 +194,31 @@ def _virtual(order: Order) -> list[Finding]:
 
 def _osd_hosts(order: Order, survey: Survey) -> list[Finding]:
     """Hosts of OSDs by what the manager says, of which Ceph was not asked or says nothing."""
-    names = [
-        node.name
-        for node in order.nodes
-        if not node.osds and OSD_ROLE in (role.lower() for role in survey.nodes[node.name].roles)
-    ]
-    if not names:
-        return []
-    asked = CEPH in order.hooks
-    return [
-        Finding(
-            "warning",
-            f"the role {OSD_ROLE} says that there are OSDs, and "
-            + ("Ceph knows of none" if asked else "nothing here asks Ceph: several at once could lose data"),
-            folded(names),
-            "" if asked else 'hooks = ["ceph"] in [rollout]',
-        )
-    ]
+    alike: dict[str, list[str]] = {}
+    for node in order.nodes:
+        facts = survey.nodes.get(node.name)
+        roles = [role for role in (facts.roles if facts else ()) if is_osd_role(role)]
+        if roles and not node.osds:
+            alike.setdefault(roles[0], []).append(node.name)
+    return [_osd_host(role, names, CEPH in order.hooks) for role, names in alike.items()]
+
+
+def _osd_host(role: str, names: Sequence[str], is_asked: bool) -> Finding:
+    says = f"{_nodes(len(names))} {_has(names)} the role {role}, which is that of hosts of OSDs, and "
+    if is_asked:
+        hint = "if there are OSDs on it, ceph osd tree has it by another name"
+        return Finding("warning", f"{says}Ceph knows of none there", folded(names), hint, "ceph osd tree")
+    return Finding(
+        "error",
+        f"{says}hooks of [rollout] lacks ceph: nothing would ask Ceph whether they may go",
+        folded(names),
+        'hooks = ["ceph"] in [rollout]; if there are no OSDs any more, take the role from them',
+    )
+
+
+def is_osd_role(role: str) -> bool:
+    """``cephosd``, ``CephOSDRole``, ``ceph-osd``: releases of Bright write it in their own way."""
+    return OSD_ROLE in "".join(letter for letter in role.lower() if letter.isalnum())
 
 
 def _facts(names: Iterable[str], survey: Survey) -> list[NodeFacts]:

@@ -112,11 +112,14 @@ def begin(store: Path, order: Order) -> Path:
     return place / f"rollout-{number}"
 
 
-def refuse_overlap(store: Path, order: Order) -> None:
-    """Raise ``UsageError`` with each unfinished rollout that has nodes of this one."""
+def refuse_overlap(store: Path, order: Order, but: Path | None = None) -> None:
+    """Raise ``UsageError`` with each unfinished rollout that has nodes of this one, ``but`` for that of this
+    folder, which is given up for it."""
     names = {node.name for node in order.nodes}
     problems = []
     for kept in unfinished(store):
+        if kept.folder == but:
+            continue
         shared = sorted(names & {node.name for node in kept.order.nodes})
         if shared:
             problems.append(_overlap(kept, shared))

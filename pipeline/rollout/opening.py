@@ -30,10 +30,11 @@ from pipeline.rollout import returning
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
-from pipeline.rollout.hooks.cephstate import osds_of, osds_on
-from pipeline.rollout.hooks.opening import open_hooks
+from pipeline.rollout.checks_back import Back, find_back
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
+from pipeline.rollout.hooks.opening import OURS, open_hooks
 from pipeline.rollout.model import Finding, Order
-from pipeline.rollout.ordering import Draft, Wishes, draft
+from pipeline.rollout.ordering import Draft, Wishes, as_now, draft
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.store.store import Store
 
@@ -53,7 +54,10 @@ class Opened(msgspec.Struct, frozen=True):
         return folders.rollouts(self.site.store, self.cluster.name)
 
     def hooks(self, number: int, names: Sequence[str] | None = None) -> tuple[Hook, ...]:
-        """Hooks for rollout ``number``: those of ``names``, or else those that the file names."""
+        """Hooks for rollout ``number``: those of ``names``, with which it was begun, or those of the file.
+
+        Raises ``UsageError`` with each of ``names`` that the file has no more.
+        """
         its = self.cluster.rollout
         return open_hooks(
             its.hooks if names is None else names,
@@ -63,6 +67,7 @@ class Opened(msgspec.Struct, frozen=True):
             folder=self.place,
             number=number,
             driver=driver(self.site),
+            is_begun=names is not None,
         )
 
     def verifier(self, names: Sequence[str]) -> Verifier:
@@ -134,7 +139,7 @@ class Planned(msgspec.Struct, frozen=True):
 def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned:
     """The rollout that ``wishes`` come to, and all that stands against it. Nothing is touched."""
     survey = opened.manager.survey()
-    osds, more = _osds(opened, survey)
+    osds, more = _osds(opened, survey, opened.cluster.rollout.hooks)
     drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
     order, stuck = _arranged(drafted.order)
     drafted = msgspec.structs.replace(drafted, order=order)
@@ -173,16 +178,25 @@ def _asked(
     )
 
 
-def _osds(opened: Opened, survey: Survey) -> tuple[Mapping[str, Sequence[int]], list[Finding]]:
+def _osds(
+    opened: Opened, survey: Survey, hooks: Sequence[str]
+) -> tuple[Mapping[str, Sequence[int]], list[Finding]]:
     """The OSDs of each node, when the site has the hook for Ceph; what is wrong with asking for them."""
-    its = opened.cluster.rollout
-    if "ceph" not in its.hooks:
+    if "ceph" not in hooks:
         return {}, []
     try:
-        hosts = osds_of(opened.head, its.tables.ceph.program)
+        hosts = osds_of(opened.head, opened.cluster.rollout.tables.ceph.program)
     except PipelineError as error:
         return {}, as_findings(error)
-    return {name: found for name in survey.nodes if (found := osds_on(name, hosts))}, []
+    told = []
+    for host, name in strange_hosts(survey.nodes, hosts).items():
+        osds = ", ".join(f"osd.{number}" for number in hosts[host])
+        what = f"Ceph's host {host} has {osds} and is no node: taken for {name}"
+        told.append(
+            Finding("warning", what, host, "this release doesn't tell where OSDs run", "ceph osd tree")
+        )
+        hosts[f"{name}.{host}"] = hosts[host]
+    return {name: found for name in survey.nodes if (found := osds_on(name, hosts))}, told
 
 
 def _arranged(order: Order) -> tuple[Order, list[Finding]]:
@@ -228,14 +242,28 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
             raise UsageError(asked.fault, where="--nodes")
         only = asked.names
     survey = opened.manager.survey()
-    order = returning.back_order(kept, survey, person(), only)
-    hooks = opened.hooks(order.back_of or 0, order.hooks)
+    names = _hooks_back(opened, kept)
+    osds, found = _osds(opened, survey, names)
+    had = msgspec.structs.replace(as_now(opened.cluster, survey, kept.order, osds), hooks=names)
+    order = returning.back_order(msgspec.structs.replace(kept, order=had), survey, person(), only)
+    hooks: tuple[Hook, ...] = ()
+    try:
+        hooks = opened.hooks(order.back_of or 0, names)
+    except UsageError as error:
+        found += as_findings(error)
     verifier = opened.verifier([node.name for node in order.nodes])
-    found = list(returning.findings(order, survey))
-    for hook in hooks:
-        mine = [node for node in order.nodes if hook.applies(node)]
-        try:
-            found += hook.find(mine) if mine else ()
-        except PipelineError as error:
-            found += as_findings(error)
+    back = Back(order, kept, opened.cluster, opened.site, opened.store, survey, opened.head, hooks)
+    found += find_back(back)
     return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))
+
+
+def _hooks_back(opened: Opened, kept: folders.Kept) -> tuple[str, ...]:
+    """The hooks of the file, and those of ``kept``: they undo what was begun with its nodes.
+
+    A command that the file has no more is left out only when nothing can be left of what it began.
+    """
+    its = opened.cluster.rollout
+    known = {*OURS, *(table.name for table in its.tables.command)}
+    settled = all(node.state in ("waiting", "released") for node in kept.progress.nodes.values())
+    left = (name for name in kept.order.hooks if name in known or not settled)
+    return tuple(dict.fromkeys((*its.hooks, *left)))

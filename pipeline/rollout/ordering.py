@@ -128,6 +128,26 @@ def category_images(cluster: Cluster) -> dict[str, str]:
     }
 
 
+def as_now(cluster: Cluster, survey: Survey, order: Order, osds: Mapping[str, Sequence[int]] = {}) -> Order:
+    """``order`` with the failure domains and OSDs that its nodes have by now, with their limits, and the
+    others that are away. What the manager has no more stays as it was."""
+    drafting = _Drafting(cluster, survey, Chosen({}, {}), osds)
+    nodes = []
+    for node in order.nodes:
+        if node.name in survey.nodes:
+            now = drafting.node(node.name)
+            node = msgspec.structs.replace(node, domains=now.domains, osds=now.osds)
+        nodes.append(node)
+    limits, _ = policy(cluster, len(nodes), 0)
+    held = frozenset(node.name for node in nodes)
+    return msgspec.structs.replace(
+        order,
+        nodes=tuple(nodes),
+        policy=msgspec.structs.replace(order.policy, domains={**order.policy.domains, **limits.domains}),
+        unavailable=drafting.unavailable(held),
+    )
+
+
 def version_of(store: Store, image: str) -> Version | None:
     """The version that the manager's ``image`` was made for; None when it was made for none that is there."""
     match = MADE.fullmatch(image)
@@ -232,7 +252,7 @@ class _Drafting:
 
     def unavailable(self, taken: frozenset[str]) -> tuple[Node, ...]:
         """Nodes that are away already, and share a failure domain with those that are taken."""
-        nodes = [self.node(name) for name in sorted(taken)]
+        nodes = [self.node(name) for name in sorted(taken) if name in self.survey.nodes]
         shared = {item for node in nodes for item in node.domains.items()}
         has_osds = any(node.osds for node in nodes)
         gone = [

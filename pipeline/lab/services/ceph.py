@@ -117,12 +117,12 @@ class Call:
 
     def tree(self, rest: list[str]) -> str:
         _none_left(rest)
-        hosts = sorted({osd["host"] for osd in self.state["osds"].values()})
+        hosts = sorted({_bucket(osd) for osd in self.state["osds"].values()})
         nodes: list[dict[str, Any]] = [
             {"id": -1, "name": "default", "type": "root", "type_id": 10, "children": _ids(hosts)}
         ]
         for at, host in zip(_ids(hosts), hosts, strict=True):
-            own = [int(number) for number, osd in self.state["osds"].items() if osd["host"] == host]
+            own = [int(number) for number, osd in self.state["osds"].items() if _bucket(osd) == host]
             nodes.append({"id": at, "name": host, "type": "host", "type_id": 1, "children": own[::-1]})
             for number in own:
                 up = "up" if self.state["osds"][str(number)]["up"] else "down"
@@ -255,6 +255,11 @@ def _health(found: Health, services: Services) -> dict[str, Any]:
     }
     old: dict[str, Any] = {"overall_status": "HEALTH_WARN"} if services.ceph == "luminous" else {}
     return {"status": found.word, "checks": checks, **old}
+
+
+def _bucket(osd: dict[str, Any]) -> str:
+    """Below which host of the CRUSH map it is: its own, unless somebody has put it below another name."""
+    return str(osd.get("bucket", osd["host"]))
 
 
 def _ids(hosts: Sequence[str]) -> list[int]:

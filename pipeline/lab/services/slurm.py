@@ -18,6 +18,9 @@ SILENT = "Unable to contact slurm controller (connect failure)"
 FIELD = re.compile(r"%(\.?\d*)([a-zA-Z])")
 REBOOTED = "Node unexpectedly rebooted"
 
+HELD = {"drain": {"drain": True}, "down": {"down": True, "held": "down"}, "fail": {"held": "fail"}}
+"""What somebody makes of a node; ``held`` stays when it comes back."""
+
 
 def scontrol(directory: str) -> int:
     return states.run(directory, "scontrol", _scontrol)
@@ -52,17 +55,17 @@ def _update(state: State, given: Mapping[str, str], hosts: Hosts, services: Serv
     names = _names(given["nodename"], state, "slurm_update error: Invalid node name specified")
     reason = given.get("reason", "").strip("\"'")
     match given.get("state", "").lower():
-        case "drain":
+        case "drain" | "down" | "fail" as word:
             if not reason:
                 raise RefusedError(
                     "You must specify a reason when DOWNING or DRAINING a node. Request denied"
                 )
             for name in names:
-                state["slots"][name] |= {"drain": True, "reason": reason}
+                state["slots"][name] |= {**HELD[word], "reason": reason}
         case "resume":
-            idle = [name for name in names if not state["slots"][name]["drain"] and not _is_down(state, name)]
+            idle = [name for name in names if not _is_closed(state["slots"][name])]
             for name in names:
-                state["slots"][name] |= {"drain": False, "down": False, "reason": ""}
+                state["slots"][name] |= {"drain": False, "down": False, "held": "", "reason": ""}
             if idle:
                 raise RefusedError("slurm_update error: Invalid node state specified")
         case _:
@@ -71,8 +74,8 @@ def _update(state: State, given: Mapping[str, str], hosts: Hosts, services: Serv
 
 def _sinfo(argv: Sequence[str], state: State, hosts: Hosts, services: Services) -> str:
     _settle("slurm_load_partitions", state, hosts, services)
-    takes = {"-h": False, "-N": False, "-n": True, "-o": True}
-    also = {"--noheader": "-h", "--Node": "-N", "--nodes": "-n", "--format": "-o"}
+    takes = {"-h": False, "-a": False, "-N": False, "-n": True, "-o": True}
+    also = {"--noheader": "-h", "--all": "-a", "--Node": "-N", "--nodes": "-n", "--format": "-o"}
     options = _parsed("sinfo", argv, takes, also)
     wanted = None if "-n" not in options else set(expand(options["-n"], _no_file))
     lines = [] if "-h" in options else ["NODELIST STATE REASON"]
@@ -122,13 +125,15 @@ def _settle(program: str, state: State, hosts: Hosts, services: Services) -> Non
 def _back(slot: dict[str, Any], services: Services, rebooted: bool) -> None:
     """A drained node stays as it was; another one needs somebody unless ReturnToService is 2."""
     slot["away"] = False
+    if slot.get("held"):
+        return
     slot["down"] = rebooted and not slot["drain"] and services.returns != 2
     if slot["down"]:
         slot["reason"] = REBOOTED
 
 
-def _is_down(state: State, name: str) -> bool:
-    return bool(state["slots"][name]["down"])
+def _is_closed(slot: Mapping[str, Any]) -> bool:
+    return bool(slot["drain"] or slot["down"] or slot.get("held"))
 
 
 def _answers(name: str, hosts: Hosts, services: Services) -> bool:
@@ -140,6 +145,8 @@ def _word(state: State, hosts: Hosts, services: Services, name: str) -> str:
     busy = any(name in job["nodes"] for job in state["jobs"])
     if slot["drain"]:
         word = "draining" if busy else "drained"
+    elif slot.get("held") == "fail":
+        word = "failing" if busy else "fail"
     elif slot["down"]:
         word = "down"
     else:

@@ -24,11 +24,13 @@ FOLDER = "services"
 
 class State(TypedDict):
     """``osds`` are by number: ``host``, ``up``, ``in``, ``noout``, ``since`` (when it went down or came up),
-    ``boots`` (of its host, as last seen) and ``was_away``. ``flags`` are the cluster's, ``groups`` those of
+    ``boots`` (of its host, as last seen) and ``was_away``; ``bucket`` is its host in the CRUSH map
+    where that is called otherwise. ``flags`` are the cluster's, ``groups`` those of
     hosts. ``most_away`` is how many hosts with OSDs were ever seen to be away at once.
 
     ``computes`` are by host: ``disabled``, and why: ``reason``. ``guests`` have id, name, host and status.
-    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``away`` (it doesn't answer), ``reason``, ``boots``;
+    ``slots`` are Slurm's nodes: ``drain``, ``down``, ``away`` (it doesn't answer), ``held``
+    (somebody made it so: "down" or "fail"), ``reason``, ``boots``;
     ``jobs`` have id, user, nodes and when each ``ends`` (0: never)."""
 
     osds: dict[str, dict[str, Any]]
@@ -72,7 +74,7 @@ def first() -> State:
         "computes": {host: {"disabled": False, "reason": ""} for host in ("node002", "node003")},
         "guests": [],
         "slots": {
-            host: {"drain": False, "down": False, "away": False, "reason": "", "boots": 0}
+            host: {"drain": False, "down": False, "away": False, "held": "", "reason": "", "boots": 0}
             for host in ("node002", "node003")
         },
         "jobs": [],

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.cluster.head import Head, Ran
+from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import CephTable
 from pipeline.errors import PipelineError
 from pipeline.rollout.hooks.asking import (
@@ -22,28 +22,31 @@ from pipeline.rollout.hooks.asking import (
     last_words,
     side_by_side,
 )
-from pipeline.rollout.hooks.cephstate import FORMAT, Look, look
-from pipeline.rollout.hooks.kept import Kept
+from pipeline.rollout.hooks.cephstate import FORMAT, Look, is_unknown, look
+from pipeline.rollout.hooks.kept import Kept, Note
 from pipeline.rollout.model import Finding, Node
 from pipeline.rollout.parts import Answer
-
-EINVAL = 22
-"""What ceph ends with, among others, for a command that its release doesn't have."""
-
-NO_COMMAND = ("no valid command", "invalid command", "unused arguments")
 
 WAYS = (("set-group", "unset-group"), ("add-noout", "rm-noout"), ("set", "unset"))
 """noout of some OSDs: since Nautilus, since Luminous; before, there is only one for all."""
 
+LEFT = "left"
+"""The note of a host that stays as it is, without noout: others may go, and it may have its turn again."""
+
 
 class Ceph:
-    """Ceph's side of a rollout; ``folder`` is where it notes what it has set, the same for all rollouts."""
+    """Ceph's side of a rollout; ``folder`` is where it notes what it has set, the same for all rollouts.
+
+    A note says by which rollout (``by``), what it found: OSDs that were up (``up``), those that were free of
+    noout (``free``) and whether all were (``everywhere``); and the ``way`` in which noout was set since.
+    """
 
     name = "ceph"
 
-    def __init__(self, table: CephTable, head: Head, folder: Path) -> None:
+    def __init__(self, table: CephTable, head: Head, folder: Path, reason: str = "") -> None:
         self._table = table
         self._head = head
+        self._reason = reason
         self._kept = Kept(folder / "ceph.json")
 
     def applies(self, node: Node) -> bool:
@@ -81,9 +84,9 @@ class Ceph:
                 "another rollout has not taken its noout back; no other host with OSDs can go",
                 name,
                 f"roll it back, or see that its OSDs are up, and take it out of {self._kept.file}",
-                shlex.join(self._osd("unset-group", "noout", *_named(_numbers(found, "free")))),
+                shlex.join(self._undoing(found)),
             )
-            for name, found in sorted(self._kept.read().items())
+            for name, found in sorted(self._away().items())
             if name not in mine
         ]
 
@@ -99,7 +102,7 @@ class Ceph:
         )
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        now, begun = self._look(), self._kept.read()
+        now, begun = self._look(), self._away()
         answers: dict[str, Answer] = {}
         for node in nodes:
             others = sorted(begun.keys() - {node.name})
@@ -107,33 +110,52 @@ class Ceph:
                 answers[node.name] = Answer("wait", f"hosts with OSDs go one at a time: {others[0]} is away")
                 continue
             answers[node.name] = self._before(node, now)
-            begun = self._kept.read()
+            begun = self._away()
         return answers
 
     def _before(self, node: Node, now: Look) -> Answer:
-        notes: tuple[str, ...] = ()
-        if _is_down(node, now):
-            notes = ("its OSDs are down already",)
-        else:
-            ills = _ills(now, self._table.accept)
-            if ills:
-                return Answer("wait", f"Ceph: {ills[0][0]}")
-            may, why = self._may_stop(node)
-            if may is False:
-                return Answer("wait", f"Ceph can't do without its OSDs: {why}")
-            if may is None:
-                notes = ("this release of Ceph can't tell whether OSDs may be stopped",)
-        # Once more after a kill: what is noted is what was found before anything was set.
-        if node.name not in self._kept.read():
-            self._kept.put({node.name: _found(node, now)})
-        # Stopped here: noout is not set, and will be taken back all the same.
-        way = self._set(node)
+        noted = self._kept.read().get(node.name, {})
+        why, notes = self._against(node, now, bool(noted) and noted.get("by") == self._reason)
+        if why:
+            return Answer("wait", why)
+        way = self._set(node, {**self._first(node, noted, now), "by": self._reason})
         if way == WAYS[-1]:
             notes += ("this release of Ceph has noout for all OSDs only: it is set for all",)
         return Answer("done", notes=notes)
 
+    def _first(self, node: Node, noted: Note, now: Look) -> Note:
+        """What there was before any rollout set noout that is still there, also when it is asked again."""
+        if not noted:
+            return _found(node, now)
+        if noted.get("way") != LEFT:
+            return noted
+        mine = noted.get("by") == self._reason
+        return {**_found(node, now), **({"up": noted["up"]} if mine else {})}
+
+    def _against(self, node: Node, now: Look, is_taken: bool) -> tuple[str, tuple[str, ...]]:
+        """Why a host may not go at this moment ("": it may), and what there is to know.
+
+        What a host that this rollout has taken already lacks itself keeps nobody: it may be on its way back
+        with an OSD, or a monitor, that didn't come up.
+        """
+        if strange := sorted(set(node.osds) - now.known):
+            return f"Ceph doesn't list {', '.join(_named(strange))}", ()
+        if _is_down(node, now):
+            return "", ("its OSDs are down already",)
+        down = now.inside - now.up
+        lacks_its_own = is_taken and bool(down) and down <= set(node.osds)
+        ills = [now.not_whole()] if is_taken else [why for why, _ in _ills(now, self._table.accept)]
+        if ills and ills[0] and not lacks_its_own:
+            return f"Ceph: {ills[0]}", ()
+        may, why = self._may_stop(node)
+        if may is False:
+            return f"Ceph can't do without its OSDs: {why}", ()
+        if may is None and lacks_its_own:
+            return f"Ceph: {now.not_whole()}, and this release can't tell whether more may be stopped", ()
+        return "", ("this release of Ceph can't tell whether OSDs may be stopped",) if may is None else ()
+
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        begun = self._kept.read()
+        begun = self._away()
         mine = [node for node in nodes if node.name in begun]
         answers = {node.name: Answer("done") for node in nodes}
         if not mine:
@@ -150,27 +172,28 @@ class Ceph:
 
     def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         """Without noout Ceph takes OSDs that stay down out after a while, and makes new copies elsewhere."""
-        begun = self._kept.read()
+        begun = self._away()
         answers = {node.name: Answer("done") for node in nodes}
         for name in answers.keys() & begun.keys():
             self._unset(begun[name])
             # Stopped here: it is taken back once more, which does no harm.
-            self._kept.put({name: None})
+            self._kept.put({name: {**begun[name], "way": LEFT}})
             notes = ("its noout is taken back: Ceph copies what was on OSDs that stay down",)
             answers[name] = Answer("done", notes=notes)
         return answers
 
-    def _back(self, node: Node, found: Mapping[str, list[int] | bool], now: Look) -> Answer:
+    def _back(self, node: Node, found: Note, now: Look) -> Answer:
         """Wait for its OSDs and the data; then take noout back."""
         down = sorted(set(_numbers(found, "up")) - now.up)
         why = f"{', '.join(_named(down))} not up" if down else now.not_whole()
         if why:
-            left = shlex.join(self._osd("unset-group", "noout", *_named(_numbers(found, "free"))))
-            return Answer("wait", f"Ceph: {why}; noout stays until then ({left})")
+            undoing = shlex.join(self._undoing(found))
+            left = f"; noout stays until then ({undoing})" if undoing else ""
+            return Answer("wait", f"Ceph: {why}{left}")
         self._unset(found)
         return Answer("done")
 
-    def _released(self, node: Node, found: Mapping[str, list[int] | bool], now: Look) -> Answer:
+    def _released(self, node: Node, found: Note, now: Look) -> Answer:
         """Only without noout of its own does the health mean anything."""
         still = sorted(set(_numbers(found, "free")) & now.noout)
         if still:
@@ -180,6 +203,10 @@ class Ceph:
             return Answer("wait", f"Ceph: {ills[0][0]}")
         self._kept.put({node.name: None})
         return Answer("done")
+
+    def _away(self) -> dict[str, Note]:
+        """The hosts that were taken and not released, but for those that were left as they are."""
+        return {name: found for name, found in self._kept.read().items() if found.get("way") != LEFT}
 
     def _look(self) -> Look:
         return look(self._head, self._table.program)
@@ -201,35 +228,40 @@ class Ceph:
             return may, f"{said.get('num_not_ok_pgs', 'some')} placement groups would not be available"
         except (ValueError, KeyError, TypeError):
             pass
-        if ran.code and _is_unknown(ran):
+        if ran.code and is_unknown(ran):
             return None, ""
         if ran.code and "EBUSY" not in ran.err:
             raise failed(self._head, argv, ran)
         return not ran.code, last_words(ran)
 
-    def _set(self, node: Node) -> tuple[str, str]:
-        """noout for the node's OSDs, in the narrowest way that the release has."""
+    def _set(self, node: Node, found: Note) -> tuple[str, str]:
+        """noout for the node's OSDs, in the narrowest way that the release has; noted before."""
         for way in WAYS:
+            self._kept.put({node.name: {**found, "way": way[0]}})
+            # Stopped here: it is not set, and will be taken back all the same.
             argv = self._osd(way[0], *_arguments(way[0], node.osds))
             ran = asked(self._head, argv)
             if not ran.code:
                 return way
-            if not _is_unknown(ran):
+            if not is_unknown(ran):
                 raise failed(self._head, argv, ran)
         raise failed(self._head, argv, ran)
 
-    def _unset(self, found: Mapping[str, list[int] | bool]) -> None:
-        """Take back what this rollout set, in the way in which it was set."""
-        free = _numbers(found, "free")
-        for _, verb in WAYS:
-            if not (free if verb != "unset" else found["everywhere"]):
-                continue
-            argv = self._osd(verb, *_arguments(verb, free))
-            ran = asked(self._head, argv)
-            if not ran.code:
-                return
-            if not _is_unknown(ran):
-                raise failed(self._head, argv, ran)
+    def _unset(self, found: Note) -> None:
+        """Take back what this rollout set, in the way in which it was set; what was there before stays."""
+        argv = self._undoing(found)
+        if not argv:
+            return
+        ran = asked(self._head, argv)
+        if ran.code and not is_unknown(ran):  # a way that the release doesn't have has set nothing
+            raise failed(self._head, argv, ran)
+
+    def _undoing(self, found: Note) -> tuple[str, ...]:
+        """The command that takes noout back; () when there is nothing to take back."""
+        free, verbs = _numbers(found, "free"), dict(WAYS)
+        verb = verbs.get(str(found.get("way")), "")
+        is_needed = found.get("everywhere") if verb == "unset" else verb and free
+        return self._osd(verb, *_arguments(verb, free)) if is_needed else ()
 
     def _ok_to_stop(self, node: Node) -> tuple[str, ...]:
         return self._osd("ok-to-stop", *map(str, node.osds), *FORMAT)
@@ -238,7 +270,7 @@ class Ceph:
         return (*self._table.program, "osd", *words)
 
 
-def _found(node: Node, now: Look) -> dict[str, list[int] | bool]:
+def _found(node: Node, now: Look) -> Note:
     """What there is before: which OSDs are up, which are free of noout, and whether all are."""
     return {
         "up": sorted(set(node.osds) & now.up),
@@ -247,8 +279,8 @@ def _found(node: Node, now: Look) -> dict[str, list[int] | bool]:
     }
 
 
-def _numbers(found: Mapping[str, list[int] | bool], name: str) -> list[int]:
-    numbers = found[name]
+def _numbers(found: Note, name: str) -> list[int]:
+    numbers = found.get(name)
     return numbers if isinstance(numbers, list) else []
 
 
@@ -283,7 +315,3 @@ def _arguments(verb: str, osds: Sequence[int]) -> tuple[str, ...]:
 
 def _named(osds: Sequence[int]) -> list[str]:
     return [f"osd.{number}" for number in osds]
-
-
-def _is_unknown(ran: Ran) -> bool:
-    return ran.code == EINVAL and any(words in ran.err.lower() for words in NO_COMMAND)

@@ -1,15 +1,15 @@
-"""How a Ceph cluster is: ``ceph status``, ``ceph osd dump`` and ``ceph osd tree`` of all releases."""
+"""How a Ceph cluster is: ``ceph status``, ``ceph osd dump``, ``tree`` and ``metadata`` of all releases."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from pipeline.cluster.head import Head
-from pipeline.rollout.hooks.asking import answered, document, not_understood, some
+from pipeline.cluster.head import Head, Ran
+from pipeline.rollout.hooks.asking import answered, asked, document, failed, not_understood, some
 
 CLEAN = "active+clean"
 """With whatever comes behind it: scrubbing, snaptrim, remapped."""
@@ -22,16 +22,23 @@ OSD_FLAGS = "OSD_FLAGS"
 
 FORMAT = ("-f", "json")
 
+EINVAL = 22
+"""What ceph ends with, among others, for a command that its release doesn't have."""
+
+NO_COMMAND = ("no valid command", "invalid command", "unused arguments")
+
 
 class Look(msgspec.Struct, frozen=True):
     """``health`` is HEALTH_OK, HEALTH_WARN or HEALTH_ERR; ``checks`` its checks, name (before Luminous the
-    text) → text. ``unclean`` counts the placement groups in each state that isn't active+clean. ``up``,
-    ``inside`` and ``noout`` are the numbers of the OSDs that are so, ``everywhere`` are the flags of all.
+    text) → text. ``unclean`` counts the placement groups in each state that isn't active+clean. ``known``
+    are the numbers of all OSDs; ``up``, ``inside`` and ``noout`` of those that are so, ``everywhere`` are the
+    flags of all.
     """
 
     health: str
     checks: Mapping[str, str]
     unclean: Mapping[str, int]
+    known: frozenset[int]
     up: frozenset[int]
     inside: frozenset[int]
     noout: frozenset[int]
@@ -73,38 +80,78 @@ def look(head: Head, program: Sequence[str]) -> Look:
     argv = (*program, "osd", "dump", *FORMAT)
     text = answered(head, argv)
     try:
-        up, inside, noout, everywhere = _dump(document(head, argv, text))
+        known, up, inside, noout, everywhere = _dump(document(head, argv, text))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise not_understood(head, argv, text) from None
-    return Look(health, checks, unclean, up, inside, noout, everywhere)
+    return Look(health, checks, unclean, known, up, inside, noout, everywhere)
 
 
 def osds_of(head: Head, program: Sequence[str] = ("ceph",)) -> dict[str, tuple[int, ...]]:
-    """The OSDs of each host, by the name that the host has in the CRUSH map; one call.
+    """The OSDs of each host; two calls. Raises ``PipelineError`` when it can't be asked.
 
-    Names are a node's, or its full name with the domain: see ``osds_on``.
+    A host has those below its name in the CRUSH map, and those that say that they run there: a site may have
+    a bucket for each kind of disk. Names are a node's, or its full name with the domain: see ``osds_on``.
     """
     argv = (*program, "osd", "tree", *FORMAT)
     text = answered(head, argv)
     try:
-        found = {
-            str(one["name"]): tuple(
-                sorted(int(child) for child in one.get("children", ()) if int(child) >= 0)
-            )
-            for one in document(head, argv, text)["nodes"]
-            if one["type"] == "host"
-        }
+        found = _tree(document(head, argv, text))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise not_understood(head, argv, text) from None
-    return {host: osds for host, osds in found.items() if osds}
+    for host, osds in _running(head, program).items():
+        found.setdefault(host, set()).update(osds)
+    return {host: tuple(sorted(osds)) for host, osds in found.items() if osds}
+
+
+def _tree(said: Any) -> dict[str, set[int]]:
+    return {
+        str(one["name"]): {int(child) for child in one.get("children", ()) if int(child) >= 0}
+        for one in said["nodes"]
+        if one["type"] == "host"
+    }
+
+
+def _running(head: Head, program: Sequence[str]) -> dict[str, set[int]]:
+    """The OSDs by the names of the machines on which they were last started; {}: it can't tell."""
+    argv = (*program, "osd", "metadata", *FORMAT)
+    ran = asked(head, argv)
+    if ran.code and is_unknown(ran):
+        return {}
+    if ran.code:
+        raise failed(head, argv, ran)
+    found: dict[str, set[int]] = {}
+    try:
+        for one in document(head, argv, ran.out):
+            if one.get("hostname"):
+                found.setdefault(str(one["hostname"]), set()).add(int(one["id"]))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise not_understood(head, argv, ran.out) from None
+    return found
+
+
+def is_unknown(ran: Ran) -> bool:
+    """Whether a release doesn't have this command."""
+    return ran.code == EINVAL and any(words in ran.err.lower() for words in NO_COMMAND)
 
 
 def osds_on(node: str, hosts: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The OSDs of a node, whether its host is called with a domain or without."""
-    if node in hosts:
-        return hosts[node]
+    """The OSDs of a node, whether its hosts are called with a domain or without."""
     short = node.partition(".")[0]
-    return next((osds for host, osds in hosts.items() if host.partition(".")[0] == short), ())
+    mine = [osds for host, osds in hosts.items() if host == node or host.partition(".")[0] == short]
+    return tuple(sorted({osd for osds in mine for osd in osds}))
+
+
+def strange_hosts(nodes: Iterable[str], hosts: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """Hosts that are no node but are called like one with something behind, and have OSDs of which no node
+    is known to have them: host → node."""
+    short = {node.partition(".")[0]: node for node in nodes}
+    known = {osd for node in short.values() for osd in osds_on(node, hosts)}
+    found = {}
+    for host, osds in hosts.items():
+        begins = [name for name in short if re.match(rf"{re.escape(name)}[-_]", host)]
+        if begins and host.partition(".")[0] not in short and not known.issuperset(osds):
+            found[host] = short[max(begins, key=len)]
+    return found
 
 
 def _status(said: Any) -> tuple[str, dict[str, str], dict[str, int]]:
@@ -130,9 +177,12 @@ def _status(said: Any) -> tuple[str, dict[str, str], dict[str, int]]:
     return str(word), checks, unclean | ({"unknown": lacking} if lacking > 0 else {})
 
 
-def _dump(said: Any) -> tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[str]]:
+def _dump(
+    said: Any,
+) -> tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[int], frozenset[str]]:
     osds = said["osds"]
     return (
+        frozenset(int(one["osd"]) for one in osds),
         frozenset(int(one["osd"]) for one in osds if one["up"]),
         frozenset(int(one["osd"]) for one in osds if one["in"]),
         frozenset(int(one["osd"]) for one in osds if "noout" in one.get("state", ())),

@@ -11,10 +11,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from pipeline.errors import PipelineError
+
+Note: TypeAlias = Mapping[str, list[int] | bool | str]
+"""What was begun with a node."""
 
 
 class Kept:
@@ -26,10 +30,10 @@ class Kept:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def read(self) -> dict[str, dict[str, list[int] | bool]]:
+    def read(self) -> dict[str, Note]:
         """All of it; nothing was begun when there is no file."""
         try:
-            return msgspec.json.decode(self.file.read_bytes(), type=dict[str, dict[str, list[int] | bool]])
+            return msgspec.json.decode(self.file.read_bytes(), type=dict[str, Note])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError) as error:
@@ -39,10 +43,10 @@ class Kept:
                 hint="it says what has to be undone; look at the file, then remove it",
             ) from None
 
-    def put(self, changes: Mapping[str, Mapping[str, list[int] | bool] | None]) -> None:
+    def put(self, changes: Mapping[str, Note | None]) -> None:
         """Keep these, and forget those that are None; it is on disk when this returns."""
         with self._alone():
-            now: dict[str, Mapping[str, list[int] | bool]] = dict(self.read())
+            now = self.read()
             for name, what in changes.items():
                 if what is None:
                     now.pop(name, None)

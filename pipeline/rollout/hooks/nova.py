@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import NovaTable
 from pipeline.errors import PipelineError
 from pipeline.rollout.hooks.asking import findings, or_wait, side_by_side, some, told
 from pipeline.rollout.hooks.clouds import COMPUTE, Cloud, Service, service_of
+from pipeline.rollout.hooks.kept import Kept
 from pipeline.rollout.hooks.only import Only
 from pipeline.rollout.hooks.reason import is_ours
 from pipeline.rollout.model import Finding, Node
@@ -19,15 +21,17 @@ SRIOV = "guests with SR-IOV devices can't be migrated as a rule"
 
 
 class Nova:
-    """Nova's side of a rollout. What somebody else disabled stays disabled."""
+    """Nova's side of a rollout; ``folder`` is where it notes which hosts it disabled. What somebody else
+    disabled stays disabled."""
 
     name = "nova"
 
-    def __init__(self, table: NovaTable, head: Head, only: Only, reason: str) -> None:
+    def __init__(self, table: NovaTable, head: Head, only: Only, reason: str, folder: Path) -> None:
         self._table = table
         self._cloud = Cloud(table, head)
         self._only = only
         self._reason = reason
+        self._kept = Kept(folder / "nova.json")
 
     def applies(self, node: Node) -> bool:
         return not node.is_virtual and self._only.has(node)
@@ -78,15 +82,26 @@ class Nova:
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         hosts = _hosts(nodes, self._services())
-        return {node.name: Answer("done") for node in nodes} | side_by_side(
-            hosts, lambda name: or_wait(lambda: self._before(hosts[name]))
+        return self._unlisted(nodes) | side_by_side(
+            hosts, lambda name: or_wait(lambda: self._before(name, hosts[name]))
         )
 
-    def _before(self, service: Service) -> Answer:
+    def _unlisted(self, nodes: Sequence[Node]) -> dict[str, Answer]:
+        """What holds of nodes if Nova doesn't tell of them: they have no compute, or it told only half."""
+        begun = self._kept.read()
+        why = (
+            f"Nova doesn't list its {COMPUTE}, and a rollout has disabled it (if Nova has it no more, "
+            f"take it out of {self._kept.file})"
+        )
+        return {node.name: Answer("wait", why) if node.name in begun else Answer("done") for node in nodes}
+
+    def _before(self, name: str, service: Service) -> Answer:
         guests = self._cloud.guests(service.host) if self._table.guests == "refuse" else ()
         if guests:
             return Answer("no", f"guests run on it: {some(guests)}; {SRIOV}")
         if service.is_enabled:
+            self._kept.put({name: {}})
+            # Stopped here: it is not disabled, and that is seen by whoever goes on.
             self._cloud.disable(service.host, self._reason)
         # After: a guest that was on its way there when it was disabled is among them.
         guests = self._cloud.guests(service.host)
@@ -96,17 +111,20 @@ class Nova:
             return Answer("wait", f"guests run on it: {some(guests)}")
         notes: tuple[str, ...] = ()
         if not service.is_enabled and not is_ours(service.reason):
-            notes = (f"Nova had it disabled already, and it stays so: {service.reason or 'no reason given'}",)
+            notes = (_stays(service),)
         if guests:
             notes += (f"guests go down with it: {some(guests)}; {SRIOV}",)
         return Answer("done", notes=notes)
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         hosts = _hosts(nodes, self._services())
-        ours = {name: one for name, one in hosts.items() if not one.is_enabled and is_ours(one.reason)}
-        return {node.name: Answer("done") for node in nodes} | side_by_side(
-            ours, lambda name: or_wait(lambda: self._after(ours[name]))
+        answers = self._unlisted(nodes) | side_by_side(
+            hosts, lambda name: or_wait(lambda: self._after(hosts[name]))
         )
+        ended = self._kept.read().keys() & {name for name, one in answers.items() if one.state == "done"}
+        if ended:
+            self._kept.put(dict.fromkeys(ended))
+        return answers
 
     def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         services = self._services()
@@ -119,6 +137,10 @@ class Nova:
         return {node.name: Answer("done", notes=notes.get(node.name, ())) for node in nodes}
 
     def _after(self, service: Service) -> Answer:
+        if service.is_enabled:
+            return Answer("done")
+        if not is_ours(service.reason):
+            return Answer("done", notes=(_stays(service),))
         if not service.is_up:
             return Answer("wait", f"its {COMPUTE} is not up; it stays disabled until then")
         self._cloud.enable(service.host)
@@ -126,6 +148,10 @@ class Nova:
 
     def _services(self) -> dict[str, Service]:
         return {service.host: service for service in self._cloud.services()}
+
+
+def _stays(service: Service) -> str:
+    return f"Nova has it disabled, not by a rollout, and it stays so: {service.reason or 'no reason given'}"
 
 
 def _hosts(nodes: Sequence[Node], services: Mapping[str, Service]) -> dict[str, Service]:

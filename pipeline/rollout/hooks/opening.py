@@ -34,15 +34,17 @@ def open_hooks(
     folder: Path,
     number: int = 0,
     driver: Driver | None = None,
+    is_begun: bool = False,
 ) -> tuple[Hook, ...]:
     """The hooks of these names, in this order but for ceph; nothing is asked yet.
 
     What Ceph says holds for the moment, and what comes behind it may take hours (jobs, guests): it is last.
     ``folder`` is where they note what they have begun, the same for all rollouts of the cluster; ``number``
-    is the rollout's; ``driver`` is the cluster manager's, for interfaces of virtual nodes. Raises
+    is the rollout's; ``driver`` is the cluster manager's, for interfaces of virtual nodes. ``is_begun``: the
+    names are those that a rollout was begun with, and the tables may have changed since. Raises
     ``UsageError`` with every name that is none, or is there twice, and every node set that is none.
     """
-    problems = [*_problems(names, tables)]
+    problems = [*_problems(names, tables, is_begun)]
     found: list[Hook] = []
     commands = {table.name: table for table in tables.command}
     text = reason(number)
@@ -54,10 +56,10 @@ def open_hooks(
 
     for name in sorted(names, key="ceph".__eq__):
         if name == "ceph":
-            found.append(Ceph(tables.ceph, head, folder))
+            found.append(Ceph(tables.ceph, head, folder, text))
         elif name == "nova":
             which = nodes("[rollout.nova]", tables.nova.nodes, tables.nova.categories)
-            found.append(Nova(tables.nova, head, which, text))
+            found.append(Nova(tables.nova, head, which, text, folder))
         elif name == "slurm":
             which = nodes("[rollout.slurm]", tables.slurm.nodes, tables.slurm.categories)
             found.append(Slurm(head, which, text, folder))
@@ -72,15 +74,26 @@ def open_hooks(
     return tuple(found)
 
 
-def _problems(names: Sequence[str], tables: HookTables) -> list[Problem]:
+def _problems(names: Sequence[str], tables: HookTables, is_begun: bool) -> list[Problem]:
     """What is wrong with names of hooks and of commands."""
     own = [table.name for table in tables.command]
     known = (*OURS, *own)
     told = []
     for name in dict.fromkeys(names):
-        if name not in known:
+        if name not in known and is_begun:
+            told.append(_gone(name))
+        elif name not in known:
             told.append(Problem(f'unknown hook "{name}"{nearest(name, known) or there_are(known)}', "hooks"))
         if names.count(name) > 1:
             told.append(Problem(f'the hook "{name}" is named twice', "hooks"))
     taken = [name for name in dict.fromkeys(own) if name in OURS or own.count(name) > 1]
     return [*told, *(Problem(f'the name "{name}" is taken', "[[rollout.command]]") for name in taken)]
+
+
+def _gone(name: str) -> Problem:
+    return Problem(
+        f'the rollout was begun with the hook "{name}", and the cluster file has no [[rollout.command]] of '
+        "that name any more",
+        "hooks",
+        "write it there again: what it has begun with nodes is undone by it",
+    )

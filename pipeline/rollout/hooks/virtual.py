@@ -24,7 +24,7 @@ class Virtual:
         self._table = table
         self._manager = manager
         self._driver = driver
-        self._ended: set[str] = set()
+        self._ended: dict[str, str] = {}
 
     def applies(self, node: Node) -> bool:
         return node.is_virtual
@@ -78,11 +78,11 @@ class Virtual:
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         instances = self._instances([node.name for node in nodes])
-        there = [name for name, instance in instances.items() if instance]
-        fresh = [name for name in there if name not in self._ended]
+        there = {name: instance for name, instance in instances.items() if instance}
+        fresh = {name: one for name, one in there.items() if self._ended.get(name) != one}
         if self._table.terminate and fresh:
-            self._manager.terminate(fresh)
-            self._ended.update(fresh)
+            self._manager.terminate(list(fresh))
+            self._ended |= fresh  # a node on its way back has another one
         return {name: self._before(instance) for name, instance in instances.items()}
 
     def _before(self, instance: str) -> Answer:

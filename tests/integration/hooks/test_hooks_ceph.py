@@ -12,7 +12,7 @@ from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import CephTable
 from pipeline.errors import PipelineError
 from pipeline.lab.services.switches import CEPHS
-from pipeline.rollout.hooks.cephstate import osds_of, osds_on
+from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.model import Node
 from tests.integration.hooks.services_lab import (
     THREE,
@@ -217,6 +217,81 @@ def test_a_host_that_is_down_already_may_be_taken_and_comes_back(lab: ServicesLa
     assert noout(lab) == ([], [])
 
 
+@EVERY_RELEASE
+def test_only_the_way_that_was_used_is_taken_back(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    if release != "icehouse":
+        lab.change(lambda now: [now["osds"][number].update(noout=True) for number in "01"])
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.boot("node002")
+    if release != "icehouse":
+        lab.run("ceph", "osd", "set", "noout")
+    there = ([], []) if release == "icehouse" else (["noout"], ["0", "1"])
+    assert states(hook.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == there
+
+
+@EVERY_RELEASE
+def test_a_host_that_was_taken_is_asked_for_again_by_how_ceph_is_now(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    for _ in range(3):
+        assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    set_by_us = noout(lab)
+    lab.switch(ceph=release, unclean=3)
+    answer = lab.hook("ceph").before([TWO])["node002"]
+    assert (answer.state, "3 active+remapped+backfill_wait" in answer.why) == ("wait", True)
+    lab.switch(ceph=release)
+    lab.is_down("node003")
+    assert "osd.2, osd.3 are down" in lab.hook("ceph").before([TWO])["node002"].why
+    assert noout(lab) == set_by_us
+    lab.is_down("node002")
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    lab.boot("node002")
+    lab.boot("node003")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+@HAVE_OK_TO_STOP
+def test_a_host_goes_back_with_an_osd_and_a_monitor_that_did_not_come_up(
+    lab: ServicesLab, release: str
+) -> None:
+    unwell = {"health": {"MON_DOWN": "1/3 mons down"}}
+    lab.switch(ceph=release)
+    lab.hook("ceph").before([TWO])
+    lab.switch(ceph=release, stuck=(1,), **unwell)
+    lab.boot("node002")
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    assert states(lab.hook("ceph", number=13).before([TWO])) == {"node002": "wait"}
+    assert states(lab.hook("ceph").leave([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], ["0", "1"])
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "wait"}
+    lab.switch(ceph=release, out_seconds=0)
+    lab.boot("node002")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+def test_a_host_that_was_left_is_not_waited_for_when_it_never_went_again(lab: ServicesLab) -> None:
+    lab.hook("ceph").before([TWO])
+    lab.is_down("node002")
+    lab.hook("ceph").leave([TWO])
+    lab.is_down("node003")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+
+
+def test_osds_that_ceph_does_not_list_are_no_reason_to_go(lab: ServicesLab) -> None:
+    kept = lab.now()["osds"]
+    lab.change(lambda now: [now["osds"].pop(number) for number in "01"])
+    answer = lab.hook("ceph").before([TWO])["node002"]
+    assert (answer.state, answer.why) == ("wait", "Ceph doesn't list osd.0, osd.1")
+    lab.change(lambda now: now.update(osds=kept))
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+
+
 @AT_BOTH_ENDS
 def test_a_host_that_stays_failed_keeps_no_noout_and_the_next_goes_when_data_is_elsewhere(
     lab: ServicesLab, release: str
@@ -277,6 +352,33 @@ def test_the_osds_of_nodes_are_found_by_their_hosts(lab: ServicesLab) -> None:
     assert hosts == {"node002": (0, 1), "node003": (2, 3)}
     full = {f"{name}.cluster": osds for name, osds in hosts.items()}
     assert [osds_on(name, full) for name in ("node002", "node003.eth", "node001")] == [(0, 1), (2, 3), ()]
+
+
+def put_below(lab: ServicesLab, number: str, bucket: str) -> None:
+    lab.change(lambda now: now["osds"][number].update(bucket=bucket))
+
+
+@EVERY_RELEASE
+def test_osds_below_another_name_are_found_by_the_machine_on_which_they_run(
+    lab: ServicesLab, release: str
+) -> None:
+    lab.switch(ceph=release)
+    put_below(lab, "0", "node002-ssd")
+    put_below(lab, "1", "node002-sata")
+    put_below(lab, "3", "node003-ssd")
+    hosts = osds_of(lab.head)
+    names = ["node001", "node002", "node003"]
+    if release == "icehouse":  # it doesn't tell where they run
+        assert [osds_on(name, hosts) for name in names] == [(), (), (2,)]
+        assert strange_hosts(names, hosts) == {
+            "node002-sata": "node002",
+            "node002-ssd": "node002",
+            "node003-ssd": "node003",
+        }
+        assert strange_hosts([*names, "node002-ssd"], hosts).keys() == {"node002-sata", "node003-ssd"}
+    else:
+        assert [osds_on(name, hosts) for name in names] == [(), (0, 1), (2, 3)]
+        assert strange_hosts(names, hosts) == {}
 
 
 def test_only_hosts_with_osds_are_asked_for(lab: ServicesLab) -> None:

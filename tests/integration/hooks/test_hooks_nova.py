@@ -53,12 +53,35 @@ def test_what_somebody_else_disabled_stays_disabled(lab: ServicesLab, client: st
     hook = with_client(lab, client).hook("nova")
     lab.change(lambda now: now["computes"].update(node002={"disabled": True, "reason": "bad DIMM"}))
     answer = hook.before([TWO])["node002"]
-    assert (answer.state, answer.notes) == (
-        "done",
-        ("Nova had it disabled already, and it stays so: bad DIMM",),
-    )
-    assert states(hook.after([TWO])) == {"node002": "done"}
+    note = "Nova has it disabled, not by a rollout, and it stays so: bad DIMM"
+    assert (answer.state, answer.notes) == ("done", (note,))
+    assert hook.after([TWO])["node002"].notes == (note,)
     assert compute(lab, "node002") == (True, "bad DIMM")
+
+
+@BOTH_CLIENTS
+def test_a_disabled_host_that_nova_does_not_list_is_waited_for(lab: ServicesLab, client: str) -> None:
+    hook = with_client(lab, client).hook("nova")
+    hook.before([ONE, TWO, THREE])
+    kept = lab.now()["computes"]["node002"]
+    lab.change(lambda now: now["computes"].pop("node002"))
+    for answers in (hook.before([ONE, TWO, THREE]), hook.after([ONE, TWO, THREE])):
+        assert states(answers) == {"node001": "done", "node002": "wait", "node003": "done"}
+        assert "Nova doesn't list its nova-compute" in answers["node002"].why
+    lab.change(lambda now: now["computes"].update(node002=kept))
+    assert states(lab.hook("nova").after([TWO])) == {"node002": "done"}
+    assert compute(lab, "node002") == (False, "")
+    lab.change(lambda now: now["computes"].clear())
+    assert set(states(lab.hook("nova").after([TWO, THREE])).values()) == {"done"}
+
+
+def test_a_host_that_was_given_back_is_disabled_again(lab: ServicesLab) -> None:
+    hook = lab.hook("nova")
+    for _ in range(2):
+        assert states(hook.before([TWO])) == {"node002": "done"}
+        assert compute(lab, "node002")[0]
+        assert states(hook.after([TWO])) == {"node002": "done"}
+        assert compute(lab, "node002") == (False, "")
 
 
 @BOTH_CLIENTS

@@ -42,3 +42,11 @@ def test_all_that_is_wrong_is_told_at_once(lab: ServicesLab) -> None:
     for words in ('unknown hook "cephh"', '"nova" is named twice', '"ceph" is taken', '"tell" is taken'):
         assert words in told
     assert 'no group "none"' in told and '"node[1-" is no node set' in told
+
+
+def test_a_hook_that_a_rollout_was_begun_with_and_the_file_has_no_more_is_told(lab: ServicesLab) -> None:
+    manager = BrightNodes(lab.head)
+    with pytest.raises(UsageError) as caught:
+        open_hooks(["tell", "nova"], HookTables(), lab.head, manager, folder=lab.folder, is_begun=True)
+    (problem,) = caught.value.problems
+    assert 'begun with the hook "tell", and the cluster file has no [[rollout.command]]' in problem.message

@@ -11,6 +11,7 @@ import pytest
 from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import SlurmTable
 from pipeline.errors import PipelineError
+from pipeline.rollout.parts import Answer
 from tests.integration.hooks.services_lab import ONE, THREE, TWO, ServicesLab, killed_everywhere, states
 
 EVERYONE = [ONE, TWO, THREE]
@@ -24,9 +25,13 @@ def job(ends: float = 0.0) -> dict[str, Any]:
     return {"id": "1234", "user": "alice", "nodes": ["node002", "node003"], "ends": ends}
 
 
+def stays(state: str) -> str:
+    return f"Slurm has it {state}, not by a rollout, and it stays so: bad DIMM"
+
+
 def test_nodes_are_drained_by_one_call_and_resumed_by_one(lab: ServicesLab) -> None:
     hook = lab.hook("slurm")
-    assert hook.find(EVERYONE) == []
+    assert hook.find([TWO, THREE]) == []
     for _ in range(2):
         assert set(states(hook.before(EVERYONE)).values()) == {"done"}
     assert sinfo(lab) == ["node002|drained|pipeline rollout 12", "node003|drained|pipeline rollout 12"]
@@ -56,10 +61,55 @@ def test_what_somebody_else_drained_stays_so_and_is_waited_for(lab: ServicesLab)
     assert states(hook.before([TWO])) == {"node002": "wait"}
     lab.change(lambda now: now["jobs"].clear())
     answer = hook.before([TWO])["node002"]
-    assert answer.notes == ("Slurm had it drained already, and it stays so: bad DIMM",)
+    assert answer.notes == (stays("drained"),)
     assert states(hook.after([TWO])) == {"node002": "done"}
     assert sinfo(lab)[0] == "node002|drained|bad DIMM"
     assert len(lab.ran("scontrol")) == 1
+
+
+@pytest.mark.parametrize("state", ["down", "fail"])
+def test_what_somebody_has_taken_out_of_service_is_never_put_into_it(lab: ServicesLab, state: str) -> None:
+    lab.run("scontrol", "update", "nodename=node002", f"state={state}", "reason=bad DIMM")
+    hook = lab.hook("slurm")
+    (found,) = hook.find([TWO, THREE])
+    assert (found.severity, found.where, found.what) == ("warning", "node002", stays(state))
+    for answers in (hook.before([TWO, THREE]), hook.before([TWO]), hook.after([TWO, THREE])):
+        assert answers["node002"] == Answer("done", notes=(stays(state),))
+        assert sinfo(lab)[0] == f"node002|{state}|bad DIMM"
+    assert sinfo(lab)[1] == "node003|idle|none"
+
+
+@pytest.mark.parametrize("state", ["down", "drain"])
+def test_what_somebody_takes_out_of_service_meanwhile_stays_so(lab: ServicesLab, state: str) -> None:
+    hook = lab.hook("slurm")
+    hook.before([TWO])
+    lab.run("scontrol", "update", "nodename=node002", "state=resume")
+    lab.run("scontrol", "update", "nodename=node002", f"state={state}", "reason=bad DIMM")
+    theirs = sinfo(lab)[0]
+    assert states(hook.before([TWO])) == states(hook.after([TWO])) == {"node002": "done"}
+    assert sinfo(lab)[0] == theirs
+
+
+def test_a_node_that_was_given_back_is_drained_again(lab: ServicesLab) -> None:
+    hook = lab.hook("slurm")
+    for _ in range(2):
+        assert states(hook.before([TWO])) == {"node002": "done"}
+        assert sinfo(lab)[0] == "node002|drained|pipeline rollout 12"
+        assert states(hook.after([TWO])) == {"node002": "done"}
+        assert sinfo(lab)[0] == "node002|idle|none"
+
+
+def test_a_drained_node_that_slurm_does_not_list_is_waited_for(lab: ServicesLab) -> None:
+    hook = lab.hook("slurm")
+    hook.before([TWO, THREE])
+    slots = lab.now()["slots"]
+    lab.change(lambda now: now["slots"].pop("node002"))
+    for answers in (hook.before([TWO, THREE]), hook.after([TWO, THREE])):
+        assert states(answers) == {"node002": "wait", "node003": "done"}
+        assert "sinfo doesn't list it" in answers["node002"].why
+    lab.change(lambda now: now["slots"].update(node002=slots["node002"]))
+    assert states(lab.hook("slurm").after([TWO])) == {"node002": "done"}
+    assert sinfo(lab) == ["node002|idle|none", "node003|idle|none"]
 
 
 def test_it_is_resumed_only_when_its_slurmd_answers(lab: ServicesLab) -> None:
@@ -131,6 +181,9 @@ def test_a_slurm_that_is_silent_is_told(lab: ServicesLab) -> None:
 def test_nodes_that_are_none_of_slurm_s(lab: ServicesLab) -> None:
     hook = lab.hook("slurm", slurm=SlurmTable(nodes="node[002-003]"))
     assert [hook.applies(node) for node in EVERYONE] == [False, True, True]
-    (found,) = lab.hook("slurm").find([ONE])
-    assert found.severity == "warning"
+    (found,) = lab.hook("slurm").find(EVERYONE)
+    assert (found.severity, found.where) == ("warning", "node001")
+    assert found.what == "Slurm has no node of this name: it is not drained, and jobs there are lost"
+    (note,) = lab.hook("slurm").before([ONE])["node001"].notes
+    assert note == "Slurm: sinfo doesn't list it: it was not drained"
     assert "scontrol update nodename=node002 state=drain 'reason=pipeline rollout 12'" in hook.steps(TWO)

@@ -109,7 +109,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSlurm
 
 def test_real_nodes_are_drained_waited_for_and_resumed(slurm: RealSlurm, tmp_path: Path) -> None:
     hook = Slurm(slurm.head, Only(), "pipeline rollout 12", tmp_path / "hooks")
-    assert hook.find([ONE, TWO, THREE]) == []
+    assert [one.where for one in hook.find([ONE, TWO, THREE])] == ["node001"]
     job = ("sbatch", "-w", "node002", "-o", "/dev/null", "-D", str(tmp_path), "--wrap", "exec sleep 600")
     number = slurm.head.run(job).out.split()[-1]
     _until(lambda: "node002|allocated" in slurm.sinfo(), slurm.sinfo)
@@ -126,6 +126,25 @@ def test_real_nodes_are_drained_waited_for_and_resumed(slurm: RealSlurm, tmp_pat
     _until(lambda: states(hook.after([TWO, THREE])) == {"node002": "done", "node003": "done"}, slurm.sinfo)
     slurm.until("node002|idle|none", "node003|idle|none")
     assert states(hook.after([TWO, THREE])) == {"node002": "done", "node003": "done"}
+
+
+def test_a_real_node_that_somebody_set_down_stays_so_when_it_was_rebooted(
+    slurm: RealSlurm, tmp_path: Path
+) -> None:
+    for node, state in (("node002", "down"), ("node003", "fail")):
+        ran = slurm.head.run(("scontrol", "update", f"nodename={node}", f"state={state}", "reason=bad DIMM"))
+        assert ran.code == 0, ran.err
+    slurm.until("node002|down|bad DIMM", "node003|fail|bad DIMM")
+    hook = Slurm(slurm.head, Only(), "pipeline rollout 12", tmp_path / "hooks")
+    assert [one.where for one in hook.find([TWO, THREE])] == ["node002", "node003"]
+    assert states(hook.before([TWO, THREE])) == {"node002": "done", "node003": "done"}
+    slurm.end(*NODES)
+    slurm.until("node002|down*|bad DIMM", "node003|fail*|bad DIMM")
+    for name in NODES:
+        slurm.begin(name, "-b")
+    slurm.until("node002|down|bad DIMM", "node003|fail|bad DIMM")
+    assert states(hook.after([TWO, THREE])) == {"node002": "done", "node003": "done"}
+    slurm.until("node002|down|bad DIMM", "node003|fail|bad DIMM")
 
 
 def _until(holds: Callable[[], bool], says: Callable[[], str]) -> None:

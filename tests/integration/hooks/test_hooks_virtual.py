@@ -49,6 +49,14 @@ def test_a_new_process_terminates_again_what_is_still_there(lab: ServicesLab) ->
     assert states(lab.hook("virtual", virtual=table).before([ONE])) == {"vnode001": "done"}
 
 
+def test_the_instance_that_a_node_was_given_meanwhile_is_terminated_as_well(lab: ServicesLab) -> None:
+    hook = lab.hook("virtual", virtual=VirtualTable(terminate=True, power_on=True))
+    for _ in range(2):  # out, and on the way back
+        start(lab, "vnode001")
+        assert states(hook.before([ONE])) == {"vnode001": "wait"}
+        assert states(hook.before([ONE])) == {"vnode001": "done"}
+
+
 def test_nodes_that_are_not_to_be_started_are_refused(lab: ServicesLab) -> None:
     (found,) = lab.hook("virtual").find([ONE, OTHER])
     assert (found.severity, found.where) == ("error", "vnode[001-002]")

@@ -110,11 +110,17 @@ def test_virtual_nodes_need_their_hook(world: World) -> None:
     assert told(world) == []
 
 
-def test_hosts_of_osds_of_which_ceph_was_not_asked_are_told(world: World) -> None:
-    world.has("node001", "compute", roles=("cephOSD",))
+@pytest.mark.parametrize("role", ["cephosd", "CephOSDRole", "ceph-osd"])
+def test_hosts_of_osds_of_which_ceph_was_not_asked_are_refused(world: World, role: str) -> None:
+    world.has("node001", "compute", roles=("slurmclient", role))
+    ((severity, where, what),) = told(world)
+    assert (severity, where) == ("error", "node001")
+    assert what == (
+        f"1 node has the role {role}, which is that of hosts of OSDs, and hooks of [rollout] lacks ceph: "
+        "nothing would ask Ceph whether they may go"
+    )
+    world.rollout(hooks=("ceph",))
     ((severity, where, what),) = told(world)
     assert (severity, where) == ("warning", "node001")
-    assert what.endswith("nothing here asks Ceph: several at once could lose data")
-    world.rollout(hooks=("ceph",))
-    assert told(world)[0][2].endswith("Ceph knows of none")
+    assert what.endswith("Ceph knows of none there")
     assert told(world, osds={"node001": (1,)}) == []

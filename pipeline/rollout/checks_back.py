@@ -1,0 +1,73 @@
+"""What stands against taking nodes back, before anything is touched: all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from pipeline.cluster.drivers.nodes import Survey
+from pipeline.cluster.head import Head
+from pipeline.cluster.model import Cluster
+from pipeline.recipe.model import Site
+from pipeline.rollout import folder as folders
+from pipeline.rollout import returning, trees
+from pipeline.rollout.checks import disks, gathered, of_hook, refused
+from pipeline.rollout.checks_nodes import findings_back
+from pipeline.rollout.model import Finding, Order
+from pipeline.rollout.parts import Hook
+from pipeline.store.store import Store
+
+
+class Back(msgspec.Struct, frozen=True):
+    """The order that takes ``kept`` back, and whoever can tell what is wrong with it."""
+
+    order: Order
+    kept: folders.Kept
+    cluster: Cluster
+    site: Site
+    store: Store
+    survey: Survey
+    head: Head
+    hooks: Sequence[Hook] = ()
+
+
+def find_back(asked: Back) -> tuple[Finding, ...]:
+    """Everything, errors first; each once. Nothing is touched."""
+    order, survey = asked.order, asked.survey
+    overlap = partial(folders.refuse_overlap, asked.site.store, order, asked.kept.folder)
+    return gathered(
+        (
+            lambda: returning.findings(order, survey),
+            lambda: refused([overlap]),
+            lambda: findings_back(order, survey),
+            lambda: disks(order, survey, asked.head, asked.cluster),
+            lambda: _directories(asked),
+            *(of_hook(hook, order.nodes) for hook in asked.hooks),
+        )
+    )
+
+
+def _directories(asked: Back) -> list[Finding]:
+    """Where nodes are installed from, on the head node. What was changed there keeps nobody."""
+    names = dict.fromkeys(asked.order.wanted.values())
+    wanted = [target for name in names if (target := asked.order.targets.get(name)) and target.path]
+    lost = trees.lost(asked.head, wanted)
+    found = [
+        Finding(
+            "error",
+            f"the directory {target.path} is gone, from which nodes would be installed",
+            target.name,
+            "publish the version again" if target.version else "put it there again",
+            f"pipeline publish {target}" if target.version else "",
+        )
+        for target in lost
+    ]
+    there = []
+    for target in wanted:
+        version = asked.store.versions.get(target.image, target.version) if target.version else None
+        if version is not None and target not in lost:
+            there.append(trees.tree(asked.store, target, version))
+    changed = trees.on_head(asked.site, asked.store, asked.head, there, asked.cluster.rollout.ignore)
+    return [*found, *(msgspec.structs.replace(each, severity="warning") for each in changed)]

@@ -1,0 +1,192 @@
+"""What stands against taking nodes back is asked anew, on the lab's head node, and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.lab.head.power import put_status
+from pipeline.lab.services import state
+from pipeline.publish.publication import publish
+from pipeline.publish.record import directory
+from pipeline.recipe.site import load_site
+from pipeline.rollout import folder as folders
+from pipeline.rollout.model import Finding, Node, Order, Target
+from pipeline.rollout.opening import Planned, open_rollouts, plan_back
+from pipeline.rollout.states import Event
+from pipeline.store.store import Store
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster
+from tests.integration.published_versions import PASSED, Place
+
+IMAGE = "openstack-image-mellanox"
+OLD, NEW = f"{IMAGE}-1", f"{IMAGE}-2"
+NAMES = ("node001", "node002", "node003")
+
+
+class Rolled:
+    """A cluster of which rollout 1 took all nodes from version 1 to version 2; both are published."""
+
+    def __init__(self, project: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.project = project
+        monkeypatch.chdir(project.path)
+        file = project.path / "pipeline.toml"
+        file.write_text(file.read_text().replace("[bases]", 'publish = "copy"\n[bases]'))
+        self.site = load_site(file)
+        assert project.cluster("apply").exit_code == 0
+        place = Place(self.site, Store.open(self.site.store))
+        for number in (1, 2):
+            made = place.version(
+                lambda root, number=number: (root / "motd").write_text(str(number)),
+                image=IMAGE,
+                tested=PASSED,
+            )
+            publish(self.site, place.store, made)
+        images = project.head / "root" / str(self.site.images).lstrip("/")
+        images.parent.mkdir(parents=True, exist_ok=True)
+        images.symlink_to(self.site.images)
+        for name, number in ((OLD, 1), (NEW, 2)):
+            path = directory(self.site, IMAGE, number)
+            project.cmsh(f"softwareimage\nclone {IMAGE} {name}\nset path {path}\ncommit -w\nhome\n")
+        self.states = dict.fromkeys(NAMES, "released")
+        self.hooks: tuple[str, ...] = ()
+
+    def rollout(self, *names: str) -> folders.Kept:
+        """The journal of a rollout of these nodes that is at its end."""
+        targets = {
+            name: Target(name, IMAGE, number, str(directory(self.site, IMAGE, number)))
+            for name, number in ((OLD, 1), (NEW, 2))
+        }
+        order = Order(
+            number=0,
+            cluster=NAME,
+            who="me",
+            when=1.0,
+            nodes=tuple(Node(name, COMPUTE, OLD) for name in names),
+            batches=tuple((name,) for name in names),
+            targets=targets,
+            wanted=dict.fromkeys(names, NEW),
+            hooks=self.hooks,
+        )
+        folder = folders.begin(self.site.store, order)
+        kept = folders.read(folder.parent, int(folder.name.rpartition("-")[2]))
+        with folders.held(folder) as journal:
+            journal.write(
+                [
+                    Event(2.0, word="begun"),
+                    *(Event(3.0, node=name, state=self.states[name]) for name in names),  # type: ignore[arg-type]
+                    Event(4.0, word="ended"),
+                ]
+            )
+        return folders.read(folder.parent, kept.order.number)
+
+    def plan(self, kept: folders.Kept, nodes: str = "") -> Planned:
+        return plan_back(open_rollouts(NAME, self.site), kept, nodes)
+
+    def change(self, osd: str, **what: object) -> None:
+        with state.changing(str(self.project.head)) as now:
+            now["osds"][osd].update(what)
+
+
+@pytest.fixture
+def rolled(site: Cluster, monkeypatch: pytest.MonkeyPatch) -> Rolled:
+    return Rolled(site, monkeypatch)
+
+
+def told(found: Sequence[Finding]) -> list[tuple[str, str]]:
+    return [(each.severity, f"{each.where}: {each.what}") for each in found]
+
+
+def test_a_healthy_cluster_can_go_back(rolled: Rolled) -> None:
+    planned = rolled.plan(rolled.rollout(*NAMES))
+    assert planned.errors == ()
+    assert set(planned.order.wanted.values()) == {OLD}
+
+
+def test_osds_that_came_since_are_seen_and_their_hosts_go_one_at_a_time(rolled: Rolled) -> None:
+    kept = rolled.rollout(*NAMES)
+    assert not any(node.osds for node in kept.order.nodes)
+    rolled.change("1", bucket="node002-ssd")
+    order = rolled.plan(msgspec.structs.replace(kept, order=_wide(kept.order))).order
+    assert {node.name: node.osds for node in order.nodes} == {
+        "node001": (),
+        "node002": (0, 1),
+        "node003": (2, 3),
+    }
+    assert all(len({"node002", "node003"} & set(batch)) < 2 for batch in order.batches)
+    assert order.hooks == ("ceph", "nova")
+
+
+def _wide(order: Order) -> Order:
+    return msgspec.structs.replace(order, policy=msgspec.structs.replace(order.policy, max_unavailable=3))
+
+
+def test_everything_that_stands_in_the_way_is_told_at_once(rolled: Rolled) -> None:
+    rolled.hooks = ("ceph",)
+    kept = rolled.rollout(*NAMES)
+    layout = rolled.project.write(
+        "layout.xml", "<diskSetup><device><blockdev>/dev/sdb</blockdev></device></diskSetup>"
+    )
+    rolled.project.cmsh(f"category\nuse {COMPUTE}\nset disksetup {layout}\ncommit\n")
+    rolled.project.cmsh("device\nuse node002\nset datanode yes\ncommit\nhome\n")
+    rolled.project.cmsh(f"softwareimage\nuse {OLD}\nset locked yes\ncommit\nhome\n")
+    put_status(rolled.project.head, "node003", "CLOSED")
+    directory(rolled.site, IMAGE, 1).rename(rolled.site.images / "elsewhere")
+    folder = folders.begin(rolled.site.store, msgspec.structs.replace(kept.order, nodes=kept.order.nodes[:1]))
+    found = told(rolled.plan(kept).findings)
+    expected = [
+        "node002: an install would wipe /dev/sdb, the disk of osd.0",
+        "node002: datanode is set",
+        f"{OLD}: the image {OLD} is locked: installs from it wait",
+        "node003: it is closed",
+        f"{OLD}: the directory {directory(rolled.site, IMAGE, 1)} is gone",
+        f"{folder}: node001: rollout 2 of {NAME}, to which they belong, has not come to its end",
+    ]
+    assert [each for each in expected if not any(what.startswith(each) for _, what in found)] == [], found
+    assert {severity for severity, what in found if what.startswith(tuple(expected))} == {"error"}
+
+
+def test_nodes_that_are_down_and_a_changed_directory_keep_nobody(rolled: Rolled) -> None:
+    kept = rolled.rollout(*NAMES)
+    put_status(rolled.project.head, "node001", "DOWN")
+    put_status(rolled.project.head, "node002", "INSTALLER_FAILED")
+    (directory(rolled.site, IMAGE, 1) / "motd").write_text("by hand")
+    planned = rolled.plan(kept)
+    assert planned.errors == ()
+    words = ("node001: it is down: it is rebooted by its power", "installer, which failed", "/motd")
+    assert [word for word in words if not any(word in what for _, what in told(planned.findings))] == []
+
+
+def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> None:
+    kept = rolled.rollout(*NAMES)
+    assert rolled.plan(kept).errors == ()
+    journal = kept.folder / folders.JOURNAL
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    again = folders.read(kept.folder.parent, kept.order.number)
+    assert again.is_unfinished and rolled.plan(again).errors == ()
+
+
+@pytest.mark.parametrize("last", ["failed", "released"])
+def test_a_command_that_the_file_has_no_more_is_missed_when_it_may_have_begun_something(
+    rolled: Rolled, last: str
+) -> None:
+    rolled.hooks = ("tell",)
+    rolled.states["node003"] = last
+    planned = rolled.plan(rolled.rollout(*NAMES))
+    whats = [each.what for each in planned.errors]
+    assert len(whats) == (last == "failed")
+    assert ("tell" in planned.order.hooks) == (last == "failed")
+    assert all(
+        'begun with the hook "tell", and the cluster file has no [[rollout.command]]' in w for w in whats
+    )
+
+
+def test_what_the_directory_of_the_head_node_is_for_programs_is_used(rolled: Rolled) -> None:
+    kept = rolled.rollout("node001")
+    seen = rolled.project.head / "root" / str(rolled.site.images).lstrip("/")
+    Path(seen).unlink()
+    (error,) = rolled.plan(kept).errors
+    assert error.what.endswith("is gone, from which nodes would be installed")
+    assert error.command == f"pipeline publish {IMAGE}@1"

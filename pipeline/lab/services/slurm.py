@@ -18,7 +18,11 @@ SILENT = "Unable to contact slurm controller (connect failure)"
 FIELD = re.compile(r"%(\.?\d*)([a-zA-Z])")
 REBOOTED = "Node unexpectedly rebooted"
 
-HELD = {"drain": {"drain": True}, "down": {"down": True, "held": "down"}, "fail": {"held": "fail"}}
+HELD: dict[str, dict[str, Any]] = {
+    "drain": {"drain": True},
+    "down": {"down": True, "held": "down"},
+    "fail": {"held": "fail"},
+}
 """What somebody makes of a node; ``held`` stays when it comes back."""
 
 

@@ -27,6 +27,8 @@ class Hook(Protocol):
     is ``done`` or ``no``; each may have been done already, by a process killed before it could note it.
     ``after`` is asked of nodes that are well again, ``leave`` of those that stay failed: they get no work,
     but what would harm the rest of the cluster (noout) is undone.
+    ``before`` may be asked once more of a node that the same rollout has taken: right before its reboot, and
+    when one that failed goes back. It answers by how things are now, and does again what was undone.
     They return soon: what takes time is begun, and waited for by ``wait``. A `PipelineError` that they raise
     means that nothing is known; it is told, and they are asked again.
     """

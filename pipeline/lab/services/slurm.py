@@ -18,7 +18,7 @@ SILENT = "Unable to contact slurm controller (connect failure)"
 FIELD = re.compile(r"%(\.?\d*)([a-zA-Z])")
 REBOOTED = "Node unexpectedly rebooted"
 
-HELD: Mapping[str, dict[str, Any]] = {
+HELD: dict[str, dict[str, Any]] = {
     "drain": {"drain": True},
     "down": {"down": True, "held": "down"},
     "fail": {"held": "fail"},

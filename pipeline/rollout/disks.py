@@ -105,23 +105,25 @@ def layout_disks(text: str) -> tuple[str, ...]:
 
 def disk_findings(nodes: Iterable[Node], survey: Survey, disks: Mapping[str, OsdDisks]) -> list[Finding]:
     """Layouts that cover a disk of an OSD; and where that can't be known, what to look at."""
-    of: dict[str, list[Node]] = {}
+    of: dict[tuple[str, str], list[Node]] = {}
     for node in nodes:
         if node.osds:
-            of.setdefault(node.category, []).append(node)
+            facts = survey.nodes.get(node.name)
+            of.setdefault((node.category, facts.disk_setup.strip() if facts else ""), []).append(node)
     found: list[Finding] = []
-    for category, hosts in of.items():
-        facts = survey.categories.get(category)
-        text = facts.disk_setup.strip() if facts else ""
+    for (category, own), hosts in of.items():
+        above = survey.categories.get(category)
+        text = own or (above.disk_setup.strip() if above else "")
+        whose = folded(node.name for node in hosts) if own else category
         if not text:
             found.append(_unknown_layout(category, hosts))
             continue
         try:
             covered = layout_disks(text)
         except PipelineError as error:
-            found.append(Finding("error", error.problems[0].message, category))
+            found.append(Finding("error", error.problems[0].message, whose))
             continue
-        found += [finding for node in hosts for finding in _host(node, category, covered, disks)]
+        found += [finding for node in hosts for finding in _host(node, whose, covered, disks)]
     return found
 
 
@@ -134,14 +136,14 @@ def _unknown_layout(category: str, hosts: Sequence[Node]) -> Finding:
     )
 
 
-def _host(node: Node, category: str, covered: Sequence[str], disks: Mapping[str, OsdDisks]) -> list[Finding]:
+def _host(node: Node, whose: str, covered: Sequence[str], disks: Mapping[str, OsdDisks]) -> list[Finding]:
     known = disks.get(node.name, OsdDisks(unknown=node.osds))
     found = [
         Finding(
             "error",
-            f"an install would wipe /dev/{name}, the disk of {_osds(osds)}: {category}'s layout has it",
+            f"an install would wipe /dev/{name}, the disk of {_osds(osds)}: {whose}'s layout has it",
             node.name,
-            "give its category a layout without that disk",
+            f"give {whose} a layout without that disk",
         )
         for name, osds in known.disks.items()
         if name in covered
@@ -151,7 +153,7 @@ def _host(node: Node, category: str, covered: Sequence[str], disks: Mapping[str,
         found.append(
             Finding(
                 "warning",
-                f"the disk layout of {category} names /dev/{unclear[0]}",
+                f"the disk layout of {whose} names /dev/{unclear[0]}",
                 node.name,
                 f"see that none of these is such a disk: {', '.join(f'/dev/{name}' for name in known.disks)}",
             )
@@ -163,7 +165,7 @@ def _host(node: Node, category: str, covered: Sequence[str], disks: Mapping[str,
                 "warning",
                 f"Ceph doesn't tell on which disks {_osds(known.unknown)} lies",
                 node.name,
-                f"an install of {category} writes on {named}: see that these are others",
+                f"an install by the layout of {whose} writes on {named}: see that these are others",
                 f"ssh {node.name} ceph-volume lvm list",
             )
         )

@@ -29,7 +29,8 @@ class NodeFacts(msgspec.Struct, frozen=True):
     ``image`` is the one that its next install takes, ``own_image`` what is set at the node itself ("": its
     category's). ``install_mode`` is what a reboot does when ``next_install_mode`` is ""; that one is used
     once. ``is_data_node``: a FULL install waits until somebody confirms it at the console.
-    ``roles`` are its own and its category's.
+    ``roles`` are its own and its category's. ``disk_setup`` is the text of a disk layout of its own ("": its
+    category's).
     """
 
     name: str
@@ -43,6 +44,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     is_virtual: bool = False
     rack: str = ""
     roles: tuple[str, ...] = ()
+    disk_setup: str = ""
 
 
 class ImageFacts(msgspec.Struct, frozen=True):

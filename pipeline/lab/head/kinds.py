@@ -75,6 +75,7 @@ DEVICE = _kind(
         Property("MAC", "text", "00:00:00:00:00:00"),
         Property("Category", "ref", to="category"),
         Property("Data node", "bool", False),
+        Property("Disk setup", "file", inherits=True),
         Property("Install mode", "choice", "AUTO", INSTALL_MODES, inherits=True),
         Property("Ip", "computed"),
         Property("Management network", "ref", to="network"),

@@ -124,7 +124,7 @@ def install_of(now: State, node: str, root: str) -> Install:
         is_data_node=bool(own["values"].get("datanode") or _value(above, "category", "datanode")),
         is_confirmed=bool(now["status"].get(node, {}).get("confirmed")),
         is_locked=bool(_value(there, "softwareimage", "locked")),
-        disk_setup=str(_value(above, "category", "disksetup")),
+        disk_setup=_text(own, above, "disksetup"),
         exclude=_text(own, above, exclude),
         initialize_script=_text(own, above, "initializescript"),
         finalize_script=_text(own, above, "finalizescript"),

@@ -9,11 +9,13 @@ import pytest
 
 from pipeline.cluster.drivers.bright.nodes import BrightNodes
 from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.cluster.head import Ran
 from pipeline.cluster.opening import node_manager
 from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.lab.head import power, state
 from pipeline.lab.head.switches import Switches, combinations, write_switches
 from pipeline.recipe.model import HeadSite, Site
+from tests.integration.bright.changed_answers import Send, nodes_with
 from tests.integration.bright_head import COMPUTE, LabHead
 
 EVERY = list(combinations())
@@ -69,6 +71,7 @@ def test_the_survey_has_all_that_a_rollout_asks_for(tmp_path: Path, switches: Sw
         "device use node002; set rack r2; set datanode yes; roles; assign cephosd; commit",
         "home; device use node003; roles; assign provisioning; commit",
         f"category use {COMPUTE}; set disksetup {layout}; set installmode NOSYNC; commit",
+        f"device use node001; set disksetup {layout}; commit",
         "softwareimage lock openstack-image",
     )
     found = nodes_of(lab).survey()
@@ -84,6 +87,21 @@ def test_the_survey_has_all_that_a_rollout_asks_for(tmp_path: Path, switches: Sw
     assert found.images["openstack-image"].path == "/cm/images/openstack-image"
     assert "<device/>" in found.categories[COMPUTE].disk_setup
     assert found.categories["default"].disk_setup == ""
+    assert "<device/>" in found.nodes["node001"].disk_setup
+    assert {found.nodes[name].disk_setup for name in ("node002", "node003", "vnode001")} == {""}
+
+
+def test_a_release_whose_nodes_have_no_layouts_tells_those_of_categories(tmp_path: Path) -> None:
+    for wording in ("plain", "error", "quoted"):
+        for stream in ("stdout", "stderr"):
+            switches = Switches(failure_code=0, error_stream=stream, wording=wording, release="old")
+            lab = LabHead(tmp_path / f"{wording}-{stream}", switches)
+
+            def change(send: Send, asked: str) -> Ran:
+                return send(asked.replace("get hostname; get disksetup", "get hostname; get nolayout"))
+
+            found = nodes_with(lab.head, change).survey()
+            assert found.nodes["node001"].disk_setup == ""
 
 
 @every_switch

@@ -61,7 +61,7 @@ def test_an_install_has_all_that_the_installer_needs(head: Head) -> None:
         f"set excludelistfullinstall {texts['full']}",
         f"set excludelistsyncinstall {texts['sync']}",
         f"set finalizescript {texts['script']}; set datanode yes; commit",
-        f"device use node003; set finalizescript {texts['own']}",
+        f"device use node003; set finalizescript {texts['own']}; set disksetup {texts['own']}",
         "set softwareimage default-image; set nextinstallmode FULL; commit",
         "softwareimage set default-image kernelparameters a=b; softwareimage commit",
         "softwareimage lock default-image",
@@ -82,9 +82,10 @@ def test_an_install_has_all_that_the_installer_needs(head: Head) -> None:
     assert three.directory == head.directory / "root/cm/images/default-image" and three.directory.is_dir()
     assert (three.kernel_parameters, three.disk_setup, three.category) == (
         "a=b",
-        "disks\n",
+        "own\n",
         "openstack-compute-hosts",
     )
+    assert two.disk_setup == "disks\n"
     assert three.waits and not two.waits and three.is_locked and not two.is_locked
     power.confirm(head.directory, "node003")
     assert not power.next_install(head.directory, "node003").waits

@@ -78,6 +78,20 @@ def test_a_disk_of_an_osd_in_the_layout_is_an_error(tmp_path: Path) -> None:
     )
 
 
+def test_a_layout_of_the_node_itself_counts_before_its_category_s(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    known = {"node002": OsdDisks({"sdb": (0, 1)})}
+    own = "<diskSetup><device><blockdev>/dev/sdb</blockdev></device></diskSetup>"
+    world.has("node002", "compute", disk_setup=own)
+    (found,) = osds(world, LAYOUT, known)
+    assert (found.severity, found.where) == ("error", "node002")
+    assert "/dev/sdb, the disk of osd.0, osd.1: node002's layout has it" in found.what
+    (found,) = osds(world, "", known)
+    assert found.severity == "error"
+    world.has("node002", "compute", disk_setup=LAYOUT)
+    assert osds(world, own, known) == []
+
+
 def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
     world = World(tmp_path)
     known = {"node002": OsdDisks({"sdb": (0,)}, (1,))}

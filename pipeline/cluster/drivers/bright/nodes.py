@@ -36,7 +36,7 @@ class BrightNodes:
         self._reader = Reader(self._session)
 
     def survey(self) -> Survey:
-        """Everything; four calls."""
+        """Everything; five calls."""
         return self._reader.survey()
 
     def statuses(self, nodes: Sequence[str]) -> Mapping[str, NodeStatus]:

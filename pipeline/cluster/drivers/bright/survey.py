@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
+import msgspec
+
 from pipeline.cluster.drivers.bright import nodestates
 from pipeline.cluster.drivers.bright.moments import zone_of
 from pipeline.cluster.drivers.bright.parse import Answer, Row, UnexpectedError
 from pipeline.cluster.drivers.bright.quote import unsafe_name
 from pipeline.cluster.drivers.bright.read import END, CutError, List, ask, inside, over, tables
 from pipeline.cluster.drivers.bright.session import Session
-from pipeline.cluster.drivers.bright.words import TRUE, label
+from pipeline.cluster.drivers.bright.words import TRUE, key, label
 from pipeline.cluster.drivers.nodes import CategoryFacts, ImageFacts, NodeFacts, NodeStatus, Survey, Sync
 from pipeline.errors import MachineError, PipelineError
 
@@ -143,7 +145,7 @@ class Reader:
         return ask(self.session, commands, taken, as_json=False)
 
     def survey(self) -> Survey:
-        """All nodes, images and categories; four calls."""
+        """All nodes, images and categories; five calls."""
         devices, images, categories = self.devices(
             ("type", "category", "status", "softwareimage", "installmode", "datanode", "rack"),
             (
@@ -155,8 +157,12 @@ class Reader:
         of_category = {_text(row["name"]): row for row in categories}
         nodes = [row for row in devices if _type(row).endswith("node") and _type(row) != HEAD_NODE]
         roles, above = self._roles([_text(row["hostname"]) for row in nodes], names)
-        layouts, locked = self._disk_setups(names), self._locked()
-        facts = {_text(row["hostname"]): _node(row, of_category, roles, above) for row in nodes}
+        layouts, locked = self._disk_setups("category", names), self._locked()
+        own = self._own_layouts([_text(row["hostname"]) for row in nodes])
+        facts = {
+            node.name: msgspec.structs.replace(node, disk_setup=_own(own, node.name, layouts, node.category))
+            for node in (_node(row, of_category, roles, above) for row in nodes)
+        }
         return Survey(
             facts,
             {
@@ -188,22 +194,30 @@ class Reader:
         )
         return own, above
 
-    def _disk_setups(self, categories: Sequence[str]) -> dict[str, str]:
-        if not categories:
+    def _disk_setups(self, mode: str, names: Sequence[str]) -> dict[str, str]:
+        """The layout's text of each of these; a node's may be its category's."""
+        if not names:
             return {}
-        block = ("get name", "get disksetup", "get name")
+        block = (f"get {key(mode)}", "get disksetup", f"get {key(mode)}")
 
         def taken(answer: Answer) -> dict[str, str]:
-            waiting, found = set(categories), {}
+            waiting, found = set(names), {}
             while waiting:
                 name = answer.name(waiting)
                 waiting.discard(name)
                 found[name] = answer.between(name).strip()
             return found
 
-        return ask(
-            self.session, ["home", "category", over("category", categories, block)], taken, as_json=False
-        )
+        return ask(self.session, ["home", mode, over(mode, names, block)], taken, as_json=False)
+
+    def _own_layouts(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Layouts of nodes; none where cmsh has them for categories only."""
+        try:
+            return self._disk_setups("device", nodes)
+        except PipelineError as error:
+            if isinstance(error, MachineError) and not isinstance(error, CutError):
+                raise
+            return {}
 
     def _locked(self) -> frozenset[str]:
         """Images that are locked; none where cmsh doesn't tell: a lock only makes installs wait."""
@@ -237,6 +251,13 @@ def _node(
         rack=_text(row["rack"]),
         roles=tuple(dict.fromkeys((*roles.get(name, ()), *above.get(category, ())))),
     )
+
+
+def _own(own: Mapping[str, str], node: str, above: Mapping[str, str], category: str) -> str:
+    """A node's layout, where it isn't its category's: with that one's text, or said to be so behind it."""
+    text = own.get(node, "")
+    is_layout = text.startswith("<") and text.endswith(">") and "disksetup" in text.lower()
+    return text if is_layout and text != above.get(category) else ""
 
 
 def _type(row: Row) -> str:

@@ -35,7 +35,7 @@ class Steps:
         self._proving = proving
         self._waits = desk.order.policy.waits
         self._maybe_rebooted = set(desk.named("rebooting"))
-        """Those that were about to be rebooted when the last process ended, or the manager was gone."""
+        """Those that may not have heard of it: they are looked at after a while, and told once more."""
         self._stale = set(desk.named("rebooting"))
         """Those whose last install had failed: their status says so until they are really gone."""
         self._seen_away = {name for name in desk.nodes if "installing" in desk.of[name].times}
@@ -108,7 +108,9 @@ class Steps:
                 (self._stale.add if statuses[name].condition == "failed" else self._stale.discard)(name)
                 self._desk.tell(name, "rebooting", sync=syncs[name].ended if name in syncs else UNKNOWN)
             self._desk.commit()
-            # Stopped here: they are asked how they are, and rebooted when nothing has become of it.
+            # Stopped here: they are asked how they are, and rebooted when nothing has become of it. So are
+            # those that the manager has not told: an answer may be lost.
+            self._maybe_rebooted.update(names)
             self._send(names)
 
     def reboot_again(self) -> None:
@@ -224,7 +226,7 @@ class Steps:
         try:
             self._each(names, self._manager.reboot, was="switched")
         except MachineError:
-            self._maybe_rebooted.update(names)
+            self._maybe_rebooted.update(names)  # also those that had been told once more
             raise
 
     def _follow(self, name: str, status: NodeStatus, sync: Sync | None) -> None:

@@ -260,6 +260,19 @@ def test_a_reboot_that_nobody_heard_of_is_sent_again(tmp_path: Path) -> None:
     assert world.machines["node001"].installs == {NEW: 1}
 
 
+def test_who_was_not_told_though_nobody_complained_is_told_once_more(tmp_path: Path) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+    reboot = world.reboot
+
+    def swallowed(nodes: Sequence[str]) -> None:
+        world.reboot = reboot  # type: ignore[method-assign]
+
+    world.reboot = swallowed  # type: ignore[method-assign]
+    assert scene.run().nodes["node001"].state == "released"
+    assert world.machines["node001"].installs == {NEW: 1}
+
+
 def test_who_goes_back_is_asked_by_every_hook_anew(tmp_path: Path) -> None:
     world = World(("node001",))
     scene = Scene(tmp_path, world, ONE)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("rollout")
 CLUSTER = "openstack-mellanox"
 IMAGE = "openstack-image-mellanox"
 NODES = ("node001", "node002", "node003")
-FAST = "poll = 0.5\nverify = 15\nbegin = 15\n"
+FAST = "poll = 0.5\nverify = 8\nbegin = 15\n"
 
 
 class Lab:
@@ -129,7 +129,6 @@ def test_a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_
     ("fault", "why"),
     [
         ("installs-half", "INSTALLER_FAILED (provisioning failed)"),
-        ("claims-success", f"is exactly {IMAGE}@1"),
         ("no-sriov", "test_compute_nodes.py"),
         ("never-returns", "its installation has not begun"),
     ],

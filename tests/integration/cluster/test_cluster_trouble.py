@@ -216,7 +216,10 @@ def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(si
 )
 def test_an_apply_that_is_ended_tells_what_was_done(site: Cluster, number: signal.Signals, code: int) -> None:
     site.faults(latency=0.3)
-    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
+    # Whoever runs the tests may ignore some of them (nohup), and a new process would, too.
+    heard = f"import signal; signal.signal({number.value}, signal.SIG_DFL)"
+    begin = f"{heard}; import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", begin, "-m", "pipeline", "cluster", "apply"]
     process = subprocess.Popen(
         command, cwd=site.path, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

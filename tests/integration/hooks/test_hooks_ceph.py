@@ -58,7 +58,7 @@ def test_a_host_goes_and_comes_back_and_only_then_the_next_one_goes(lab: Service
     assert lab.now()["most_away"] == 1
 
 
-@pytest.mark.parametrize("release", ["icehouse", "nautilus"])
+@pytest.mark.parametrize("release", ["nautilus"])
 def test_killed_at_any_program_it_goes_on_and_leaves_nothing_behind(tmp_path: Path, release: str) -> None:
     numbers = itertools.count()
 

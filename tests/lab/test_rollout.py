@@ -1,6 +1,6 @@
 """The procedure's last part on the lab: real nodes are taken to a version, proved, and taken back.
 
-One after the other, on the same nodes: each test begins where the one before it has ended.
+One after the other, on the same nodes: each step begins where the one before it has ended.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def well(ended: Result) -> Result:
     return ended
 
 
-def test_nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) -> None:
+def nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) -> None:
     told = well(lab.rollout("start", "--image", f"{IMAGE}@1")).json()
     assert told["outcome"] == "ended" and told["failed"] == []
     assert told["batches"] == [["node001"], ["node002"], ["node003"]]
@@ -104,7 +104,7 @@ def test_nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) 
     assert "nothing to do" in well(lab.project.run("cluster", "plan")).out
 
 
-def test_a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab: Lab) -> None:
+def a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab: Lab) -> None:
     recipe = lab.project.path / f"recipes/{IMAGE}/recipe.toml"
     whole = recipe.read_text()
     assert "agent_waits_seconds = 3\n" in whole
@@ -125,15 +125,14 @@ def test_a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_
     assert lab.category_image("openstack-network-nodes") == f"{IMAGE}-1"
 
 
-@pytest.mark.parametrize(
-    ("fault", "why"),
-    [
-        ("installs-half", "INSTALLER_FAILED (provisioning failed)"),
-        ("no-sriov", "test_compute_nodes.py"),
-        ("never-returns", "its installation has not begun"),
-    ],
+FAULTS: tuple[tuple[faults.Fault, str], ...] = (
+    ("installs-half", "INSTALLER_FAILED (provisioning failed)"),
+    ("no-sriov", "test_compute_nodes.py"),
+    ("never-returns", "its installation has not begun"),
 )
-def test_a_node_that_fails_is_told_with_why_and_taken_back(lab: Lab, fault: faults.Fault, why: str) -> None:
+
+
+def a_node_that_fails_is_told_with_why_and_taken_back(lab: Lab, fault: faults.Fault, why: str) -> None:
     before = lab.last().order.number
     faults.put(lab.home / "nodes", "node002", fault)
     process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
@@ -147,7 +146,7 @@ def test_a_node_that_fails_is_told_with_why_and_taken_back(lab: Lab, fault: faul
     assert lab.image_of("node002") == f"{IMAGE}-1"
 
 
-def test_killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> None:
+def killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> None:
     process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node001")
     until(lambda: "installing" in lab.times_of("node001"), "it is being installed", 60)
     process.send_signal(signal.SIGKILL)
@@ -159,7 +158,7 @@ def test_killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) 
     assert [node["state"] for node in told["nodes"]] == ["released"]
 
 
-def test_while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None:
+def while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None:
     process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
     until(lambda: "rebooting" in lab.times_of("node002"), "it is rebooting", 60)
     well(lab.project.run("lab", "fault", "head", "dead"))
@@ -170,16 +169,28 @@ def test_while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None
     assert "the cluster manager answers again" in lab.last().progress.notes
 
 
-def test_where_ceph_is_not_well_no_host_of_osds_goes(lab: Lab) -> None:
+def where_ceph_is_not_well_no_host_of_osds_goes(lab: Lab) -> None:
     well(lab.project.run("lab", "fault", "ceph", "unhealthy"))
     refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node003")
     well(lab.project.run("lab", "fault", "ceph", "none"))
     assert refused.exit_code == 2 and "Ceph" in refused.err
 
 
-def test_by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
+def by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
     told = well(lab.rollout("rollback", "--number", "1", "--yes")).json()
     assert told["back_of"] == 1 and {node["state"] for node in told["nodes"]} == {"released"}
     assert {name: lab.image_of(name) for name in NODES} == dict.fromkeys(NODES, IMAGE)
     assert lab.category_image("openstack-compute-hosts-mellanox") == IMAGE
     assert "nothing to do" in well(lab.project.run("cluster", "plan")).out
+
+
+def test_the_last_part_of_the_procedure(lab: Lab) -> None:
+    """One after the other, on the same nodes."""
+    nodes_come_to_the_version_one_after_the_other_and_are_proved(lab)
+    a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab)
+    for fault, why in FAULTS:
+        a_node_that_fails_is_told_with_why_and_taken_back(lab, fault, why)
+    killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab)
+    while_the_head_node_is_dead_it_waits_and_then_goes_on(lab)
+    where_ceph_is_not_well_no_host_of_osds_goes(lab)
+    by_hand_all_nodes_are_taken_back(lab)

@@ -126,3 +126,10 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
     path.unlink(missing_ok=True)
     path.write_text(text)
     path.chmod(mode)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nodes that run are shared: what looks at them is done by one process, one after the other."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("lab-nodes"))

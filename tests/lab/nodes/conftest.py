@@ -129,7 +129,7 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nodes that run are shared: what looks at them is done by one process, one after the other."""
+    """Nodes that run take time and room: what looks at them is done by one process, one after the other."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("lab-nodes"))
+            item.add_marker(pytest.mark.xdist_group("rollout"))

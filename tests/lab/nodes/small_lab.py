@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipeline.lab.head.state import State, Store
 from pipeline.lab.nodes import adapter, power, running
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 class Lab(NamedTuple):

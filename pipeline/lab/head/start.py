@@ -100,7 +100,7 @@ def make(directory: Path, nodes: int = 3, categories: int = 0, *, switches: Swit
     write_switches(str(directory), switches or Switches())
     write_faults(str(directory), Faults())
     # Stopped here or before: there is no state, so the next run makes all of it.
-    write_state(str(directory), _state(nodes, categories))
+    write_state(str(directory), _state(nodes, categories)).close()
 
 
 def _state(nodes: int, categories: int) -> State:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypedDict
+from typing import IO, Any, TypedDict
 
 from pipeline.lab.head.objects import Object, Value
 
@@ -55,7 +55,7 @@ class Store:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.state: State
-        self._stamp: tuple[int, int] | None = None
+        self._file: IO[str] | None = None
         self._depth = 0
         self._touched = False
         self._written = 0.0
@@ -67,15 +67,23 @@ class Store:
 
     def reload(self) -> None:
         """Read again what another process may have changed."""
-        path = f"{self.directory}/{STATE}"
-        if self._touched:
+        if self._touched or self.is_fresh():
             return
-        found = os.stat(path)
-        stamp = (found.st_ino, found.st_mtime_ns)
-        if stamp != self._stamp:
-            with open(path, "rb") as file:
-                self.state = {**{name: {} for name in LATER}, **json.loads(file.read())}  # type: ignore[typeddict-item]
-            self._stamp = stamp
+        file = open(f"{self.directory}/{STATE}")  # noqa: SIM115 - kept until there is another
+        self.state = {**{name: {} for name in LATER}, **json.loads(file.read())}  # type: ignore[typeddict-item]
+        self._keep(file)
+
+    def is_fresh(self) -> bool:
+        """Whether nobody else has written since. Each change is a new file, and as long as this one is held
+        open its number is given to no other: two changes within a tick of the clock are told apart."""
+        if self._file is None:
+            return False
+        return os.path.samestat(os.stat(f"{self.directory}/{STATE}"), os.fstat(self._file.fileno()))
+
+    def _keep(self, file: IO[str]) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = file
 
     @contextmanager
     def changing(self) -> Iterator[State]:
@@ -108,9 +116,7 @@ class Store:
         if not self._touched:
             return
         self._touched = False
-        write_state(self.directory, self.state)
-        found = os.stat(f"{self.directory}/{STATE}")
-        self._stamp = (found.st_ino, found.st_mtime_ns)
+        self._keep(write_state(self.directory, self.state))
         self._written = time.monotonic()
 
     def record(self, **what: Value) -> None:
@@ -118,12 +124,15 @@ class Store:
         _append(f"{self.directory}/{RECORDS}", {"time": round(time.time(), 3), **what})
 
 
-def write_state(directory: str, state: State) -> None:
+def write_state(directory: str, state: State) -> IO[str]:
+    """Put it in place of what is there; returns the file, still open."""
     path = f"{directory}/{STATE}"
-    with open(f"{path}.new", "w") as file:
-        file.write(json.dumps(state))
+    file = open(f"{path}.new", "w")  # noqa: SIM115 - the caller's from here on
+    file.write(json.dumps(state))
+    file.flush()
     # Stopped here: the old state holds.
     os.replace(f"{path}.new", path)
+    return file
 
 
 def record_call(directory: str, argv: list[str], text: str) -> None:

@@ -209,7 +209,7 @@ def test_a_state_of_an_earlier_program_is_taken(head: Head) -> None:
     file = Path(head.directory / state.STATE)
     store = state.Store(str(head.directory))
     kept = {name: value for name, value in store.state.items() if name not in state.LATER}
-    state.write_state(str(head.directory), kept)  # type: ignore[arg-type]
+    state.write_state(str(head.directory), kept).close()  # type: ignore[arg-type]
     assert "requests" not in file.read_text()
     head.type("device reboot node001")
     assert power.requests(head.directory) == {"node001": 1}

@@ -160,13 +160,16 @@ class Power:
         self._process.wait()
         self._process = None
 
-    def bind(self, mac: str, segment: int) -> None:
-        """Have its eSwitch's daemon bind a guest's interface to a segment."""
+    def bind(self, mac: str, segment: int) -> bool:
+        """Have its eSwitch's daemon bind a guest's interface to a segment; whether it answered."""
         request = f'{{"action": "set_vlan", "fabric": "*", "port_mac": "{mac}", "vlan": {segment}}}'
         code = 'exec 3<>"/dev/tcp/127.0.0.1/60001" && echo "$1" >&3 && read -r -t 2 answer <&3'
         first = self.first_process()
-        with suppress(programs.ProgramError):  # a daemon that has no such fabric binds nothing
+        try:
             programs.run(["nsenter", f"--target={first}", "--net", "bash", "-c", code, "bash", request])
+        except programs.ProgramError:  # its port isn't open (yet)
+            return False
+        return True
 
     def runs(self, program: str, seconds: float) -> bool:
         """Whether a process of this program runs on it, and has for so many seconds."""

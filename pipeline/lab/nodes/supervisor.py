@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.lab.head.power import Install, next_install, nodes_run
-from pipeline.lab.head.state import STATE, State, Store
+from pipeline.lab.head.state import State, Store
 from pipeline.lab.head.switches import read_switches
 from pipeline.lab.nodes import adapter, faults, keys, power, wishes
 from pipeline.lab.nodes.machine import Asked, Machine
@@ -49,9 +49,10 @@ class Supervisor:
         state = self._state()
         self.machines = {name: self._machine(state, name) for name in names}
         self._served = dict(state["requests"])
-        self._seen: tuple[int, int] | None = None
+        self._seen: Store | None = None
         self._told: dict[str, dict[str, bool]] = {}
         self._looked = 0.0
+        self._unbound: set[str] = set()
         self._written = ""
 
     def _state(self) -> State:
@@ -90,14 +91,14 @@ class Supervisor:
                 machine.say("INSTALLER_FAILED", str(error).splitlines()[0])
         if time.monotonic() - self._looked > AGENTS_EVERY:
             self._tell_agents()
+            self._unbound = {guest for guest in self._unbound if not self._bind(guest)}
         self._write()
 
     def _serve(self) -> None:
-        found = os.stat(self.head / STATE)
-        stamp = (found.st_ino, found.st_mtime_ns)
-        if stamp == self._seen:
+        if self._seen is not None and self._seen.is_fresh():
             return
-        state = self._state()
+        seen = Store(str(self.head))
+        state = seen.state
         if state["runner"].get("pid") != os.getpid():
             # The head node was made anew: it knows nothing of requests before, and nothing of us.
             self._served = {}
@@ -113,7 +114,7 @@ class Supervisor:
                 machine.off()
                 machine.say("DOWN")
             self._served[name] = asked
-        self._seen = stamp
+        self._seen = seen
 
     def _boot(self, name: str) -> None:
         print(f"{name}: boots", file=sys.stderr, flush=True)
@@ -151,15 +152,17 @@ class Supervisor:
     def _settled(self, machine: Machine) -> None:
         self._tell_agents()
         if wishes.is_virtual(self._state(), machine.name):
-            self._bind(machine.name)
+            self._unbound.add(machine.name)
 
-    def _bind(self, guest: str) -> None:
-        """Have an eSwitch bind the guest's interface, as Nova's VIF driver does where a guest is started."""
+    def _bind(self, guest: str) -> bool:
+        """Have an eSwitch bind the guest's interface, as Nova's VIF driver does where a guest is started.
+
+        False as long as there is none."""
         state = self._state()
         for machine in self.machines.values():
             if not wishes.is_virtual(state, machine.name) and machine.power.runs("eswitchd", 0):
-                machine.power.bind(f"fa:16:3e:00:00:{list(self.machines).index(guest):02x}", 1)
-                return
+                return machine.power.bind(f"fa:16:3e:00:00:{list(self.machines).index(guest):02x}", 1)
+        return False
 
     def _tell_agents(self) -> None:
         """Neutron's agents as they run: one that was seen once stays known, as its server has it."""

@@ -45,7 +45,13 @@ def up(home: Path, count: int, virtual: int, note: Callable[[str], None]) -> boo
     place = home / "nodes"
     place.mkdir(parents=True, exist_ok=True)
     if is_up(place):
-        there = tuple(supervisor.told(place).get("nodes", names))
+        there = tuple(supervisor.told(place).get("nodes", ()))
+        if not there:
+            raise PipelineError(
+                "somebody holds the lock of the lab's nodes, and has not said which run",
+                where=str(place / supervisor.LOCK),
+                hint="another `pipeline lab up` may be beginning: wait, and try again",
+            )
         if there != names:
             raise UsageError(
                 f"other nodes are up: {', '.join(there)}",

@@ -103,6 +103,13 @@ class Lab(NamedTuple):
     def flash(self, node: str, *, sriov: bool, vfs: int) -> None:
         adapter.put(self.place / node, adapter.Flash(sriov=sriov, vfs=vfs))
 
+    def account(self) -> str:
+        """How its nodes are, and what was last said of them, for whoever looks at a failure."""
+        state = self.state()
+        known = [f"{name}: {found}" for name, found in state["status"].items()]
+        asked = [f"requests: {state['requests']}", f"run by: {state['runner']}"]
+        return "\n".join([*known, *asked, *(self.place / "supervisor.log").read_text().splitlines()[-30:]])
+
     def left(self) -> list[str]:
         """Processes, mounts and cables of this lab's nodes that are there."""
         place = str(self.home.resolve())

@@ -229,13 +229,16 @@ def test_taken_down_nothing_is_left_but_disks_and_adapters(lab: Lab) -> None:
 def test_another_process_of_the_same_number_is_not_ended(small_lab: Lab, tmp_path: Path) -> None:
     import subprocess
 
-    with subprocess.Popen(["flock", str(small_lab.place / "lock"), "sleep", "60"]) as other:
+    with subprocess.Popen(["flock", "--no-fork", str(small_lab.place / "lock"), "sleep", "60"]) as other:
         try:
             wait(lambda: running.is_up(small_lab.place), "it has the lock")
             (small_lab.place / "supervisor.json").write_text(json.dumps({"pid": other.pid, "nodes": {}}))
             with pytest.raises(PipelineError, match="another one"):
                 running.down(small_lab.home)
+            (small_lab.place / "supervisor.json").unlink()
+            with pytest.raises(PipelineError, match="somebody holds the lock"):
+                small_lab.up(3)
             assert other.poll() is None
         finally:
             other.kill()
-            (small_lab.place / "supervisor.json").unlink()
+            (small_lab.place / "supervisor.json").unlink(missing_ok=True)

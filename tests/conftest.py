@@ -40,3 +40,18 @@ def openstack_image(lab_images: Mapping[str, Path]) -> Path:
 def lab_mirror(lab_home: Path) -> Path:
     """The vendor's files, laid out by URL."""
     return ensure_vendor(lab_home, silent)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tests of one group belong to one process: they are not to be spread silently."""
+    if not os.environ.get("PYTEST_XDIST_WORKER") or not session.config.getoption("loadgroup", False):
+        return
+    spread = [item.nodeid for item in session.items if _group(item) and "@" not in item.nodeid]
+    if spread:
+        raise pytest.UsageError(
+            f"pytest-xdist does not see the group of {spread[0]} and {len(spread) - 1} more"
+        )
+
+
+def _group(item: pytest.Item) -> bool:
+    return item.get_closest_marker("xdist_group") is not None

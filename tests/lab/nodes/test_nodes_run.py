@@ -16,7 +16,10 @@ from pipeline.lab.head.state import State
 from pipeline.lab.nodes import faults, power, running
 from tests.lab.nodes.small_lab import Lab, wait
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+    pytest.mark.xdist_group("rollout"),
+]
 
 
 def test_a_node_is_itself_and_sees_nothing_of_this_machine(lab: Lab) -> None:

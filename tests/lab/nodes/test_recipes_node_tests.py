@@ -16,6 +16,8 @@ from pipeline.store.store import Store
 from tests.lab.nodes.small_lab import Lab, wait
 from tests.small_store import add_version
 
+pytestmark = pytest.mark.xdist_group("rollout")
+
 REPOSITORY = Path(__file__).parents[3]
 TESTS = sorted((REPOSITORY / "recipes/clusters/openstack-mellanox").glob("test_*.py"))
 FLINT = REPOSITORY / "pipeline/lab/vendor/ofed/payload/mft/usr/bin/flint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -46,6 +47,9 @@ The shared memory of SQLite and of Berkeley DB is made anew by whoever opens the
 
 _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""
+
+SPAN = 1 << 20
+"""Seconds over which the times of layers are spread: twelve days."""
 
 
 def drop_unwanted(upper: Path, trees: Sequence[Path]) -> None:
@@ -184,14 +188,16 @@ def _copy_real(
 
 
 def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> None:
-    """Remove overlayfs's own attributes, and set every time since ``started`` to ``epoch``.
+    """Remove overlayfs's own attributes, and set every time since ``started`` to one of this layer's own.
 
-    Both are seconds since 1970. Older times stay: files of packages keep theirs, so that ``rpm -V`` is clean.
-    ``opaque`` stays where something below is hidden by it; the kernel also puts it on every new directory.
+    ``started`` and ``epoch`` are seconds since 1970; see ``_own_time``. Older times stay: files of packages
+    keep theirs, so that ``rpm -V`` is clean. ``opaque`` stays where something below is hidden by it; the
+    kernel also puts it on every new directory.
     """
     since = int(started * 10**9) - _CLOCK_STEP_NS
     root = os.open(upper, DIRECTORY)
     try:
+        own = _own_time(root, since, epoch) * 10**9
         for item in walk(root):
             status = lstat(item)
             if not is_whiteout(status):
@@ -202,7 +208,26 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> No
                     if name != OPAQUE or overlay.find(trees, item.path) is None:
                         os.removexattr(where, name, follow_symlinks=False)
             if status.st_mtime_ns >= since:
-                times = (epoch * 10**9, epoch * 10**9)
-                os.utime(item.name, ns=times, dir_fd=item.directory, follow_symlinks=False)
+                os.utime(item.name, ns=(own, own), dir_fd=item.directory, follow_symlinks=False)
     finally:
         os.close(root)
+
+
+def _own_time(root: int, since: int, epoch: int) -> int:
+    """``epoch`` and up to ``SPAN`` seconds more, which is decided by the names and contents of the files that
+    are to get it.
+
+    The same files have the same time, other ones another: rsync, by which nodes are updated, takes a file of
+    the same size and time for the same. One time for all, so that none of them is older than what it was made
+    of. Only seconds: not every rsync and file system looks at more.
+    """
+    whole = hashlib.sha256()
+    for item in walk(root):
+        status = lstat(item)
+        if stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= since:
+            fd = open_file(item)
+            try:
+                whole.update(b"%d:%s%s" % (len(item.path), item.path, digest_of(fd).encode()))
+            finally:
+                os.close(fd)
+    return epoch + int.from_bytes(whole.digest()[:8]) % SPAN

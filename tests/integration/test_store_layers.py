@@ -24,6 +24,7 @@ from pipeline.store.check import check
 from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.importing import import_base
 from pipeline.store.records import Base, Draft, Layer
+from pipeline.store.seal import SPAN
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, entries, raw_path
 from pipeline.store.work import Work
@@ -215,9 +216,11 @@ def test_a_layer_stacked_again_shows_what_the_stage_left(store: Store, base: Bas
     before = msgspec.json.decode((seen / "seen").read_bytes(), type=list[Entry])
     after = look([store.layer_tree(base.layer), store.layer_tree(layer_name(layer.key))], tmp_path)
 
+    own = next(entry.mtime for entry in after if entry.path == "etc/new")
+
     def settled(found: list[Entry]) -> list[Entry]:
         return [
-            msgspec.structs.replace(entry, mtime=EPOCH * 10**9)
+            msgspec.structs.replace(entry, mtime=own)
             if entry.mtime is not None and entry.mtime > layer.created * 10**9 - 60 * 10**9
             else entry
             for entry in found
@@ -351,15 +354,31 @@ def test_a_deleted_log_or_cache_stays_deleted(store: Store, base: Base, tmp_path
     assert {path for path in seen if path.startswith("var/cache")} == {"var/cache", "var/cache/yum"}
 
 
-def test_times_since_the_stage_began_become_the_epoch_and_older_ones_stay(store: Store, base: Base) -> None:
+def test_times_since_the_stage_began_are_the_layers_own_and_older_ones_stay(store: Store, base: Base) -> None:
     layer = stage(
         store,
         [base.layer],
         "echo x > etc/now; echo y > etc/then; touch -d @1300000000 etc/then; ln -s x etc/l",
     )
     found = listing(store, layer)
-    assert found["etc/now"].mtime == found["etc/l"].mtime == found["etc"].mtime == EPOCH * 10**9
+    assert found["etc/now"].mtime == found["etc/l"].mtime == found["etc"].mtime
+    assert EPOCH * 10**9 <= (found["etc/now"].mtime or 0) < (EPOCH + SPAN) * 10**9
     assert found["etc/then"].mtime == 1_300_000_000 * 10**9
+
+
+def test_a_node_that_is_updated_by_rsync_gets_other_content_of_the_same_size(
+    store: Store, base: Base, tmp_path: Path
+) -> None:
+    def write(content: str, key: str) -> Path:
+        layer = stage(store, [base.layer], f"echo {content} > etc/issue; echo same > etc/same", key * 64)
+        return store.layer_tree(layer_name(layer.key))
+
+    one, other, again = write("one", "1"), write("two", "2"), write("one", "3")
+    assert (one / "etc/issue").stat().st_mtime == (again / "etc/issue").stat().st_mtime
+    node = tmp_path / "node"
+    for tree in (one, other):
+        subprocess.run(["rsync", "-aHAX", f"{tree}/", f"{node}/"], check=True)
+        assert (node / "etc/issue").read_text() == (tree / "etc/issue").read_text()
 
 
 @pytest.fixture

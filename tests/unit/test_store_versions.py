@@ -207,10 +207,11 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     key = "a" * 64
     layer = commit(store, key)
     place = store.path / "layers" / layer_name(key)
+    own = (place / "tree").stat().st_mtime
     (place / "tree/file").write_text("y")
-    os.utime(place / "tree/file", (5, 5))
+    os.utime(place / "tree/file", (own, own))
     (place / "tree/extra").touch()
-    os.utime(place / "tree", (5, 5))
+    os.utime(place / "tree", (own, own))
     broken = msgspec.structs.replace(version(), layers=(layer_name(key), "f" * 20))
     store.versions.add(broken, {})
     content = store.path / "downloads/sha256/ab" / ("ab" * 32)
@@ -244,8 +245,9 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
 def test_fsck_misses_what_was_removed(store: Store) -> None:
     commit(store, "a" * 64)
     place = store.path / "layers" / layer_name("a" * 64)
+    own = (place / "tree").stat().st_mtime
     (place / "tree/file").unlink()
-    os.utime(place / "tree", (5, 5))
+    os.utime(place / "tree", (own, own))
     (problem,) = check(store, ignore)
     assert str(problem).startswith(f"{place}/tree/file: it is in the manifest, but missing")
     (place / "manifest.gz").write_bytes(b"")

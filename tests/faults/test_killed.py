@@ -25,8 +25,8 @@ from tests.faults.site import (
     until,
 )
 
-KILLS = int(os.environ.get("PIPELINE_FAULTS_KILLS", "9"))
-"""Kills for each way of killing."""
+KILLS = int(os.environ.get("PIPELINE_FAULTS_KILLS", "4"))
+"""Kills for each way of killing: each falls into another part of what is killed (``moments``)."""
 
 SEED = int(os.environ.get("PIPELINE_FAULTS_SEED") or random.SystemRandom().randrange(1 << 30))
 """When to kill; every test prints it."""
@@ -81,6 +81,16 @@ def two_images(site: Site, undisturbed: tuple[Site, dict[str, str], float]) -> S
     return site
 
 
+def moments(first: float, last: float, count: int) -> list[float]:
+    """Seconds after which to kill: one in each of so many equal parts, in any order."""
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    part = (last - first) / count
+    found = [first + part * (number + chance.random()) for number in range(count)]
+    chance.shuffle(found)
+    return found
+
+
 def main_only(process: subprocess.Popen[str], site: Site) -> None:
     process.kill()
 
@@ -106,12 +116,10 @@ def test_a_build_killed_at_any_moment_leaves_a_whole_store_and_goes_on(
     kill: Callable[[subprocess.Popen[str], Site], None],
 ) -> None:
     site, (_, digests, seconds) = two_images, undisturbed
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
-    for _ in range(KILLS):
+    for moment in moments(0.15, seconds + 1.0, KILLS):
         done = set(site.layers()) if site.store.exists() else set()
         process = site.start("build", "--json")
-        sleep(chance.uniform(0.15, seconds + 1.0))  # the moment is the point
+        sleep(moment)  # the moment is the point
         kill(process, site)
         _, err = process.communicate(timeout=60)
         assert "Traceback" not in err and "a defect" not in err, err
@@ -158,14 +166,12 @@ def test_an_interrupted_build_ends_soon_says_so_and_goes_on(
     two_images: Site, undisturbed: tuple[Site, dict[str, str], float], signal_number: signal.Signals
 ) -> None:
     site, (_, digests, seconds) = two_images, undisturbed
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
     interrupted = 0
-    for _ in range(KILLS // 2):
+    for moment in moments(0.0, seconds, KILLS // 2 + 1):
         process = site.start("build", "--json")
         until(lambda: (site.store / "format").exists(), "the store is made")
         until(partial(is_at_work, process), "the command takes signals")
-        sleep(chance.uniform(0.0, seconds))  # the moment is the point
+        sleep(moment)  # the moment is the point
         os.killpg(process.pid, signal_number)
         _, err = process.communicate(timeout=30)  # half of what the third stage leaves running
         assert "Traceback" not in err and "a defect" not in err, err
@@ -218,32 +224,33 @@ def is_at_work(process: subprocess.Popen[str]) -> bool:
     return "msgspec" in maps or process.poll() is not None
 
 
-@pytest.mark.parametrize(
-    "words", [("lock",), ("publish", "web@{}"), ("verify", "web"), ("rollback", "web", "--to", "{}")]
-)
+VERBS = (("lock",), ("publish", "web@{}"), ("verify", "web"), ("rollback", "web", "--to", "{}"))
+
+
 def test_every_verb_that_changes_something_can_be_killed(
-    two_images: Site, undisturbed: tuple[Site, dict[str, str], float], words: tuple[str, ...]
+    two_images: Site, undisturbed: tuple[Site, dict[str, str], float]
 ) -> None:
     site, (_, digests, _) = two_images, undisturbed
     assert site.run("build").exit_code == 0
     site.recipe(*STAGES, file_stage("more"))
     assert site.run("build").exit_code == 0
     site.recipe(*STAGES)
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
-    for _ in range(KILLS // 2):
-        # The version that is not published: the link turns each time.
-        number = "1" if os.readlink(site.images / "web") == "web-2" else "2"
-        process = site.start(*(word.format(number) for word in words))
-        read_for(site.images / "web/etc/first", chance.uniform(0.1, 0.8))  # the moment is the point
-        whole_group(process, site)
-        process.communicate(timeout=60)
-        check_after_kill(site)
-        current = site.images / "web"
-        assert (current / "etc/first").read_text() == "first", "a version is published, the old or the new"
-    ended = site.run(*(word.format("1") for word in words))
-    assert ended.exit_code == 0, ended.err
-    check_goes_on(site, digests)
+    for words in VERBS:
+        for moment in moments(0.1, 0.8, KILLS // 2 + 1):
+            # The version that is not published: the link turns each time.
+            number = "1" if os.readlink(site.images / "web") == "web-2" else "2"
+            process = site.start(*(word.format(number) for word in words))
+            read_for(site.images / "web/etc/first", moment)  # the moment is the point
+            whole_group(process, site)
+            process.communicate(timeout=60)
+            check_after_kill(site)
+            current = site.images / "web"
+            assert (current / "etc/first").read_text() == "first", (
+                "a version is published, the old or the new"
+            )
+        ended = site.run(*(word.format("1") for word in words))
+        assert ended.exit_code == 0, (words, ended.err)
+        check_goes_on(site, digests)
 
 
 def read_for(file: Path, seconds: float) -> None:

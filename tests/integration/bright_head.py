@@ -6,18 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.cluster.compare import changes, sources
 from pipeline.cluster.drivers.bright.driver import Bright
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import HEAD, Change, Ref, State, Wanted
 from pipeline.lab.head import start, state
-from pipeline.lab.head.switches import Faults, Switches, write_faults
+from pipeline.lab.head.switches import AXES, Faults, Switches, combinations, write_faults
 
 ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
 BRIDGE = "/etc/neutron/plugins/linuxbridge/linuxbridge_conf.ini"
 COMPUTE, MELLANOX = "openstack-compute-hosts", "openstack-compute-hosts-mellanox"
 IMAGE = "openstack-image-mellanox"
 ADDED = ("intel_iommu=on", "iommu=pt", "pci=realloc", "pci=nocrs")
+
+
+def some_switches(part: int, parts: int) -> pytest.MarkDecorator:
+    """``switches`` for one of several tests of a file: each value of each switch.
+
+    The tests of a file have ``parts`` different ones: together they have every two values of two switches,
+    and ``test_bright_everywhere.py`` has these in one test. Each kind of answer is read in one place for all
+    that is asked, so a pair that one question meets needs no repetition for every other.
+    """
+    every = list(combinations())
+    chosen, rest = every[part::parts], every[part + 1 :] + every[:part]
+    while missing := {(axis, value) for axis in AXES for value in AXES[axis]} - _values(chosen):
+        chosen.append(max(rest, key=lambda one: len(_values([one]) & missing)))
+    ids = ["-".join(str(value).replace(" ", "") for value in switches) for switches in chosen]
+    return pytest.mark.parametrize("switches", chosen, ids=ids)
+
+
+def _values(chosen: Sequence[Switches]) -> set[tuple[str, str | int]]:
+    return {(axis, getattr(switches, axis)) for switches in chosen for axis in AXES}
 
 
 class LabHead:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline.lab.head import start, state
-from pipeline.lab.head.switches import Faults, write_faults
+from pipeline.lab.head.switches import Faults, read_switches, write_faults, write_switches
 from tests.lab.project import REPOSITORY, Project, Result
 
 NAME = "openstack-mellanox"
@@ -31,6 +31,10 @@ class Cluster(Project):
 
     def faults(self, **what: object) -> None:
         write_faults(str(self.head), Faults(**what))  # type: ignore[arg-type]
+
+    def copied(self) -> None:
+        """Let the copying of an image end that goes on, however long it was to last."""
+        write_switches(str(self.head), read_switches(str(self.head))._replace(copy_seconds=0))
 
     def objects(self) -> dict[str, dict[str, dict[str, object]]]:
         found: dict[str, dict[str, dict[str, object]]] = state.snapshot(str(self.head))["objects"]

@@ -8,8 +8,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+pytestmark = pytest.mark.xdist_group("setup")
+"""One process: the project and its copy are set up once."""
 
 SCRIPT = Path(__file__).parents[2] / "ci/setup.sh"
 
@@ -66,27 +70,39 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Copied(NamedTuple):
+    """A copy of the project that was set up; ``said`` is what that said."""
+
+    path: Path
+    said: str
+    project_is_as_before: bool
+
+
+@pytest.fixture(scope="module")
+def copied(project: Path) -> Copied:
+    copy = project.with_name("copy")
+    shutil.copytree(project, copy, symlinks=True)
+    before = _files(project / ".venv")
+    said = _set_up(copy)
+    return Copied(copy, said, _files(project / ".venv") == before)
+
+
 def test_a_second_setup_installs_nothing(project: Path) -> None:
     assert _set_up(project) == ""
 
 
-def test_a_copied_clone_gets_a_command_of_its_own(project: Path) -> None:
-    copy = project.with_name("copy")
-    shutil.copytree(project, copy, symlinks=True)
-    before = _files(project / ".venv")
-    assert "installing the command" in _set_up(copy)
-    assert _command(copy) == f"{copy}/pipeline/__init__.py\n"
+def test_a_copied_clone_gets_a_command_of_its_own(project: Path, copied: Copied) -> None:
+    assert "installing the command" in copied.said
+    assert _command(copied.path) == f"{copied.path}/pipeline/__init__.py\n"
     assert _command(project) == f"{project}/pipeline/__init__.py\n"
-    assert _files(project / ".venv") == before
+    assert copied.project_is_as_before
 
 
-def test_a_moved_clone_gets_a_command_again(project: Path) -> None:
-    first = project.with_name("unmoved")
-    shutil.copytree(project, first, ignore=shutil.ignore_patterns(".venv"))
-    _set_up(first)
-    moved = first.rename(project.with_name("moved"))
-    _set_up(moved)
+def test_a_moved_clone_gets_a_command_again_also_below_a_name_with_a_space(copied: Copied) -> None:
+    moved = copied.path.rename(copied.path.with_name("a clone"))
+    assert "installing the command" in _set_up(moved)
     assert _command(moved) == f"{moved}/pipeline/__init__.py\n"
+    assert _set_up(moved) == ""
 
 
 def test_another_pyproject_keeps_what_is_installed_beside(project: Path) -> None:
@@ -120,14 +136,6 @@ def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(project: Path)
     out, err = command.communicate()
     assert (command.returncode, out) == (130, "")
     assert err.startswith("\ninterrupted; ")
-
-
-def test_a_command_below_a_name_with_a_space_starts(project: Path) -> None:
-    spaced = project.with_name("a clone")
-    shutil.copytree(project, spaced, symlinks=True)
-    _set_up(spaced)
-    assert _command(spaced) == f"{spaced}/pipeline/__init__.py\n"
-    assert _set_up(spaced) == ""
 
 
 def test_a_command_of_pip_that_an_older_setup_left_is_replaced(project: Path) -> None:

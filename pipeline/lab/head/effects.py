@@ -11,6 +11,7 @@ from pipeline.lab.head.objects import Object
 from pipeline.lab.head.power import RESTART
 from pipeline.lab.head.session import Draft, Session, head_name
 from pipeline.lab.head.state import Store
+from pipeline.lab.head.switches import read_switches
 
 NEED_RESTART = ("category", "softwareimage", "kernelparameters")
 """A node restarts to have another one of these."""
@@ -56,7 +57,7 @@ def _devices_of(session: Session, mode: str, name: str) -> list[str]:
 def copy_image(session: Session, name: str, source: str, target: str, *, wait: bool) -> None:
     """Copy an image's tree; a directory that is there already is taken as it is. Without ``wait`` another
     process does it, and the image stands in the state's ``copying`` until then."""
-    store, seconds = session.store, session.switches.copy_seconds
+    store = session.store
     head = head_name(store)
     if os.path.isdir(f"{store.root}{target}") and not session.faults.copying_over:
         return
@@ -71,14 +72,14 @@ def copy_image(session: Session, name: str, source: str, target: str, *, wait: b
         session.out.event(head, f"Failed to copy: {source} -> {target}")
         return
     if wait:
-        _copy(store, name, source, target, seconds)
+        _copy(store, name, source, target)
         session.out.event(head, f"Copied: {source} -> {target}")
         session.out.event(head, f"Initial ramdisk for image {name} was generated successfully")
         return
-    session.after.append(lambda: _in_background(store.directory, name, source, target, seconds))
+    session.after.append(lambda: _in_background(store.directory, name, source, target))
 
 
-def _in_background(directory: str, name: str, source: str, target: str, seconds: float) -> None:
+def _in_background(directory: str, name: str, source: str, target: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.fork():
@@ -89,17 +90,19 @@ def _in_background(directory: str, name: str, source: str, target: str, seconds:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)
-        _copy(Store(directory), name, source, target, seconds)
+        _copy(Store(directory), name, source, target)
         status = 0
     finally:
         # The parent's buffers and handlers are not this one's.
         os._exit(status)
 
 
-def _copy(store: Store, name: str, source: str, target: str, seconds: float) -> None:
+def _copy(store: Store, name: str, source: str, target: str) -> None:
     import shutil
 
-    time.sleep(seconds)
+    begun = time.monotonic()
+    while time.monotonic() - begun < read_switches(store.directory).copy_seconds:
+        time.sleep(0.02)
     shutil.copytree(f"{store.root}{source}", f"{store.root}{target}", symlinks=True, dirs_exist_ok=True)
     with store.changing() as state:
         state["copying"].pop(name, None)

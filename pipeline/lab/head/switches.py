@@ -44,7 +44,7 @@ syncinfo       the form of its answer, which no manual shows: ``verbs/provisioni
 
 class Switches(NamedTuple):
     """``copy_seconds`` is how long the copying of an image lasts at least, ``boot_seconds`` a simulated node
-    is ``BOOTING``, ``install_seconds`` it is installed."""
+    is ``BOOTING``, ``install_seconds`` it is installed. Written anew, they hold for what goes on, too."""
 
     failure_code: int = 1
     error_stream: str = "stderr"

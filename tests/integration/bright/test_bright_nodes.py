@@ -13,14 +13,10 @@ from pipeline.cluster.head import Ran
 from pipeline.cluster.opening import node_manager
 from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.lab.head import power, state
-from pipeline.lab.head.switches import Switches, combinations, write_switches
+from pipeline.lab.head.switches import Switches, write_switches
 from pipeline.recipe.model import HeadSite, Site
 from tests.integration.bright.changed_answers import Send, nodes_with
-from tests.integration.bright_head import COMPUTE, LabHead
-
-EVERY = list(combinations())[::2]
-IDS = ["-".join(str(value).replace(" ", "") for value in switches) for switches in EVERY]
-every_switch = pytest.mark.parametrize("switches", EVERY, ids=IDS)
+from tests.integration.bright_head import COMPUTE, LabHead, some_switches
 
 NODES = ("node001", "node002", "node003")
 NEW = "openstack-image-2"
@@ -38,7 +34,7 @@ def published(lab: LabHead) -> None:
     (lab.directory / f"root{PATH}/etc/version").write_text("2\n")
 
 
-@every_switch
+@some_switches(0, 7)
 def test_a_node_is_pointed_rebooted_proved_and_put_back(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     published(lab)
@@ -62,7 +58,7 @@ def test_a_node_is_pointed_rebooted_proved_and_put_back(tmp_path: Path, switches
     assert {facts[node].own_image for node in NODES} == {facts["node003"].next_install_mode} == {""}
 
 
-@every_switch
+@some_switches(1, 7)
 def test_the_survey_has_all_that_a_rollout_asks_for(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     layout = tmp_path / "layout.xml"
@@ -104,7 +100,7 @@ def test_a_release_whose_nodes_have_no_layouts_tells_those_of_categories(tmp_pat
             assert found.nodes["node001"].disk_setup == ""
 
 
-@every_switch
+@some_switches(2, 7)
 def test_what_a_node_shows_is_a_condition(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     shown: dict[power.StateWord, str] = {
@@ -128,7 +124,7 @@ def test_what_a_node_shows_is_a_condition(tmp_path: Path, switches: Switches) ->
         assert found["nobody"].condition == "unknown"
 
 
-@every_switch
+@some_switches(3, 7)
 def test_a_node_without_its_daemon_is_reset_and_one_without_power_is_switched_on(
     tmp_path: Path, switches: Switches
 ) -> None:
@@ -141,7 +137,7 @@ def test_a_node_without_its_daemon_is_reset_and_one_without_power_is_switched_on
     assert power.requests(lab.directory) == dict.fromkeys(NODES, 1)
 
 
-@every_switch
+@some_switches(4, 7)
 def test_a_node_that_is_refused_keeps_none_of_the_others_back(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     lab.type("device use node001; set powercontrol none; commit")
@@ -157,7 +153,7 @@ def test_a_node_that_is_refused_keeps_none_of_the_others_back(tmp_path: Path, sw
     assert nodes_of(lab).survey().nodes["node002"].next_install_mode == "FULL"
 
 
-@every_switch
+@some_switches(5, 7)
 def test_an_image_that_is_none_is_refused_for_every_node(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     with pytest.raises(PipelineError) as caught:
@@ -167,7 +163,7 @@ def test_an_image_that_is_none_is_refused_for_every_node(tmp_path: Path, switche
     assert not any(one.own_image for one in nodes_of(lab).survey().nodes.values())
 
 
-@every_switch
+@some_switches(6, 7)
 def test_a_virtual_node_is_ended_and_started_anew(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     nodes = nodes_of(lab)

@@ -9,7 +9,7 @@ import pytest
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError
 from pipeline.lab.head import state
-from pipeline.lab.head.switches import Switches
+from pipeline.lab.head.switches import Switches, write_switches
 from tests.integration.bright_head import IMAGE, LabHead, seed
 
 
@@ -18,7 +18,7 @@ def images(lab: LabHead) -> list[Path]:
 
 
 def test_the_tree_is_whole_when_a_clone_is_written(tmp_path: Path) -> None:
-    lab = LabHead(tmp_path, Switches(copy_seconds=2))
+    lab = LabHead(tmp_path, Switches(copy_seconds=1))
     todo, found = lab.plan(seed()[:1])
     lab.driver.write(todo, found)
     assert all(file.exists() for file in images(lab))
@@ -42,9 +42,10 @@ def test_an_image_whose_copying_failed_is_told_until_it_is_removed(tmp_path: Pat
 
 
 def test_an_image_that_is_still_being_copied_is_told(tmp_path: Path) -> None:
-    lab = LabHead(tmp_path, Switches(copy_seconds=3))
+    lab = LabHead(tmp_path, Switches(copy_seconds=600))
     lab.head.run_file(("cmsh", "-f"), f"softwareimage; clone openstack-image {IMAGE}; commit\n")
     with pytest.raises(PipelineError, match="still being copied"):
         lab.plan(seed()[:1])
+    write_switches(str(tmp_path), Switches())
     state.wait(str(tmp_path))
     lab.plan(seed()[:1])

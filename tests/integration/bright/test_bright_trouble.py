@@ -10,11 +10,8 @@ from pipeline.cluster.drivers.bright.driver import Bright
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Value, Wanted
 from pipeline.errors import MachineError, PipelineError
-from pipeline.lab.head.switches import Switches, combinations
-from tests.integration.bright_head import MELLANOX, ML2, LabHead, seed
-
-EVERY = list(combinations())
-IDS = ["-".join(str(value).replace(" ", "") for value in switches[:9]) for switches in EVERY]
+from pipeline.lab.head.switches import Switches
+from tests.integration.bright_head import MELLANOX, ML2, LabHead, seed, some_switches
 
 
 def change(ref: Ref, action: str = "set", source: str = "", **new: Value) -> Change:
@@ -22,7 +19,7 @@ def change(ref: Ref, action: str = "set", source: str = "", **new: Value) -> Cha
     return Change(ref, action, assignments, source)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+@some_switches(0, 3)
 def test_a_refused_change_is_named_with_what_was_committed(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     todo = [
@@ -42,7 +39,7 @@ def test_a_refused_change_is_named_with_what_was_committed(tmp_path: Path, switc
     assert objects["device"]["node001"]["category"] == "openstack-network-nodes"
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+@some_switches(1, 3)
 def test_a_validation_is_told_by_our_property(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     with pytest.raises(PipelineError) as caught:
@@ -52,7 +49,7 @@ def test_a_validation_is_told_by_our_property(tmp_path: Path, switches: Switches
     assert "n" not in lab.snapshot()["objects"]["network"]
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=IDS)
+@some_switches(2, 3)
 def test_a_head_node_that_goes_in_the_middle(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     todo, found = lab.plan(seed())
@@ -180,7 +177,7 @@ def test_a_service_that_does_not_come_up_is_told(
     lab.driver.write([todo, change(Ref("service", "opensm", "node/node001"), running=False)], State({}))
 
 
-@pytest.mark.parametrize("switches", EVERY[:4], ids=IDS[:4])
+@some_switches(1, 4)
 def test_data_with_the_words_of_a_lost_connection_are_data(tmp_path: Path, switches: Switches) -> None:
     lab = LabHead(tmp_path, switches)
     network = Ref("network", "internalnet")

@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from pipeline.lab.head import start, state
 from pipeline.lab.head.switches import Switches
 from tests.integration.cluster_site import COMPUTE, NAME, Cluster, edit
+
+APPLY = (sys.executable, "-m", "pipeline", "cluster", "apply")
+COPYING = Switches(copy_seconds=600)
+"""An image is copied until ``copied`` is called."""
 
 
 def test_somebody_else_between_plan_and_apply_is_refused_and_shown(site: Cluster) -> None:
@@ -80,22 +83,22 @@ def test_a_restart_that_was_owed_is_done_by_the_next_apply(site: Cluster) -> Non
 
 
 def test_killed_at_any_moment_the_next_apply_does_the_rest(site: Cluster) -> None:
-    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
-    began = time.monotonic()
-    subprocess.run(command, cwd=site.path, capture_output=True, check=True)
-    whole = time.monotonic() - began
+    """After an image is cloned, while categories are written, and what stands on them: before, it only reads.
+
+    Not while an image is cloned: the stand-in's copy ends with the program, that of a real daemon does not.
+    """
+    subprocess.run(APPLY, cwd=site.path, capture_output=True, check=True)
     done = state.snapshot(str(site.head))
-    for part in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9):
+    for asked, further in (("softwareimage\nclone", 1), ("category\nclone", 0), ("master\nservices", 0)):
         start.make(site.head)
         subprocess.run(["rm", "-r", "store/clusters"], cwd=site.path, check=True)
-        process = subprocess.Popen(
-            command, cwd=site.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(whole * part)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process = subprocess.Popen(APPLY, cwd=site.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not any(asked in text for text in _asked(site)[: -further or None]):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        state.wait(str(site.head))  # the head node itself goes on copying
         assert site.cluster("apply").exit_code == 0
         after = state.snapshot(str(site.head))
         assert {key: after[key] for key in ("objects", "files", "running")} == {
@@ -104,28 +107,13 @@ def test_killed_at_any_moment_the_next_apply_does_the_rest(site: Cluster) -> Non
 
 
 def test_two_applies_at_once(site: Cluster) -> None:
-    site.faults(latency=0.5)
-    command = [sys.executable, "-m", "pipeline", "cluster", "apply"]
-    first = subprocess.Popen(command, cwd=site.path, stdout=subprocess.DEVNULL)
-    lock = site.path / "store/clusters" / f"{NAME}.lock"
-    while not lock.exists() or not _held(lock):
-        assert first.poll() is None
-        time.sleep(0.01)
-    second = site.cluster("apply")
-    assert second.exit_code == 1
-    assert "is being applied by another process" in second.err
-    assert first.wait() == 0
-
-
-def _held(lock: Path) -> bool:
-    import fcntl
-
-    with open(lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    start.make(site.head, switches=COPYING)
+    with _applying(site) as first:
+        second = site.cluster("apply")
+        assert second.exit_code == 1
+        assert "is being applied by another process" in second.err
+        site.copied()
+        assert first.wait(60) == 0
 
 
 UNKNOWN = {
@@ -215,24 +203,23 @@ def test_a_plan_holds_beside_another_store_and_tells_what_changed_in_a_source(si
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_an_apply_that_is_ended_tells_what_was_done(site: Cluster, number: signal.Signals, code: int) -> None:
-    site.faults(latency=0.3)
+    start.make(site.head, switches=COPYING)
     # Whoever runs the tests may ignore some of them (nohup), and a new process would, too.
     heard = f"import signal; signal.signal({number.value}, signal.SIG_DFL)"
     begin = f"{heard}; import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    command = [sys.executable, "-c", begin, "-m", "pipeline", "cluster", "apply"]
-    process = subprocess.Popen(
-        command, cwd=site.path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
     before = len(state.snapshot(str(site.head))["objects"]["category"])
-    while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    with _applying(site, (sys.executable, "-c", begin, *APPLY[1:])) as process:
+        site.faults(latency=0.3)  # from here on: what is only read before is none of this
+        site.copied()
+        while len(state.snapshot(str(site.head))["objects"]["category"]) == before:
+            assert process.poll() is None
+            time.sleep(0.002)
+        os.killpg(process.pid, number)
+        site.faults()
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "interrupted while changes were written" in err
     assert re.search(r"\d+ of 36 changes are made", err)
-    site.faults()
     assert site.cluster("apply").exit_code == 0
 
 
@@ -247,11 +234,12 @@ def test_what_the_manager_refuses_is_told_with_object_property_and_line(site: Cl
 
 
 def test_what_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
-    start.make(site.head, switches=Switches(copy_seconds=4))
+    start.make(site.head, switches=COPYING)
     opensm = site.head / "root/etc/opensm/opensm.conf"
     with _applying(site) as process:
         opensm.write_text(opensm.read_text() + "theirs TRUE\n")
         site.cmsh("category\nuse openstack-network-nodes\nset softwareimage default-image\ncommit\n")
+        site.copied()
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 1, err
     said = "category/openstack-network-nodes: somebody has changed it since the plan was made: "
@@ -267,10 +255,11 @@ def test_what_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: C
 
 
 def test_a_head_file_that_somebody_changes_while_an_image_is_copied_is_kept_and_told(site: Cluster) -> None:
-    start.make(site.head, switches=Switches(copy_seconds=4))
+    start.make(site.head, switches=COPYING)
     opensm = site.head / "root/etc/opensm/opensm.conf"
     with _applying(site) as process:
         opensm.write_text(opensm.read_text() + "theirs TRUE\n")
+        site.copied()
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 1, err
     assert "opensm.conf: somebody has changed it since it was read; it was left as it is" in err
@@ -281,7 +270,6 @@ def test_a_head_file_that_somebody_changes_while_an_image_is_copied_is_kept_and_
     assert site.left() == []
 
 
-APPLY = (sys.executable, "-m", "pipeline", "cluster", "apply")
 ROLE = "device\nuse master\nroles\nuse openstacknode\n"
 ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
 
@@ -289,11 +277,12 @@ ML2 = "/etc/neutron/plugins/ml2/ml2_conf.ini"
 @pytest.mark.parametrize("same", [True, False])
 def test_a_list_that_somebody_changes_while_an_image_is_copied(site: Cluster, same: bool) -> None:
     """A key that is ours as well is refused; others stay in the list."""
-    start.make(site.head, switches=Switches(copy_seconds=4))
+    start.make(site.head, switches=COPYING)
     entry = f"+{ML2}[ml2]type_drivers=theirs" if same else "+/etc/other.ini[a]b=theirs"
     with _applying(site) as process:
         typed = "assign openstacknode\n" if not _has_role(site) else "use openstacknode\n"
         site.cmsh(f'device\nuse master\nroles\n{typed}set configfilemodifications "{entry}"\ncommit\n')
+        site.copied()
         err = process.communicate(timeout=60)[1]
     found = site.cmsh(f"{ROLE}get configfilemodifications\n").splitlines()
     assert entry in found
@@ -303,7 +292,7 @@ def test_a_list_that_somebody_changes_while_an_image_is_copied(site: Cluster, sa
 
 
 def test_an_apply_that_is_ended_while_an_image_is_copied_says_when_a_plan_can_be_made(site: Cluster) -> None:
-    start.make(site.head, switches=Switches(copy_seconds=4))
+    start.make(site.head, switches=COPYING)
     with _applying(site) as process:
         process.send_signal(signal.SIGTERM)
         err = process.communicate(timeout=60)[1]
@@ -315,9 +304,10 @@ def test_an_apply_that_is_ended_while_an_image_is_copied_says_when_a_plan_can_be
 
 def test_an_apply_under_nohup_goes_on(site: Cluster) -> None:
     command = ["nohup", *APPLY]
-    start.make(site.head, switches=Switches(copy_seconds=4))
+    start.make(site.head, switches=COPYING)
     with _applying(site, command) as process:
         process.send_signal(signal.SIGHUP)
+        site.copied()
         assert process.wait(60) == 0
     assert site.left() == []
 
@@ -340,6 +330,10 @@ def test_an_error_after_which_all_is_as_wanted_does_not_speak_of_a_rest(site: Cl
     assert "the rest" not in failed.err
 
 
+def _asked(site: Cluster) -> list[str]:
+    return [call["text"] for call in state.calls(str(site.head))]
+
+
 def _has_role(site: Cluster) -> bool:
     return "openstacknode" in site.cmsh("device\nuse master\nroles\nlist\n")
 
@@ -347,7 +341,9 @@ def _has_role(site: Cluster) -> bool:
 @contextmanager
 def _applying(site: Cluster, command: Sequence[str] = APPLY) -> Iterator[subprocess.Popen[str]]:
     """An apply, at the moment when an image is being copied."""
-    process = subprocess.Popen(command, cwd=site.path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=site.path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         while not state.snapshot(str(site.head))["copying"]:
             assert process.poll() is None
@@ -356,3 +352,4 @@ def _applying(site: Cluster, command: Sequence[str] = APPLY) -> Iterator[subproc
     finally:
         process.kill()
         process.wait()
+        site.copied()

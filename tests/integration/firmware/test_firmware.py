@@ -227,10 +227,10 @@ def test_the_lock_is_free_when_the_work_has_ended_whatever_daemons_it_left(run: 
 
 
 def test_a_node_that_takes_too_long_is_told_and_goes_on(run: Run, nodes: Nodes) -> None:
-    adapter.break_it(nodes["node001"].folder, slow=8)
+    adapter.break_it(nodes["node001"].folder, slow=5)
     begun = time.monotonic()
-    result = run(nodes=["node001"], way=Way(seconds=4)).results["node001"]
-    assert time.monotonic() - begun < 7
+    result = run(nodes=["node001"], way=Way(seconds=2)).results["node001"]
+    assert time.monotonic() - begun < 5
     assert (result.status, "no end in time" in result.why) == ("failed", True)
     assert run(nodes=["node001"]).results["node001"].status == "busy"
 

@@ -41,6 +41,8 @@ JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 ReturnToService=1
 SlurmdTimeout=3
+MessageTimeout=1
+TCPTimeout=1
 NodeName=node002 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
 NodeName=node003 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
 PartitionName=all Nodes=node002,node003 Default=YES State=UP

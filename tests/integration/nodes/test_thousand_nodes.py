@@ -15,15 +15,16 @@ MEGABYTES = 200
 
 SSH = """\
 #!{python} -IS
-# In place of ssh: the shell of a node, without its programs.
-import base64, os, re, sys, time
+# In place of ssh: the shell of a node, without its programs; it starts a thousand times.
+import binascii, sys, time
 with open({count!r}, "a") as file:
     file.write("x")
 command = sys.argv[-1]
-node = re.search(r"node[0-9]+", " ".join(sys.argv[1:-1]))[0]
+at = " ".join(sys.argv[1:-1])
+node = at[at.rindex("node") :][:8]
 if node == "node0500":
     sys.exit("ssh: connect to host node0500 port 22: No route to host")
-sign = re.search(r"@pipeline:[0-9a-f]+", command)[0]
+sign = command[command.index("@pipeline:"):].split()[0].rstrip(";'")
 say = lambda text: (sys.stdout.write(f"{{sign}} {{text}}\\n"), sys.stdout.flush())
 say("hello")
 read = sys.stdin.buffer
@@ -34,7 +35,7 @@ while line := read.readline().split():
         time.sleep({seconds})
         say(f"begin {{number}}")
         said = f"{{node}} was asked {{text}}\\n".encode()
-        say(f"out {{number}} {{base64.b64encode(said).decode()}}")
+        say(f"out {{number}} {{binascii.b2a_base64(said, newline=False).decode()}}")
         say(f"end {{number}} 0")
 """
 

@@ -74,7 +74,7 @@ class Image:
         return self._remembered(all_services)
 
     def packages(self) -> dict[str, tuple[Rpm, ...]]:
-        """Every package by each label that ``rpm -q`` takes; one query as long as the rpm database stays.
+        """Every package by each of its certain labels; one query as long as the rpm database stays.
 
         Raises ``RuntimeError`` when rpm can't list them, or lists none.
         """

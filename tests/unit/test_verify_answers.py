@@ -269,9 +269,24 @@ LINES = st.lists(st.text("ab1 .*[]^$\\-+=:x\t", max_size=6), max_size=4).map("\n
 @given(
     content=LINES,
     pattern=st.one_of(
-        st.text("ab1.*^$\\+?[]- ", max_size=6),
+        st.text("ab1.*^$\\+?[]-: ", max_size=6),
         st.sampled_from(
-            ["[[:space:]]*a", "^[^a]", "[]a]", "[^]]$", "[a-b]*1", "[0-9]\\+", "a\\?$", "^$", "", "a.*b"]
+            [
+                "[[:space:]]*a",
+                "[^:]:",
+                "[:a]",
+                "[a:]*",
+                "[:]",
+                "^[^a]",
+                "[]a]",
+                "[^]]$",
+                "[a-b]*1",
+                "[0-9]\\+",
+                "a\\?$",
+                "^$",
+                "",
+                "a.*b",
+            ]
         ),
     ),
 )
@@ -287,7 +302,22 @@ def test_a_translated_expression_matches_what_grep_matches(
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"\(a\)*", r"a\|b", r"a\{2\}", r"\<a", r"\1", "a\nb", "*a", "a**", "ü", "[[.a.]]", "[z-a]"]
+    "pattern",
+    [
+        r"\(a\)*",
+        r"a\|b",
+        r"a\{2\}",
+        r"\<a",
+        r"\1",
+        "a\nb",
+        "*a",
+        "a**",
+        "ü",
+        "[[.a.]]",
+        "[z-a]",
+        "[:a:]",
+        "[^:space:]",
+    ],
 )
 def test_an_expression_that_is_not_certain_is_left_to_grep(pattern: str) -> None:
     assert grep.translate(pattern) is None

@@ -120,6 +120,32 @@ def test_packages_answer_as_rpm_does(tmp_path: Path, root: EnteredRoot) -> None:
     )
 
 
+def test_short_lines_of_accounts_are_what_the_c_library_makes_of_them(
+    tmp_path: Path, root: EnteredRoot
+) -> None:
+    passes(
+        tmp_path,
+        "LINES = {'group': ['short:x:70005', 'two:x', 'word:x:abc:', 'one', 'whole:x:70008:u1,u3'],\n"
+        "         'passwd': ['u1:x:70005:70008', 'u2:x:70005', 'u3:x:70006:70005::/', 'u5:x:a:6:::', 'u7'],\n"
+        "         'shadow': ['u1:*', 'u2:*:1:0', 'u3:*:1:0:9', 'u5:*:::::::']}\n"
+        "def test_lines(host):\n"
+        "    for table, lines in LINES.items():\n"
+        "        for line in lines:\n"
+        "            host.check_output('echo %s >>/etc/%s', line, table)\n"
+        "    for table, lines in LINES.items():\n"
+        "        for name in [line.split(':')[0] for line in lines]:\n"
+        "            ours, real = (host.run(f'getent {table}{gap}%s', name) for gap in (' ', '  '))\n"
+        "            assert (ours.rc, ours.stdout) == (real.rc, real.stdout), (table, name)\n"
+        "    for name in ('u1', 'u2', 'u3', 'u5', 'u7'):\n"
+        "        for ask in ('id -u', 'id -nG'):\n"
+        "            ours, real = (host.run(f'{ask}{gap}%s', name) for gap in (' ', '  '))\n"
+        "            assert (ours.rc, ours.stdout) == (real.rc, real.stdout), (ask, name)\n"
+        "    assert host.group('short').exists and host.group('short').members == []\n"
+        "    assert not host.group('two').exists\n",
+        root,
+    )
+
+
 def test_a_package_removed_by_a_test_is_no_longer_installed(tmp_path: Path, root: EnteredRoot) -> None:
     passes(
         tmp_path,

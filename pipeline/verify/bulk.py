@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeline.printable import on_one_line
 from pipeline.verify import refusals
 from pipeline.verify.image import Image
 from pipeline.verify.inside import Look
@@ -41,7 +42,7 @@ def said(text: str | bytes) -> Ran:
 
 def failed(error: str, code: int = 1) -> Ran:
     """A command that failed with a line on stderr."""
-    return Ran(code, b"", error.encode() + b"\n")
+    return Ran(code, b"", on_one_line(error).encode() + b"\n")
 
 
 def verdict(holds: bool) -> Ran:
@@ -67,13 +68,13 @@ def _stat(text: Callable[[Look], str]) -> Answer:
 
 def _look(image: Image, path: str, *, follows: bool = True) -> Look:
     if refusal := refusals.file_refusal(path):
-        image.refuse(f"the file {path}", refusal)
+        image.refuse(f"the file {on_one_line(path)}", refusal)
     look = image.look(path)
     through_self = re.match("/proc/self(/|$)", path)
     if follows and not through_self and look.real is not None:
         real = look.real.decode(errors="replace")
         if refusal := refusals.file_refusal(real):
-            image.refuse(f"the file {path}, which is {real}", refusal)
+            image.refuse(f"the file {on_one_line(path)}, which is {real}", refusal)
     return look
 
 
@@ -108,6 +109,8 @@ def _listing(image: Image, path: str) -> Ran:
 
 def _grep(image: Image, pattern: str, path: str) -> Ran | None:
     look = _look(image, path)
+    if not pattern.isascii():
+        return None
     if look.kind not in ("", "file", "directory"):
         return failed(f"grep: {path}: not a file that ends", 2)
     found = image.matches(path, pattern).found

@@ -42,7 +42,7 @@ class Image:
         """Run a shell command in the root. ``changes``: what is known may no longer be so afterwards."""
         if changes:
             self._known.clear()
-        ran: Ran = self._exchange(Run(command), Ran)
+        ran: Ran = self._exchange(Run(command.encode(errors="surrogateescape")), Ran)
         return ran
 
     def look(self, path: str) -> inside.Look:

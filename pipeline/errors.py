@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.printable import on_one_line, plain
+from pipeline.printable import on_one_line, readable
 
 _NEXT_LINE = re.compile(r"\n(?=\S)")
 """Where a line of a message of several begins that could be taken for another problem."""
@@ -30,7 +30,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """What is told may be of a server or a program, with the URL that a mirror of the site has."""
-        for name, shown in (("message", plain), ("where", on_one_line), ("hint", plain)):
+        for name, shown in (("message", readable), ("where", on_one_line), ("hint", readable)):
             text = getattr(self, name)
             if text is not None and (told := shown(text)) != text:
                 msgspec.structs.force_setattr(self, name, told)

@@ -20,6 +20,11 @@ def plain(text: str) -> str:
     )
 
 
+def readable(text: str) -> str:
+    """``text``, ``plain``, with escapes for bytes that are not UTF-8."""
+    return UNDECODED.sub(_escape, plain(text))
+
+
 def on_one_line(name: str) -> str:
     """``name``, of a file or another place, ``masked``, with escapes for all control characters, and for
     bytes that are not UTF-8."""
@@ -34,4 +39,5 @@ def _escape(found: re.Match[str]) -> str:
 
 
 CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")
+UNDECODED = re.compile(r"[\udc80-\udcff]")
 UNSHOWN = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")

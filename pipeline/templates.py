@@ -2,14 +2,14 @@
 
 A text whose only constructs are plain ``{{ name }}`` is read and rendered with one regular expression, since
 importing jinja2 takes longer than all else that a build with nothing to do has to do. Any other template is
-Jinja's, with the same result for what both can read.
+Jinja's (``pipeline.templating``), with the same result for what both can read.
 """
 
 from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +18,7 @@ from pipeline.errors import Problem, UsageError
 from pipeline.nearest import nearest
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from pipeline.templating import Templating
 
 SUFFIX = ".j2"
 """The end of the name of a file that is a template."""
@@ -31,6 +31,10 @@ WHOLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 """Names that are values in Jinja, so that no parameter can have them."""
+
+
+ADDRESS = re.compile(r"<?[^<>\n]*\b(?:object(?: \S+)?|function \S+) at 0x[0-9a-f]{6,}>?", re.IGNORECASE)
+"""What Python prints of an object that has no text of its own."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -73,11 +77,26 @@ def spelled(value: object) -> str:
     """A parameter's value inside a text: truth values as TOML and most configuration files write them."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    what, hint = _other(value)
+    raise UsageError(f"{what} cannot stand inside a text", hint=hint)
+
+
+def _other(value: object) -> tuple[str, str | None]:
+    """What a value that is no text, number or truth value is, and what to write instead."""
+    join = 'in a template say how: {{ name | join(",") }}'
+    if value is None:
+        return "nothing (none)", 'say what to write then: {{ name or "" }}'
     if isinstance(value, list | tuple):
-        raise UsageError(
-            "a list cannot stand inside a text", hint='in a template say how: {{ name | join(",") }}'
-        )
-    return str(value)
+        return "a list", join
+    if isinstance(value, Mapping):
+        return "a table", 'name its keys: {{ name["key"] }}'
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return "a sequence", join
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        return "a function", "call it: {{ name() }}"
+    return "an object of Python", None
 
 
 def put_in(text: str, parameters: Mapping[str, Any]) -> str:
@@ -97,7 +116,7 @@ def read(text: str) -> Reading:
 
 
 def render(text: str, parameters: Mapping[str, Any]) -> str:
-    """The template ``text`` with ``parameters`` put in; its last newline is kept.
+    """The template ``text`` with ``parameters`` put in; all else stays, but lines of blocks only.
 
     Raises ``UsageError`` with the template's line when it is wrong or needs a parameter that is not given.
     """
@@ -111,15 +130,39 @@ def render(text: str, parameters: Mapping[str, Any]) -> str:
     if problems:
         raise UsageError(problems)
     if _is_plain(text):
+        _refuse_lists(reading, parameters)
         return put_in(text, parameters)
     try:
-        return _environment(text).from_string(text).render(parameters)
-    except UsageError:
-        raise
+        rendered = _environment(text).from_string(text).render(parameters)
+    except UsageError as error:
+        [problem] = error.problems
+        raise UsageError(f"{_line_of(error)}{problem.message}", hint=problem.hint) from error
     except Exception as error:
         # A template is a program of the user's: whatever it raises is wrong with it.
         said = str(error) or type(error).__name__
         raise UsageError(f"{_line_of(error)}the template cannot be rendered: {said}") from error
+    _refuse_addresses(rendered, text, parameters)
+    return rendered
+
+
+def _refuse_lists(reading: Reading, parameters: Mapping[str, Any]) -> None:
+    for name, line in reading.names.items():
+        try:
+            spelled(parameters[name])
+        except UsageError as error:
+            [problem] = error.problems
+            raise UsageError(f"line {line}: {problem.message}", hint=problem.hint) from None
+
+
+def _refuse_addresses(rendered: str, text: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse what filters and ``~`` have made a text of that is none, unless it was written so."""
+    given = "\n".join(map(str, (text, *parameters.values()))).lower()
+    for match in ADDRESS.finditer(rendered):
+        if match[0].lower() not in given:
+            raise UsageError(
+                f"the template makes a text of something else, which changes with every run: {match[0]}",
+                hint='call a function, {{ name.count("x") }}, and join a sequence, {{ name | join(",") }}',
+            )
 
 
 def _line_of(error: BaseException) -> str:
@@ -138,22 +181,10 @@ def _is_plain(text: str) -> bool:
     return all(mark.name is not None and mark.name not in LITERALS for mark in marks(text))
 
 
-def _environment(text: str) -> Environment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _environment(text: str) -> Templating:
+    from pipeline.templating import Templating
 
-    # Templates are rendered by this program, as root and outside of any chroot.
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        newline_sequence="\r\n" if "\r\n" in text else "\n",
-        finalize=_finalize,
-    )
-    # The same inputs have to give the same file.
-    del environment.filters["random"], environment.globals["lipsum"]
-    return environment
+    return Templating(text, _finalize)
 
 
 def _finalize(value: object) -> object:

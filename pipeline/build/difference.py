@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,18 @@ import msgspec
 
 from pipeline.build.reasons import paired
 from pipeline.errors import PipelineError
+from pipeline.printable import on_one_line
 from pipeline.store.compare import FileChange, changed_files
 from pipeline.store.content import changed
 from pipeline.store.overlay import find
 from pipeline.store.records import Version
 from pipeline.store.store import Store
+from pipeline.store.tree import raw_path
+
+ESCAPE = re.compile(rb"\\(?:([\\nrt])|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+"""What stands for a character in a path as it is told (``told_path``)."""
+
+PLAIN = {b"\\": b"\\", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 LONGEST_TEXT = 1 << 20
 """Bytes of a file whose lines are compared."""
@@ -87,8 +96,32 @@ def _by_name(words: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def told_path(file: FileChange) -> str:
+    """The path of ``file`` as it is told: on one line, with escapes for what cannot be shown."""
+    return on_one_line(file.path)
+
+
+def is_called(file: FileChange, pattern: str) -> bool:
+    """Whether ``pattern`` (``*`` matches ``/`` as well) matches the path, as it is or as it is told."""
+    names = {told_path(file), os.fsdecode(raw_path(file.path))}
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
+
+
+def _untold(path: str) -> bytes:
+    """The path that is told as ``path``."""
+
+    def meant(found: re.Match[bytes]) -> bytes:
+        if found[1]:
+            return PLAIN[found[1]]
+        return bytes.fromhex(found[2].decode()) if found[2] else chr(int(found[3], 16)).encode()
+
+    return ESCAPE.sub(meant, os.fsencode(path))
+
+
 def text_difference(store: Store, old: Version, new: Version, path: str) -> tuple[str, ...]:
     """The lines of the text file ``path`` that differ, as ``diff -u`` tells them; none when it is the same.
+
+    ``path`` may also be written as it is told.
 
     A version that lacks the file counts as one where it is empty. Raises ``PipelineError`` when neither has
     it, or when it is no text file of at most ``LONGEST_TEXT`` bytes.
@@ -96,19 +129,23 @@ def text_difference(store: Store, old: Version, new: Version, path: str) -> tupl
     from difflib import unified_diff
 
     _require_content(store, old, new)
-    texts = [_text(store, version, path) for version in (old, new)]
-    if texts == [None, None]:
+    for raw in (os.fsencode(path), _untold(path)):
+        texts = [_text(store, version, path, raw) for version in (old, new)]
+        if texts != [None, None]:
+            break
+    else:
         raise PipelineError(
             f"neither {old.label} nor {new.label} has a file {path}",
             hint="links are not followed: name the file itself",
             command=f"pipeline diff {old.label} {new.label}",
         )
     before, after = ((text or "").splitlines() for text in texts)
-    return tuple(unified_diff(before, after, f"{old.label}:{path}", f"{new.label}:{path}", lineterm=""))
+    told = on_one_line(path)
+    return tuple(unified_diff(before, after, f"{old.label}:{told}", f"{new.label}:{told}", lineterm=""))
 
 
-def _text(store: Store, version: Version, path: str) -> str | None:
-    found = find([store.layer_tree(name) for name in version.layers], os.fsencode(path.strip("/")))
+def _text(store: Store, version: Version, path: str, raw: bytes) -> str | None:
+    found = find([store.layer_tree(name) for name in version.layers], raw.strip(b"/"))
     if found is None:
         return None
     if not stat.S_ISREG(found.status.st_mode) or found.status.st_size > LONGEST_TEXT:

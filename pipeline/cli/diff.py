@@ -7,8 +7,8 @@ counted instead, as --stat does it: "| less" shows them, --files some of them.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeline.cli.text import size
@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import msgspec
 
-    from pipeline.build.difference import difference, text_difference
+    from pipeline.build.difference import difference, is_called, text_difference
     from pipeline.recipe.site import load_site
     from pipeline.store.store import Store
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if options.text is not None:
         lines = text_difference(store, old, new, options.text)
         if options.json:
-            print(msgspec.json.encode({"path": options.text, "lines": lines}).decode())
+            print(msgspec.json.encode({"path": on_one_line(options.text), "lines": lines}).decode())
         else:
             told = [plain(line) for line in lines] or [f"{on_one_line(options.text)} is the same in both"]
             print("\n".join(told))
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     found = difference(store, old, new)
     if options.files is not None:
         pattern = options.files if options.files.startswith(("/", "*")) else f"/{options.files}"
-        files = tuple(file for file in found.files if fnmatchcase(file.path, pattern))
+        files = tuple(file for file in found.files if is_called(file, pattern))
         found = msgspec.structs.replace(found, files=files)
     if options.json:
         document = {**msgspec.structs.asdict(found), "stat": _counts(found)}
@@ -95,7 +95,7 @@ def _lines(found: Difference, *, stat: bool) -> list[str]:
         ("parameters", found.parameters),
     ):
         lines += [title] if title and values else []
-        lines += [_value(value) for value in values]
+        lines += [_value(value, as_written=title == "parameters") for value in values]
     counts = _counts(found)
     for title, items in (("packages", _packages(found)), ("files", [_file(file) for file in found.files])):
         if not items:
@@ -107,9 +107,12 @@ def _lines(found: Difference, *, stat: bool) -> list[str]:
     return lines if len(lines) > 1 else [*lines, "nothing differs"]
 
 
-def _value(value: Value) -> str:
+def _value(value: Value, *, as_written: bool) -> str:
+    """``as_written``: a recipe's value, as a recipe has it."""
+
     def shown(side: object) -> str:
-        return "none" if side is None else on_one_line(str(side))
+        text = json.dumps(side, ensure_ascii=False) if as_written else str(side)
+        return "none" if side is None else on_one_line(text)
 
     return f"  {on_one_line(value.name)}: {shown(value.old)} → {shown(value.new)}"
 

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TypeAlias
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 from xml.etree import ElementTree
 
 import msgspec
 
 from pipeline import programs
 from pipeline.errors import PipelineError
+from pipeline.mirrors import is_url
 from pipeline.sources.downloads import Fetcher
 
 REPO = "{http://linux.duke.edu/metadata/repo}"
@@ -118,7 +119,7 @@ def _packages(stream: Bytes, base: str) -> Iterator[tuple[Checksum, str]]:
         if checksum is not None and place is not None:
             own_base = place.get(XML_BASE)
             above = own_base.rstrip("/") + "/" if own_base else base
-            yield _checksum(checksum), _below(above, place.attrib["href"])
+            yield _checksum(checksum), _package_below(above, place.attrib["href"])
         root.clear()
 
 
@@ -132,6 +133,11 @@ def _checksum(element: ElementTree.Element) -> Checksum:
 def _below(base: str, href: str) -> str:
     """``href`` below ``base``, which may be a directory; a whole URL stays what it is."""
     return urljoin(base, href) if "://" in href else base + href.lstrip("/")
+
+
+def _package_below(base: str, href: str) -> str:
+    """The URL of the package ``href``, which createrepo writes as the file is called; quoted as dnf does."""
+    return _below(base, quote(href) if is_url(base) and "://" not in href else href)
 
 
 def _digest(path: Path, kind: str) -> str:

@@ -49,6 +49,10 @@ class ImageBackend(testinfra.backend.base.BaseBackend):  # type: ignore[misc]
         """Names and texts are UTF-8, whatever python the image has or lacks."""
         return "UTF-8"
 
+    def encode(self, data: str) -> bytes:
+        """As names of files are: one that is not UTF-8 has surrogates in it."""
+        return data.encode(errors="surrogateescape")
+
     def run(self, command: str, *args: str, **kwargs: Any) -> testinfra.backend.base.CommandResult:
         """Run a shell command. Refused when it can't be true in an image, see ``refusals``."""
         __tracebackhide__ = True

@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeline.printable import on_one_line
 from pipeline.verify import refusals
 from pipeline.verify.image import Image
 from pipeline.verify.inside import Look
 from pipeline.verify.messages import Ran
-from pipeline.verify.packages import Rpm
+from pipeline.verify.packages import CERTAIN, Rpm
 
 UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 NOT_THERE = 2
@@ -41,7 +42,7 @@ def said(text: str | bytes) -> Ran:
 
 def failed(error: str, code: int = 1) -> Ran:
     """A command that failed with a line on stderr."""
-    return Ran(code, b"", error.encode() + b"\n")
+    return Ran(code, b"", on_one_line(error).encode() + b"\n")
 
 
 def verdict(holds: bool) -> Ran:
@@ -67,13 +68,13 @@ def _stat(text: Callable[[Look], str]) -> Answer:
 
 def _look(image: Image, path: str, *, follows: bool = True) -> Look:
     if refusal := refusals.file_refusal(path):
-        image.refuse(f"the file {path}", refusal)
+        image.refuse(f"the file {on_one_line(path)}", refusal)
     look = image.look(path)
     through_self = re.match("/proc/self(/|$)", path)
     if follows and not through_self and look.real is not None:
         real = look.real.decode(errors="replace")
         if refusal := refusals.file_refusal(real):
-            image.refuse(f"the file {path}, which is {real}", refusal)
+            image.refuse(f"the file {on_one_line(path)}, which is {real}", refusal)
     return look
 
 
@@ -108,6 +109,8 @@ def _listing(image: Image, path: str) -> Ran:
 
 def _grep(image: Image, pattern: str, path: str) -> Ran | None:
     look = _look(image, path)
+    if not pattern.isascii():
+        return None
     if look.kind not in ("", "file", "directory"):
         return failed(f"grep: {path}: not a file that ends", 2)
     found = image.matches(path, pattern).found
@@ -115,8 +118,11 @@ def _grep(image: Image, pattern: str, path: str) -> Ran | None:
 
 
 def _rpm(text: Callable[[Rpm], str]) -> Answer:
-    def answer(image: Image, label: str) -> Ran:
+    def answer(image: Image, label: str) -> Ran | None:
+        # Asked first in any case: without a database rpm says of everything that it is not installed.
         found = image.packages().get(label, ())
+        if not CERTAIN.fullmatch(label):
+            return None
         if not found:
             return Ran(1, f"package {label} is not installed\n".encode(), b"")
         if len(found) > 1:
@@ -129,8 +135,9 @@ def _rpm(text: Callable[[Rpm], str]) -> Answer:
     return answer
 
 
-def _rpm_installed(image: Image, label: str) -> Ran:
-    return verdict(label in image.packages())
+def _rpm_installed(image: Image, label: str) -> Ran | None:
+    found = image.packages()
+    return verdict(label in found) if CERTAIN.fullmatch(label) else None
 
 
 def _passwd(image: Image, user: str) -> tuple[str, ...] | None:
@@ -222,5 +229,10 @@ ANSWERS: dict[str, Answer] = {
     "getent group %s | cut -d':' -f4": _group_field(3),
 }
 
-READ_ONLY = frozenset({"command -v command", "command -v %s", "grep -qs -- %s %s", "uname -s", "uname -m"})
+READ_ONLY = frozenset(
+    {
+        *("command -v command", "command -v %s", "grep -qs -- %s %s", "uname -s", "uname -m"),
+        *(template for template in ANSWERS if template.startswith("rpm -q ")),
+    }
+)
 """Templates that run in the image and change nothing there."""

@@ -89,6 +89,9 @@ def _literal(token: str) -> str | None:
 
 def _bracket(bracket: re.Match[str]) -> str | None:
     rest = bracket["rest"]
+    # [:space:] without a second pair of brackets is an error for grep, whatever stands between the colons.
+    if len(rest) > 1 and rest[0] == rest[-1] == ":":
+        return None
     for name, members in CLASSES.items():
         rest = rest.replace(name, members)
     if "[" in rest or "--" in rest or not (bracket["first"] or rest):

@@ -42,7 +42,7 @@ class Image:
         """Run a shell command in the root. ``changes``: what is known may no longer be so afterwards."""
         if changes:
             self._known.clear()
-        ran: Ran = self._exchange(Run(command), Ran)
+        ran: Ran = self._exchange(Run(command.encode(errors="surrogateescape")), Ran)
         return ran
 
     def look(self, path: str) -> inside.Look:
@@ -74,7 +74,7 @@ class Image:
         return self._remembered(all_services)
 
     def packages(self) -> dict[str, tuple[Rpm, ...]]:
-        """Every package by each label that ``rpm -q`` takes; one query as long as the rpm database stays.
+        """Every package by each of its certain labels; one query as long as the rpm database stays.
 
         Raises ``RuntimeError`` when rpm can't list them, or lists none.
         """

@@ -12,6 +12,7 @@ import io
 import os
 import stat
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,20 @@ KINDS = (
     (stat.S_ISBLK, "block"),
     (stat.S_ISCHR, "char"),
 )
+
+
+class _Table(NamedTuple):
+    """A file of accounts: how many fields a line has, how many it needs, and which have to be numbers."""
+
+    path: str
+    fields: int
+    least: int
+    numbers: tuple[int, ...] = ()
+
+
+PASSWD = _Table("/etc/passwd", 7, 4, (2, 3))
+GROUP = _Table("/etc/group", 4, 3, (2,))
+SHADOW = _Table("/etc/shadow", 9, 5)
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +106,7 @@ def look(path: bytes) -> Look:
         status = os.stat(path)
     except OSError as error:
         return Look(link=link, real=real, error=error.strerror or "unknown error")
-    users, groups = _fields("/etc/passwd"), _fields("/etc/group")
+    users, groups = _lines(PASSWD), _lines(GROUP)
     return Look(
         link=link,
         real=real,
@@ -155,7 +170,7 @@ def matches(path: bytes, pattern: str) -> Match:
 
 def accounts() -> Accounts:
     """The image's own users and groups, without any directory service."""
-    return Accounts(_fields("/etc/passwd"), _fields("/etc/group"), _fields("/etc/shadow"))
+    return Accounts(_lines(PASSWD), _lines(GROUP), _lines(SHADOW))
 
 
 def rpm_database() -> tuple[tuple[str, int, int, int], ...]:
@@ -182,14 +197,22 @@ def _regular(path: bytes) -> io.BufferedReader:
     return open(path, "rb")
 
 
-def _fields(path: str) -> tuple[tuple[str, ...], ...]:
-    """The lines of a file like /etc/passwd, without blank ones and those for NIS; empty without the file."""
+def _lines(table: _Table) -> tuple[tuple[str, ...], ...]:
+    """The entries of a file like /etc/passwd that the C library reads, with all their fields.
+
+    Left out are blank lines, those for NIS, and those without what has to be there; empty without the file.
+    """
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(table.path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
     except FileNotFoundError:
         return ()
-    return tuple(tuple(line.split(":")) for line in lines if line.strip() and line[0] not in "#+-")
+    found = [line.split(":") for line in lines if line.strip() and line[0] not in "#+-"]
+    return tuple(
+        (*fields, *[""] * (table.fields - len(fields)))
+        for fields in found
+        if len(fields) >= table.least and all(fields[number].isdecimal() for number in table.numbers)
+    )
 
 
 def _name(lines: tuple[tuple[str, ...], ...], number: int) -> str:

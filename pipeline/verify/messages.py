@@ -30,9 +30,9 @@ class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
-    """A request: run this shell command in the root; the answer is a ``Ran``."""
+    """A request: run this shell command in the root; the answer is a ``Ran``. It may name any file."""
 
-    command: str
+    command: bytes
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -10,6 +11,11 @@ from pipeline.verify.messages import Ran
 
 LIST_ALL = r"rpm -qa --qf '%{NAME}\t%{EPOCH}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n'"
 NONE = "(none)"
+CERTAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.+~-]*[A-Za-z0-9_+])?")
+"""Labels that every rpm compares letter by letter.
+
+Globs, epochs (``0:`` is that of a package without one) and a dot at the end are another matter.
+"""
 
 
 class Rpm(NamedTuple):
@@ -43,7 +49,7 @@ def parse(answer: Ran) -> tuple[Rpm, ...]:
 
 
 def by_label(packages: Iterable[Rpm]) -> dict[str, tuple[Rpm, ...]]:
-    """Each label by which ``rpm -q`` finds a package → the packages that answer to it, as rpm lists them."""
+    """Each ``CERTAIN`` label of packages → those that answer to it, as rpm lists them."""
     found: defaultdict[str, list[Rpm]] = defaultdict(list)
     for package in packages:
         for label in _labels(package):
@@ -52,11 +58,9 @@ def by_label(packages: Iterable[Rpm]) -> dict[str, tuple[Rpm, ...]]:
 
 
 def _labels(package: Rpm) -> Iterator[str]:
-    """NAME, NAME-VERSION and NAME-VERSION-RELEASE, each with and without epoch and architecture."""
-    name, epoch, version, release, arch = package
+    """NAME, NAME-VERSION and NAME-VERSION-RELEASE, each with and without the architecture."""
+    name, _, version, release, arch = package
     plain = [name, f"{name}-{version}", f"{name}-{version}-{release}"]
-    if epoch != NONE:
-        plain += [f"{name}-{epoch}:{version}", f"{name}-{epoch}:{version}-{release}"]
     yield from plain
     if arch != NONE:
         yield from (f"{label}.{arch}" for label in plain)

@@ -132,8 +132,8 @@ def _serve(
         return
 
 
-def _run(root: Root, command: str) -> Ran:
-    finished = root.run(["/bin/sh", "-c", command], exit_codes=(), separate=True)
+def _run(root: Root, command: bytes) -> Ran:
+    finished = root.run(["/bin/sh", "-c", os.fsdecode(command)], exit_codes=(), separate=True)
     return Ran(finished.exit_code, finished.stdout, finished.stderr)
 
 

@@ -76,5 +76,5 @@ def reason(report: pytest.CollectReport | pytest.TestReport) -> str:
 
 
 def cut(text: str) -> str:
-    lines = text.splitlines()
+    lines = text.encode(errors="backslashreplace").decode().splitlines()
     return "\n".join(lines[:LONGEST] + (["…"] if len(lines) > LONGEST else []))

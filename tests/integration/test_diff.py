@@ -274,6 +274,46 @@ def test_lines_of_a_text_file_are_compared(project: SmallProject) -> None:
     assert "the same in both" in project.run("diff", "web@1", "web@2", "--text", "etc/one").out
 
 
+def test_parameters_are_told_as_recipes_write_them(project: SmallProject) -> None:
+    project.write("overlays/told/etc/told.j2", "{{ truth }}{{ text }}{{ list | length }}")
+    for values in (
+        'truth = true\ntext = "1"\nlist = []\n',
+        'truth = false\ntext = "ü\\n[x]"\nlist = ["a", 1.5]\n',
+    ):
+        head = f"[parameters]\n{values}"
+        project.recipe('[[stage]]\nname = "t"\ntype = "overlay"\ntree = "told"\n', name="told", head=head)
+        project.built("told")
+    assert project.run("diff", "told@1", "told@2").out.splitlines()[1:5] == [
+        "parameters",
+        "  truth: true → false",
+        r'  text: "1" → "ü\n[x]"',
+        '  list: [] → ["a", 1.5]',
+    ]
+
+
+def test_a_file_is_named_as_it_is_told_or_as_it_is(project: SmallProject) -> None:
+    """Names that are not UTF-8, with a backslash, with an end of line, and one that looks like another's."""
+    names = {b"bad\xff": r"bad\xff", b"back\\slash": r"back\\slash", b"two\nlines": r"two\nlines"}
+    names |= {rb"lit\x41": r"lit\\x41", b"litA": "litA", "ü\u2028".encode(): r"ü\u2028"}
+    tree = project.path / "overlays/odd/odd"
+    tree.mkdir(parents=True)
+    project.recipe('\n[[stage]]\nname = "odd"\ntype = "overlay"\ntree = "odd"\n', name="odd")
+    for content in ("old", "new"):
+        for name in names:
+            (tree / os.fsdecode(name)).write_text(content)
+        project.built("odd")
+    shown = project.run("diff", "odd@1", "odd@2").out
+    for name, told in names.items():
+        assert f"  ~ /odd/{told}  (content)" in shown.splitlines()
+        for path in (os.fsdecode(b"/odd/" + name), f"/odd/{told}"):
+            lines = project.run("diff", "odd@1", "odd@2", "--text", path).out.splitlines()
+            assert lines[-2:] == ["-old", "+new"], path
+            document = project.run("diff", "odd@1", "odd@2", "--json", "--text", path).json()
+            assert document["lines"] == lines, path
+            files = project.run("diff", "odd@1", "odd@2", "--files", path).out.splitlines()
+            assert f"  ~ /odd/{told}  (content)" in files and len(files) == 3, path
+
+
 def test_what_is_no_text_file_or_no_version_is_refused(project: SmallProject) -> None:
     result = project.run("diff", "web@1", "web@2", "--text", "/etc/none")
     assert (result.exit_code, "neither web@1 nor web@2 has a file /etc/none" in result.err) == (1, True)

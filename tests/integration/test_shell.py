@@ -226,6 +226,8 @@ def test_what_cannot_be_entered_is_said(site: Site) -> None:
         assert "Traceback" not in done.stderr and "defect" not in done.stderr
     done = site.shell("x", "--stage", "broken", "--", "nosuch")
     assert done.returncode == 127 and "nosuch: no such program in the image" in done.stderr
+    done = site.shell("x", "--stage", "broken", "--", "bad\udcff\n")
+    assert r"bad\xff" in done.stderr and r"\udcff" not in done.stderr
 
 
 def test_a_shell_without_root_says_why(site: Site) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -157,7 +158,30 @@ def test_a_package_file_is_found_by_its_digest(
         found = locate(mirror, tmp_path, package, other)
         assert locate(mirror, tmp_path, package, urls=(mirror.map(URL) + "/",)) == found
     assert list(found) == [package], "what no repository holds is absent"
-    assert found[package] in (f"{URL}/a b/demo.rpm", f"{URL}/a%20b/demo.rpm")
+    assert found[package] == f"{URL}/a%20b/demo.rpm"
+
+
+def test_a_package_is_fetched_again_whatever_its_file_is_called(
+    tmp_path: Path, repository: Path, package: Path
+) -> None:
+    """The URLs are those that dnf asks for: names of files, quoted, and %20 in a name is a name as well."""
+    (repository / "a b/demo.rpm").rename(repository / "a b/spa ced%20x#y?+é~1.0.rpm")
+    createrepo(repository)
+    with Mirror(tmp_path / "root") as mirror:
+        [url] = locate(mirror, tmp_path, package).values()
+        assert url == f"{URL}/a%20b/spa%20ced%2520x%23y%3F%2B%C3%A9~1.0.rpm"
+        mirrors = Mirrors({URL: mirror.map(URL)})
+        fetched = Fetcher(tmp_path / "again", mirrors, QUICK).fetch(url, project=tmp_path)
+    assert fetched.path.read_bytes() == package.read_bytes()
+
+
+def test_a_repository_of_files_has_urls_of_files(tmp_path: Path, repository: Path, package: Path) -> None:
+    (repository / "a b/demo.rpm").rename(repository / "a b/d#%20.rpm")
+    createrepo(repository)
+    fetcher = Fetcher(tmp_path / "downloads", Mirrors({}), QUICK)
+    [url] = repodata.locate([f"file://{quote(str(repository))}"], [package], fetcher, tmp_path).values()
+    assert url.endswith("/a%20b/d%23%2520.rpm")
+    assert fetcher.fetch(url, project=tmp_path).path.read_bytes() == package.read_bytes()
 
 
 @pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
@@ -188,7 +212,7 @@ def test_packages_that_lie_elsewhere_keep_their_own_base(
 ) -> None:
     createrepo(repository, "--baseurl=http://cdn.example.com/x")
     with Mirror(tmp_path / "root") as mirror:
-        assert locate(mirror, tmp_path, package)[package].startswith("http://cdn.example.com/x/a")
+        assert locate(mirror, tmp_path, package)[package] == "http://cdn.example.com/x/a%20b/demo.rpm"
 
 
 def test_a_list_that_is_not_what_repomd_says_is_refused(

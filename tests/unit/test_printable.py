@@ -37,4 +37,5 @@ def test_what_a_program_printed_does_not_drive_the_terminal() -> None:
 def test_a_name_stays_on_its_line_and_can_be_written() -> None:
     assert on_one_line("/etc/\udcff\nx\t\x9b\u2028") == r"/etc/\xff\nx\t\x9b\u2028"
     assert on_one_line("/Gruß/日本 1/a\\b") == "/Gruß/日本 1/a\\b"
+    assert str(Problem("no q\udcff", hint="q\udcff\nx")) == "no q\\xff\n  hint: q\\xff\nx"
     assert str(Problem("gone", "/etc/a\nb")) == r"/etc/a\nb: gone"

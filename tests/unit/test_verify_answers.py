@@ -175,6 +175,22 @@ def test_what_might_never_end_is_not_read(tree: Path, name: str) -> None:
         file.contains("x")
 
 
+def test_a_name_that_is_not_utf8_is_asked_for_like_any_other(tmp_path: Path) -> None:
+    host = host_of(LocalRoot())
+    (tmp_path / "q\udcff").write_text("hello\n")
+    file, missing = host.file(str(tmp_path / "q\udcff")), host.file(str(tmp_path / "no\udcff"))
+    assert file.exists and file.is_file and file.size == 6 and file.content_string == "hello\n"
+    assert file.contains("^hello$") and file.contains(r"hel\{2\}o") and not file.contains("\udcff")
+    assert host.run("cat %s", file.path).stdout == "hello\n"
+    assert not missing.exists
+    with pytest.raises(RuntimeError, match=r"no\\+xff: No such file"):
+        _ = missing.content
+    with pytest.raises(AssertionError, match=r"no\\+xff': No such file"):
+        _ = missing.mode
+    with pytest.raises(Refused, match=r"/proc/\\xff"):
+        _ = host.file("/proc/\udcff").exists
+
+
 def test_a_digest_of_a_missing_file_is_an_error_and_not_an_empty_text(tmp_path: Path) -> None:
     host = host_of(LocalRoot())
     with pytest.raises(AssertionError, match="No such file"):
@@ -269,9 +285,24 @@ LINES = st.lists(st.text("ab1 .*[]^$\\-+=:x\t", max_size=6), max_size=4).map("\n
 @given(
     content=LINES,
     pattern=st.one_of(
-        st.text("ab1.*^$\\+?[]- ", max_size=6),
+        st.text("ab1.*^$\\+?[]-: ", max_size=6),
         st.sampled_from(
-            ["[[:space:]]*a", "^[^a]", "[]a]", "[^]]$", "[a-b]*1", "[0-9]\\+", "a\\?$", "^$", "", "a.*b"]
+            [
+                "[[:space:]]*a",
+                "[^:]:",
+                "[:a]",
+                "[a:]*",
+                "[:]",
+                "^[^a]",
+                "[]a]",
+                "[^]]$",
+                "[a-b]*1",
+                "[0-9]\\+",
+                "a\\?$",
+                "^$",
+                "",
+                "a.*b",
+            ]
         ),
     ),
 )
@@ -287,7 +318,22 @@ def test_a_translated_expression_matches_what_grep_matches(
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"\(a\)*", r"a\|b", r"a\{2\}", r"\<a", r"\1", "a\nb", "*a", "a**", "ü", "[[.a.]]", "[z-a]"]
+    "pattern",
+    [
+        r"\(a\)*",
+        r"a\|b",
+        r"a\{2\}",
+        r"\<a",
+        r"\1",
+        "a\nb",
+        "*a",
+        "a**",
+        "ü",
+        "[[.a.]]",
+        "[z-a]",
+        "[:a:]",
+        "[^:space:]",
+    ],
 )
 def test_an_expression_that_is_not_certain_is_left_to_grep(pattern: str) -> None:
     assert grep.translate(pattern) is None

@@ -62,6 +62,24 @@ def test_a_commands_exit_code_and_both_outputs_are_right(tmp_path: Path) -> None
     assert verification.passed, messages(verification)
 
 
+def test_a_failure_tells_of_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    verification = verify(
+        tmp_path,
+        "NAME = '/etc/q\\udcff'\n"
+        "def test_said(host):\n"
+        "    raise RuntimeError(f'no {NAME}')\n"
+        "def test_refused(host):\n"
+        "    host.file('/proc/\\udcff').exists\n"
+        "def test_command(host):\n"
+        "    assert host.run('cat %s', NAME).rc == 1\n"
+        "    host.check_output('cat %s', NAME)\n",
+    )
+    assert set(outcomes(verification).values()) == {"failed"}
+    assert all(
+        told in messages(verification) for told in (r"no /etc/q\udcff", r"/proc/\xff", r"'/etc/q\xff'")
+    )
+
+
 def test_a_failure_is_told_in_short_with_file_and_line(tmp_path: Path) -> None:
     verification = verify(
         tmp_path,

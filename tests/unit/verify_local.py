@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -87,7 +88,7 @@ class DirectImage(Image):
 
     def _exchange(self, request: Run | Ask, kind: Any) -> Any:
         if isinstance(request, Run):
-            finished = self._root.run(["/bin/sh", "-c", request.command])
+            finished = self._root.run(["/bin/sh", "-c", os.fsdecode(request.command)])
             return Ran(finished.exit_code, finished.stdout, finished.stderr)
         encoded = msgspec.msgpack.encode(QUESTIONS[request.question](*request.arguments))
         return msgspec.msgpack.decode(encoded, type=kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from warewulf_server import Server
 
@@ -129,6 +130,29 @@ def test_a_parameter_that_one_profile_lost_comes_back_there(server: Server) -> N
     assert server.plan(server.wanted()) == ()
     (call,) = server.calls()[before:]
     assert (call[:2], call[-1]) == (["profile", "set"], "hosts-web")
+
+
+def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, tmp_path: Path) -> None:
+    keepers, store = Keepers([server.driver]), tmp_path / "store"
+    start.switch(server.home, keys="go")
+
+    def applied(*more: str) -> dict[str, Any]:
+        appended = {"kernel_parameters": more} if more else {}
+        image = msgspec.structs.replace(server.wanted()[0], append=appended)
+        cluster = Cluster("web", "", tmp_path / "web.toml", {}, (image, *server.wanted()[1:]))
+        apply(cluster, keepers, store)
+        assert look(cluster, keepers, store).changes == ()
+        profiles = registry.snapshot(server.home)["profiles"]
+        return {name: profile.get("kernel", {}).get("args") for name, profile in profiles.items()}
+
+    applied("iommu=pt", "pci=realloc")
+    args = applied("iommu=pt")
+    assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200", "iommu=pt"]
+    assert args["openstack-network-nodes"] == ["iommu=pt"]
+    args = applied()
+    assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200"]
+    assert args["openstack-network-nodes"] is None
+    assert args["openstack-compute-hosts"] == ["biosdevname=0", "console=ttyS0,115200"]
 
 
 def test_other_profiles_of_a_node_stay(server: Server) -> None:

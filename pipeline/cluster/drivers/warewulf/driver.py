@@ -24,6 +24,7 @@ class Warewulf:
 
     name = "warewulf"
     kinds: frozenset[Kind] = frozenset({"image", "category", "node", "interface"})
+    built_after: frozenset[Kind] = frozenset({"node", "interface"})
 
     def __init__(self, head: Head) -> None:
         self._wwctl = Wwctl(head)

@@ -176,9 +176,9 @@ def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dic
         if ref.kind == "image" and isinstance(words, tuple) and words:
             known[found.targets.get(ref.name, ref.name)] = words
     for change in changes:
-        words = values(change).get("kernel_parameters")
-        if change.ref.kind == "image" and isinstance(words, tuple):
-            known[found.targets.get(change.ref.name, change.ref.name)] = words
+        new = values(change).get("kernel_parameters")
+        if change.ref.kind == "image" and isinstance(new, tuple):
+            known[found.targets.get(change.ref.name, change.ref.name)] = new
     return known
 
 
@@ -254,8 +254,10 @@ def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
     groups: dict[tuple[str, ...], list[Ref]] = {}
     names: dict[str, None] = {}
     for change in changes:
-        if change.ref.kind == "node":
-            name = change.ref.name
+        name = change.ref.name
+        if change.action == "build":
+            pass
+        elif change.ref.kind == "node":
             groups.setdefault(_membership(change, found.nodes[name]), []).append(change.ref)
         elif change.ref.kind == "interface":
             name = change.ref.of.partition("/")[2]

@@ -183,7 +183,7 @@ def _tell_defect(words: Sequence[str], error: Exception) -> int:
         words,
         PipelineError(
             f"a defect of this program: {type(error).__name__}: {error}",
-            hint=f"nothing half-done was kept; please report it with {file.name}",
+            hint=f"what was done until then is not known here; please report it with {file.name}",
         ),
     )
 

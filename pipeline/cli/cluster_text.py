@@ -15,7 +15,7 @@ from pipeline.cluster.objects import Assignment, Change
 from pipeline.cluster.plan import Plan, named
 from pipeline.recipe.findings import positions
 
-SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!"}
+SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!", "build": "!"}
 
 
 def document(cluster: Cluster, plan: Plan, **more: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _head(alike: Sequence[Change], place: str) -> str:
     change = alike[0]
     name = named(tuple(change.ref for change in alike))
     what = f" (a clone of {change.source})" if change.action == "clone" else ""
-    what = " (restart)" if change.action == "restart" else what
+    what = {"restart": " (restart)", "build": " (overlays built)"}.get(change.action, what)
     hand = "  changed by hand" if change.drift else ""
     return f"{SIGNS[change.action]} {name}{what}{hand}" + (f"  [{place}]" if place else "")
 

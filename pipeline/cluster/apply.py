@@ -14,7 +14,7 @@ from pipeline.cluster import record
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import Change, State
+from pipeline.cluster.objects import Action, Change, Ref, State
 from pipeline.cluster.places import at_lines
 from pipeline.cluster.plan import Plan
 from pipeline.errors import MachineError, PipelineError, Problem, retold
@@ -31,7 +31,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked."""
     last = record.load(store, cluster.name)
     with at_lines(cluster):
-        return planning.make(*planning.read(cluster, keepers, last), last)
+        return _plan(keepers, *planning.read(cluster, keepers, last), last)
 
 
 def apply(
@@ -52,24 +52,34 @@ def apply(
     with record.applying(store, cluster.name), at_lines(cluster):
         last = record.load(store, cluster.name)
         full, state = planning.read(cluster, keepers, last)
-        plan = planning.make(full, state, last)
+        plan = _plan(keepers, full, state, last)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
             if not agree(plan):
                 raise PipelineError("not applied: nothing was changed")
             full, state = planning.read(cluster, keepers, last)
-            planning.refuse_other(plan, planning.make(full, state, last))
+            planning.refuse_other(plan, _plan(keepers, full, state, last))
         unasked = keepers.trouble
         if plan.changes:
-            # Killed from here on: the next plan shows what is left, and the restarts that are owed.
-            due = tuple(str(change.ref) for change in plan.changes if change.action == "restart")
-            last = msgspec.structs.replace(last, restarts=due)
+            # Killed from here on: the next plan shows what is left, and restarts and builds that are owed.
+            last = msgspec.structs.replace(last, restarts=_of(plan, "restart"), builds=_of(plan, "build"))
             record.save(store, cluster.name, last)
             _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
         if unasked is not None:
             raise retold(unasked, [*unasked.problems, Problem("everything else is as wanted")])
     return Applied(plan, time.monotonic() - began)
+
+
+def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
+    """The plan with the builds that it takes, and those that an earlier apply owes."""
+    plan = planning.make(cluster, state, last)
+    builds = keepers.builds(plan.changes, last.builds, state)
+    return msgspec.structs.replace(plan, changes=(*plan.changes, *builds))
+
+
+def _of(plan: Plan, action: Action) -> tuple[str, ...]:
+    return tuple(str(change.ref) for change in plan.changes if change.action == action)
 
 
 def _write(keepers: Keepers, plan: Plan, state: State) -> PipelineError | None:
@@ -105,14 +115,15 @@ def _read_back(
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
     applied = record.now_applied(cluster.wanted, state, last.applied)
-    after = record.Record(time.time(), last.restarts if trouble else (), applied)
-    left = planning.make(cluster, state, after).changes
+    owed = (last.restarts, last.builds) if trouble else ((), ())
+    after = record.Record(time.time(), *owed, applied)
+    left = _plan(keepers, cluster, state, after).changes
     record.save(store, cluster.name, after)
     if trouble is None and not left:
         return
     problems = [*(trouble.problems if trouble else ()), *_left(plan.changes, left)]
-    undone = {(change.ref, change.action == "restart") for change in left}
-    made = sum((change.ref, change.action == "restart") not in undone for change in plan.changes)
+    undone = {_deed(change) for change in left}
+    made = sum(_deed(change) not in undone for change in plan.changes)
     tail = f"{made} of {len(plan.changes)} changes are made"
     if left:
         problems.append(Problem(tail, hint="the rest is what the next plan shows", command=again))
@@ -129,7 +140,18 @@ def _when(error: PipelineError) -> str:
     return f"{said}; then" if said else "when that is mended"
 
 
-WORDS = {"add": "not there", "clone": "not there", "remove": "still there", "restart": "not restarted"}
+def _deed(change: Change) -> tuple[Ref, str]:
+    """What is told from other things done to the same object."""
+    return change.ref, change.action if change.action in ("restart", "build") else ""
+
+
+WORDS = {
+    "add": "not there",
+    "clone": "not there",
+    "remove": "still there",
+    "restart": "not restarted",
+    "build": "its overlays are not built",
+}
 
 
 def _left(planned: tuple[Change, ...], left: tuple[Change, ...]) -> list[Problem]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from pipeline.cluster import gateways
 from pipeline.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -76,9 +77,35 @@ def run(command: str, targets: Sequence[Target], way: Way, folder: Path, listene
     over_ssh = [target for target in targets if not target.local]
     with own_task() as task:
         tree = prepare(task, over_ssh, way, folder)
-        for handler, arguments in _workers(targets, over_ssh, listener, tree):
-            task.shell(command, handler=handler, timeout=way.seconds or None, stdin=False, **arguments)
+        names = [target.name for target in over_ssh]
+        if names:
+            start(task, command, names, handler_of(listener, names), tree, seconds=way.seconds)
+        for name in (target.name for target in targets if target.local):
+            start(task, command, (), handler_of(listener, [name], name), seconds=way.seconds)
         task.run()
+
+
+def start(
+    task: Task,
+    command: str,
+    nodes: Sequence[str],
+    handler: Any,
+    tree: bool = False,
+    *,
+    seconds: float = 0,
+    stdin: bool = False,
+) -> Any:
+    """ClusterShell's worker that runs ``command`` on ``nodes``; on this machine when there are none."""
+    from ClusterShell.NodeSet import NodeSet
+
+    if not tree or not nodes:
+        over = {"nodes": NodeSet.fromlist(nodes), "tree": False} if nodes else {}
+        return task.shell(command, handler=handler, timeout=seconds or None, stdin=stdin, **over)
+    worker = gateways.worker(command, nodes, handler, seconds or None)
+    if not stdin:
+        worker.set_write_eof()
+    task.schedule(worker)
+    return worker
 
 
 @contextmanager
@@ -107,22 +134,14 @@ def prepare(task: Task, over_ssh: Sequence[Target], way: Way, folder: Path) -> b
 
 def _is_tree(task: Task, way: Way, configuration: Path | None) -> bool:
     """Whether nodes are reached through gateways, which have none of the files of this machine."""
-    if way.topology is None:
-        return configuration is None and any(Path(file).exists() for file in task.TOPOLOGY_CONFIGS)
-    if configuration is not None:
+    if configuration is not None and way.topology is not None:
         raise UsageError(
             "a topology can't be used here: some nodes have an address, port or option of their own, which "
             "gateways don't know",
             where=str(way.topology),
             hint="run this on the head node, where nodes are known by their names",
         )
-    from ClusterShell.Topology import TopologyError
-
-    try:
-        task.load_topology(str(way.topology))
-    except (TopologyError, OSError) as error:
-        raise UsageError(f"no topology of ClusterShell: {error}", where=str(way.topology)) from None
-    return True
+    return configuration is None and gateways.use(task, way.topology)
 
 
 def _prepare(task: Task, way: Way, configuration: Path | None, tree: bool) -> None:
@@ -149,19 +168,6 @@ def _dying_with_us(ssh: str) -> str:
         )
     setpriv = shutil.which("setpriv")
     return shlex.join([setpriv, "--pdeathsig", "KILL", program] if setpriv else [program])
-
-
-def _workers(
-    targets: Sequence[Target], over_ssh: Sequence[Target], listener: Listener, tree: bool
-) -> list[tuple[Any, dict[str, Any]]]:
-    from ClusterShell.NodeSet import NodeSet
-
-    found: list[tuple[Any, dict[str, Any]]] = []
-    if over_ssh:
-        names = [target.name for target in over_ssh]
-        found.append((handler_of(listener, names), {"nodes": NodeSet.fromlist(names), "tree": tree}))
-    local = [target.name for target in targets if target.local]
-    return [*found, *((handler_of(listener, [name], name), {}) for name in local)]
 
 
 def handler_of(listener: Listener, names: Sequence[str], local: str = "") -> Any:

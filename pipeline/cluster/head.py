@@ -24,6 +24,9 @@ NOT_FOUND = 127
 """What a shell ends with when it finds no such program."""
 
 
+BEGUN = "@pipeline: begun"
+"""Over ssh, what stands on stderr before it is the connection's: a banner, warnings of ssh, a login shell."""
+
 ON_FILE = """
 size=$1; shift
 command -v "$1" > /dev/null || exit 127
@@ -127,6 +130,8 @@ class Head(msgspec.Struct, frozen=True):
                 where=self.label,
                 hint="is the head node well?",
             ) from None
+        said_before, begun, said = ran.err.partition(f"{BEGUN}\n")
+        ran = msgspec.structs.replace(ran, err=said if begun else said_before)
         if self.address and ran.code == SSH_FAILED:
             raise MachineError(
                 f"the head node {self.address} could not be reached: {ran.err.strip() or 'ssh said nothing'}",
@@ -148,7 +153,7 @@ class Head(msgspec.Struct, frozen=True):
     def _command(self, argv: Sequence[str]) -> Sequence[str]:
         if self.address:
             path = ":".join((*map(shlex.quote, self.programs), '"$PATH"', "/usr/sbin", "/sbin"))
-            return self._ssh(f"PATH={path} LC_ALL=C exec {shlex.join(argv)}")
+            return self._ssh(f"echo {BEGUN} >&2; PATH={path} LC_ALL=C exec {shlex.join(argv)}")
         program = shutil.which(argv[0], path=self._path())
         return [program or argv[0], *argv[1:]]
 

@@ -77,19 +77,31 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
     sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
     kept, cloud = sayable.kept(), cloud_tables(state)
     made = [f"image/{image}: a rollout has made it" for image in (meant.images if meant else ())]
-    left_out = (*sayable.left_out, *cloud.left_out, *made)
+    left_out = (*told_once(sayable.left_out, cloud.left_out), *made)
     asked = names_cloud(site)
     with _place(name, file) as place:
         imported = _tried(name, site, place, state, as_text(name, kept, left_out, cloud.text, asked=asked))
         if imported.problems and cloud.text:
             commented = "".join(comment(line) for line in cloud.text.splitlines())
-            named = {each.partition(": ")[0] for each in cloud.left_out}
+            named = set(map(_name, cloud.left_out))
             commented_out = [ref for ref in kept.objects if ref.kind in CLOUDS and str(ref) not in named]
             left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in commented_out))
             imported = _tried(name, site, place, state, as_text(name, kept, left_out, commented, asked=asked))
     for category, image, now in meant.rolled if meant else ():
         rolled.note(site.store, name, category, image, now)
     return msgspec.structs.replace(imported, left_out=left_out, notes=state.notes)
+
+
+def told_once(left_out: Iterable[str], of_cloud: Iterable[str]) -> tuple[str, ...]:
+    """All that is left out; what a cloud's table can't say of an object stands for all else of it."""
+    of_cloud = tuple(of_cloud)
+    named = set(map(_name, of_cloud))
+    return (*(each for each in left_out if _name(each) not in named), *of_cloud)
+
+
+def _name(left_out: str) -> str:
+    """The object of a line of what is left out."""
+    return left_out.partition(": ")[0]
 
 
 @contextmanager

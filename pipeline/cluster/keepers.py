@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
@@ -24,6 +24,14 @@ class Keeper(Protocol):
     def read(self, wanted: Sequence[Wanted]) -> State: ...
 
     def write(self, changes: Sequence[Change], state: State) -> None: ...
+
+
+@runtime_checkable
+class Builder(Protocol):
+    """A keeper that builds the overlays of a node after a change of these kinds."""
+
+    @property
+    def built_after(self) -> frozenset[Kind]: ...
 
 
 class Reader(Protocol):
@@ -89,6 +97,15 @@ class Keepers:
             return tuple(wanted)
         return tuple(item for item in wanted if item.ref.kind not in self._cloud.kinds)
 
+    def builds(self, changes: Iterable[Change], due: Collection[str], state: State) -> tuple[Change, ...]:
+        """Builds of the overlays of nodes: of those that ``changes`` are for, and those that are ``due``."""
+        kinds = {
+            kind for keeper in self._keepers if isinstance(keeper, Builder) for kind in keeper.built_after
+        }
+        of_changes = (_node(change.ref) for change in changes if change.ref.kind in kinds)
+        owed = (ref for ref in state.objects if ref.kind == "node" and str(ref) in due) if kinds else ()
+        return tuple(Change(ref, "build") for ref in dict.fromkeys([*of_changes, *owed]))
+
     def write(self, changes: Iterable[Change], state: State) -> None:
         """Make the changes, keeper after keeper; then the restarts; then the cloud's, whose service may be
         among the restarted."""
@@ -99,3 +116,8 @@ class Keepers:
 
         for (_, _, number), group in groupby(sorted(changes, key=turn), key=turn):
             self._keepers[number].write(tuple(group), state)
+
+
+def _node(ref: Ref) -> Ref:
+    """The node that this is, or belongs to."""
+    return Ref("node", ref.of.partition("/")[2]) if ref.of else ref

@@ -76,6 +76,8 @@ def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError as error:
+        if ":" in text:
+            return None, f'"{text}" is no IPv4 network: there are no others in a cluster file'
         return None, f'"{text}" is no network in CIDR form, such as 192.168.80.0/24: {error}'
     if network.prefixlen not in PREFIXES:
         said = f"prefix lengths are {PREFIXES.start} to {PREFIXES.stop - 1}"

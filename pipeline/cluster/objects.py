@@ -45,7 +45,7 @@ Kind = Literal[
     "os-subnet",
 ]
 
-Action = Literal["clone", "add", "set", "remove", "restart"]
+Action = Literal["clone", "add", "set", "remove", "restart", "build"]
 
 Value = str | bool | int | tuple[str, ...]
 
@@ -115,10 +115,11 @@ class Assignment(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """One object to be changed.
 
-    ``clone`` makes it from ``source`` and sets, ``add`` makes it and sets, ``set`` sets; ``remove`` and
-    ``restart`` have no assignments: a setting that the last apply had set and the file no longer has, and a
-    service whose files change. ``drift`` says that the last apply had set what is wanted,
-    and somebody has changed it since. ``at`` is the place in the cluster file.
+    ``clone`` makes it from ``source`` and sets, ``add`` makes it and sets, ``set`` sets; ``remove``,
+    ``restart`` and ``build`` have no assignments: a setting that the last apply had set and the file no
+    longer has, a service whose files change, and a node whose overlays are to be built. ``drift`` says that
+    the last apply had set what is wanted, and somebody has changed it since. ``at`` is the place in the
+    cluster file.
     """
 
     ref: Ref

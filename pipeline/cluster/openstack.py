@@ -7,6 +7,7 @@ segment; the cidr) is told when it is read, before anything is written.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,13 +174,9 @@ class OpenStack:
                 command=f"{sys.executable} -m pip install '{SDK}'",
             ) from None
         try:
-            self._connected = self._connected or self._connect()
-            yield self._connected.network
-        except (told.ConfigException, auth.MissingRequiredOptions) as error:
-            raise UsageError(
-                f"{self._label} is not known: {error}",
-                hint="the site file's [head] cloud is a name in clouds.yaml; without it OS_CLOUD says which",
-            ) from None
+            with _beside() as said:
+                self._connected = self._connected or self._known(said)
+                yield self._connected.network
         except told.HttpException as error:
             self._refused(ref, error)
         except (auth.Unauthorized, auth.AuthPluginException) as error:
@@ -191,6 +188,16 @@ class OpenStack:
             ) from None
         except (auth.ClientException, told.SDKException, OSError) as error:
             raise MachineError(f"{self._label} could not be reached: {error}", where=str(ref)) from None
+
+    def _known(self, said: list[str]) -> Connection:
+        """The connection, to which nobody has been asked yet: every error is one of the configuration."""
+        try:
+            return self._connect()
+        except Exception as error:  # openstacksdk takes clouds.yaml apart as it comes
+            raise UsageError(
+                f"{self._label} is not known: {'; '.join([str(error), *said])}",
+                hint="the site file's [head] cloud is a name in clouds.yaml; without it OS_CLOUD says which",
+            ) from None
 
     def _refused(self, ref: Ref, error: Any) -> NoReturn:
         status = error.status_code or 0
@@ -220,6 +227,26 @@ class OpenStack:
                 api_timeout=SECONDS,
             )
         return openstack.connect(cloud=self._cloud or None, api_timeout=SECONDS)
+
+
+@contextmanager
+def _beside() -> Iterator[list[str]]:
+    """What openstacksdk logs meanwhile; with nobody to take it, it would be on stderr as it is."""
+    said: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    handler = Handler(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("openstack", "keystoneauth")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def _network(ref: Ref) -> Ref:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.cluster.gateways import GATEWAY_LOST
 from pipeline.cluster.nodescript import SIGN
 
 Status = Literal["updated", "up to date", "failed", "unreachable", "busy", "interrupted", "not run"]
@@ -107,6 +108,8 @@ def _broken(report: _Report, code: int | None) -> Result:
         return Result("unreachable", f"the connection was lost in the middle: {last or 'nothing was said'}")
     if code == SSH_FAILED:
         return Result("unreachable", last or "ssh said nothing")
+    if code == GATEWAY_LOST:
+        return Result("unreachable", f"{last or 'its gateway was lost'}; what was run is not known")
     return Result("failed", f"nothing was run: {last or f'exit code {code}'}")
 
 

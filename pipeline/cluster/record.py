@@ -29,10 +29,12 @@ class Record(msgspec.Struct, frozen=True):
     """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
+    ``builds`` are nodes whose overlays it was to build, in the same way.
     """
 
     when: float = 0.0
     restarts: tuple[str, ...] = ()
+    builds: tuple[str, ...] = ()
     applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
 
 
@@ -63,7 +65,7 @@ def load(store: Path, cluster: str) -> Record:
 
 def _check(record: Record) -> None:
     """Raise ``msgspec.DecodeError`` for what no apply has written."""
-    wrong = [name for name in (*record.applied, *record.restarts) if not NAME.fullmatch(name)]
+    wrong = [name for name in (*record.applied, *record.restarts, *record.builds) if not NAME.fullmatch(name)]
     wrong += [
         f"{name}: {key}"
         for name, properties in record.applied.items()

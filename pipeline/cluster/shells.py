@@ -244,9 +244,9 @@ class Shells:
     def _schedule(self, task: Any, tree: bool) -> None:
         command = script(self._sign)
         for target in self._targets:
-            arguments = {} if target.local else {"nodes": target.name, "tree": tree}
+            nodes = [] if target.local else [target.name]
             handler = fanout.handler_of(self, [target.name], target.name if target.local else "")
-            self._workers[target.name] = task.shell(command, handler=handler, stdin=True, **arguments)
+            self._workers[target.name] = fanout.start(task, command, nodes, handler, tree, stdin=True)
 
     def _all_ended(self) -> None:
         for name, shell in self.shells.items():

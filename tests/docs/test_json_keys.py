@@ -6,8 +6,15 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pipeline.cli.cluster_text import document
+from pipeline.cluster.firmware import Chosen, run_firmware
+from pipeline.cluster.model import Cluster, Firmware
+from pipeline.cluster.objects import Assignment, Change, Ref
+from pipeline.cluster.outcome import Result
+from pipeline.cluster.plan import Plan
 from tests.integration.small_project import SmallProject, make_small_project
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,3 +41,17 @@ def test_every_key_of_versions_and_show_is_named(project: SmallProject) -> None:
     shown = project.run("show", "web", "--json").json()
     assert named("show")[: len(shown)] == list(shown)
     assert set(named("show")[len(shown) :]) == {"message", "where", "hint", "command"}
+
+
+def test_every_key_of_a_clusters_plan_and_of_a_run_is_named(tmp_path: Path) -> None:
+    change = Change(Ref("node", "n"), "set", (Assignment("category", None, "c"),))
+    cluster = Cluster("x", "", tmp_path / "x.toml", {}, ())
+    shown = document(cluster, Plan("x", (change,), {}))
+    [entry] = shown["changes"]
+    [entries] = entry["properties"]
+    found = named("cluster plan`, `cluster apply`, `cluster status")
+    assert {*shown, *entry, *entries} <= set(found)
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    record = run_firmware(order, Chosen(()), tmp_path / "runs")
+    found = named("cluster run firmware")
+    assert {*msgspec.to_builtins(record), *msgspec.to_builtins(Result("busy"))} <= set(found)

@@ -23,7 +23,14 @@ StrictModes no
 UsePAM no
 PidFile none
 SetEnv TMPDIR={folder}/tmp
+Banner {folder}/banner
 """
+
+BANNER = """\
+** WARNING: connection is not using a post-quantum key exchange algorithm.
+** The server may need to be upgraded.
+"""
+"""What ssh shows of each connection, beside its own words of a host that it did not know."""
 
 RUN = """
 set -e
@@ -56,6 +63,7 @@ def loopback_sshd(folder: Path) -> Iterator[tuple[Head, Path]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    (folder / "banner").write_text(BANNER)
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
     program, environment = sshd()
     apart = [
@@ -73,12 +81,12 @@ def loopback_sshd(folder: Path) -> Iterator[tuple[Head, Path]]:
     ]
     daemon = subprocess.Popen(apart, stderr=subprocess.DEVNULL, env=environment)
     options = ("-F", "none", "-p", str(port), "-i", str(folder / "id"), "-o", "StrictHostKeyChecking=no")
-    quiet = ("-o", f"UserKnownHostsFile={folder}/known", "-o", "LogLevel=ERROR")
+    known = ("-o", f"UserKnownHostsFile={folder}/known")
     try:
         until = time.monotonic() + 10
         while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
             time.sleep(0.02)
-        yield Head("root@127.0.0.1", ssh_options=(*options, *quiet)), folder / "tmp"
+        yield Head("root@127.0.0.1", ssh_options=(*options, *known)), folder / "tmp"
     finally:
         daemon.terminate()
         daemon.wait()

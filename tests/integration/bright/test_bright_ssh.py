@@ -54,3 +54,30 @@ def test_a_program_over_ssh_ends_when_we_are_killed(tmp_path: Path, there: tuple
 def test_a_head_node_that_stops_answering_is_noticed() -> None:
     command = " ".join(Head("root@head")._command(("true",)))
     assert "-o ServerAliveInterval=5 -o ServerAliveCountMax=3 " in command
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        (
+            'echo "Error: the certificate is not valid any more"; exit 0',
+            "cmsh did not answer as expected: .*the certificate is not valid any more",
+        ),
+        ("kill -9 $$", "cmsh's answer came only in part"),
+        (
+            'echo "Not connected!"; exit 1',
+            "cmsh has no connection to CMDaemon: Not connected!",
+        ),
+    ],
+    ids=["refused", "cut", "daemon lost"],
+)
+def test_what_ssh_says_is_not_taken_for_cmshs(
+    tmp_path: Path, there: tuple[Head, Path], then: str, message: str
+) -> None:
+    cmsh = tmp_path / "cmsh"
+    cmsh.write_text(f"#!/bin/sh\n{then}\n")
+    cmsh.chmod(0o755)
+    over = msgspec.structs.replace(there[0], programs=(str(tmp_path),))
+    with pytest.raises(PipelineError, match=message) as caught:
+        Bright(over).read([])
+    assert "post-quantum" not in str(caught.value)

@@ -13,6 +13,7 @@ import pytest
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.firmware import choose, run_firmware
 from pipeline.cluster.model import Firmware
+from pipeline.cluster.shells import Lost, Ran, Shells
 from pipeline.errors import UsageError
 
 NODES = 1_000
@@ -124,3 +125,78 @@ def test_a_topology_and_addresses_that_gateways_do_not_know_are_refused(tmp_path
     ):
         with pytest.raises(UsageError, match=message):
             run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=way)
+
+
+FAILING = """\
+#!/bin/sh
+# In place of ssh: gateways are this machine; one can't be reached, one is lost before a node says a word.
+for word; do host=$command command=$word; done
+case $host in
+    dead) echo "ssh: connect to host dead port 22: No route to host" >&2; exit 255 ;;
+    alive | lost) export GATEWAY=$host PATH={python}:$PATH; exec sh -c "$command" ;;
+    node5*) kill -9 $PPID; exit 1 ;;
+esac
+cat # as a program that reads what it is given: there is an end to it
+echo "@pipeline:firmware-1 begin somebody"
+echo "through $GATEWAY"
+echo "Device #1: Updating FW ... Done"
+echo "@pipeline:firmware-1 end installer 0"
+"""
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Way:
+    """Nodes behind a dead gateway, a live one, both of them, and one that is lost."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(FAILING.format(python=Path(sys.executable).parent))
+    ssh.chmod(0o755)
+    topology = tmp_path / "topology.conf"
+    here = socket.gethostname().split(".")[0]
+    routes = (f"{here}: dead,alive,lost", "dead: node[10-12]", "alive: node[20-22]", "lost: node50")
+    topology.write_text("\n".join(("[routes]", *routes, "")))
+    return Way(ssh=str(ssh), topology=topology)
+
+
+def test_a_lost_gateway_costs_only_the_nodes_behind_it(tmp_path: Path, failing: Way) -> None:
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    names = ("node10", "node11", "node12", "node20", "node21", "node22", "node50")
+    runs = tmp_path / "runs"
+    record = run_firmware(order, choose(order, [Target(name) for name in names], runs), runs, way=failing)
+    told = {name: (result.status, result.why) for name, result in record.results.items()}
+    gone = ("unreachable", "gateway dead: ssh: connect to host dead port 22: No route to host")
+    assert [told[f"node1{number}"] for number in range(3)] == [gone] * 3
+    assert [told[f"node2{number}"][0] for number in range(3)] == ["updated"] * 3
+    status, why = told["node50"]
+    assert (status, why[:14], why[-27:]) == ("unreachable", "gateway lost: ", "; what was run is not known")
+    assert not (runs / "firmware-1/dead.log").exists()
+
+
+def test_nodes_go_through_the_gateways_that_are_left(tmp_path: Path, failing: Way) -> None:
+    topology = tmp_path / "topology.conf"
+    here = socket.gethostname().split(".")[0]
+    topology.write_text(f"[routes]\n{here}: dead,alive\ndead,alive: node[10-13]\n")
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    targets = [Target(f"node{number}") for number in range(10, 14)]
+    record = run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=failing)
+    assert {result.status for result in record.results.values()} == {"updated"}
+
+
+def test_shells_behind_a_dead_gateway_are_unreachable_and_the_others_open(
+    tmp_path: Path, failing: Way
+) -> None:
+    ssh = Path(failing.ssh)
+    ssh.write_text(ssh.read_text().replace("esac\n", '    node*) exec sh -c "$command" ;;\nesac\n'))
+    targets = [Target("node10"), Target("node20")]
+    with Shells(targets, failing, tmp_path, 20, Nobody()) as shells:
+        answers = [shells.wait_for(name, shells.ask(name, "echo here")) for name in ("node10", "node20")]
+    assert answers == [
+        Lost("unreachable: gateway dead: ssh: connect to host dead port 22: No route to host"),
+        Ran(0, b"here\n"),
+    ]
+
+
+class Nobody:
+    """Wants to know nothing."""
+
+    def opened(self, node: str) -> None:
+        pass

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from warewulf_server import Server
 
 from pipeline.cluster.apply import apply, look
+from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
+from pipeline.cluster.head import Ran
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Ref, Wanted
@@ -84,6 +87,42 @@ def test_the_plan_and_apply_of_the_product_work_with_it(server: Server, tmp_path
     assert (drift.ref, drift.drift) == (Ref("category", "hosts-web"), True)
 
 
+class Killed(BaseException):
+    """Nothing of the program is done after this."""
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "failed"])
+def test_overlays_that_were_not_built_are_built_by_the_next_apply(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    cluster = Cluster("web", "", tmp_path / "web.toml", {}, server.wanted())
+    keepers, store = Keepers([server.driver]), tmp_path / "store"
+
+    def run(self: Wwctl, *argv: str, **options: Any) -> Ran:
+        if killed and argv[0] == "overlay":
+            raise Killed
+        return really(self, *argv, **options)
+
+    really = Wwctl.run
+    if not killed:
+        start.switch(server.home, fail_at=6)
+    with monkeypatch.context() as patch, pytest.raises((Killed, PipelineError)) as raised:
+        patch.setattr(Wwctl, "run", run)
+        apply(cluster, keepers, store)
+    if isinstance(raised.value, PipelineError):
+        said = [(problem.where, problem.message) for problem in raised.value.problems[1:]]
+        left = [(f"node/node{number:03}", "its overlays are not built") for number in (1, 2, 3)]
+        assert said == [*left, (None, "7 of 10 changes are made")]
+    planned = look(cluster, keepers, store).changes
+    assert [(change.ref.name, change.action) for change in planned] == [
+        (name, "build") for name in ("node001", "node002", "node003")
+    ]
+    before = len(server.calls())
+    apply(cluster, keepers, store)
+    assert server.calls()[before:] == [["overlay", "build", "--", "node[001-003]"]]
+    assert look(cluster, keepers, store).changes == ()
+
+
 def test_a_new_version_is_a_new_image_and_the_old_one_stays(server: Server) -> None:
     server.apply(server.wanted())
     server.publish(4)
@@ -129,6 +168,29 @@ def test_a_parameter_that_one_profile_lost_comes_back_there(server: Server) -> N
     assert server.plan(server.wanted()) == ()
     (call,) = server.calls()[before:]
     assert (call[:2], call[-1]) == (["profile", "set"], "hosts-web")
+
+
+def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, tmp_path: Path) -> None:
+    keepers, store = Keepers([server.driver]), tmp_path / "store"
+    start.switch(server.home, keys="go")
+
+    def applied(*more: str) -> dict[str, Any]:
+        appended = {"kernel_parameters": more} if more else {}
+        image = msgspec.structs.replace(server.wanted()[0], append=appended)
+        cluster = Cluster("web", "", tmp_path / "web.toml", {}, (image, *server.wanted()[1:]))
+        apply(cluster, keepers, store)
+        assert look(cluster, keepers, store).changes == ()
+        profiles = registry.snapshot(server.home)["profiles"]
+        return {name: profile.get("kernel", {}).get("args") for name, profile in profiles.items()}
+
+    applied("iommu=pt", "pci=realloc")
+    args = applied("iommu=pt")
+    assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200", "iommu=pt"]
+    assert args["openstack-network-nodes"] == ["iommu=pt"]
+    args = applied()
+    assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200"]
+    assert args["openstack-network-nodes"] is None
+    assert args["openstack-compute-hosts"] == ["biosdevname=0", "console=ttyS0,115200"]
 
 
 def test_other_profiles_of_a_node_stay(server: Server) -> None:

@@ -222,3 +222,24 @@ def test_a_broken_registry_is_told(server: Server, tmp_path: Path) -> None:
     program.write_text('#!/bin/sh\n[ "$1" = image ] && echo "IMAGE NAME" || echo "{not json}"\n')
     with pytest.raises(MachineError, match="profile list --json did not answer"):
         server.driver.read(())
+
+
+def test_two_interfaces_of_a_node_in_one_network_are_refused_by_the_plan(server: Server) -> None:
+    wanted = [
+        server.interface("node001"),
+        server.interface("node002"),
+        server.interface("node001", name="ib1"),
+    ]
+    with pytest.raises(UsageError) as raised:
+        server.plan(wanted)
+    (problem,) = raised.value.problems
+    assert problem.where == "node/node001/interface/ib1"
+    assert problem.message.endswith("keeps one device of a node in 'ibnet', and ib0 is in it already")
+    server.apply(wanted[:1])
+    (note,) = [note for note in server.state(wanted[2:]).notes if "ib1" in note]
+    assert note == (
+        "node/node001/interface/ib1: network: 'ibnet' already has the device ib0 on this node; "
+        "an apply refuses it"
+    )
+    with pytest.raises(PipelineError, match="already has the device ib0"):
+        server.apply(wanted[2:])

@@ -94,6 +94,7 @@ def printed(*lines: str, before: str = "", after: str = "", end: str = "end inst
             "ssh: connect to host n port 22: No route to host",
         ),
         ("", 255, "unreachable", "ssh said nothing"),
+        ("", 76, "unreachable", "its gateway was lost; what was run is not known"),
         (
             printed("Installing", end=""),
             255,

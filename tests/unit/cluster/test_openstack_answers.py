@@ -39,6 +39,14 @@ def without_clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+@pytest.fixture
+def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The clouds.yaml that openstacksdk reads."""
+    file = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    return file
+
+
 def answering(status: int, body: str) -> PipelineError:
     """What reading tells when the cloud says which versions it has, and then this."""
 
@@ -111,3 +119,20 @@ def test_without_openstacksdk_it_says_how_to_install_it(monkeypatch: pytest.Monk
 
 def test_without_openstacksdk_nothing_is_imported_before_it_is_needed() -> None:
     assert OpenStack("any").read(()).objects == {}
+
+
+@needs_sdk
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clouds:\n  bright: 7\n", "'int' object"),
+        ("clouds: [a\n", "Skipping config file .*clouds.yaml"),
+        ("clouds:\n  bright:\n    auth_type: nosuch\n", "The plugin nosuch could not be found"),
+        ("clouds:\n  bright:\n    auth: 5\n", "'int' object"),
+    ],
+    ids=["no table", "broken", "unknown type", "bad auth"],
+)
+def test_a_mistake_in_clouds_yaml_is_no_answer_of_the_cloud(clouds: Path, text: str, said: str) -> None:
+    clouds.write_text(text)
+    with pytest.raises(UsageError, match=rf"the cloud 'bright' is not known: (?s:.*){said}"):
+        OpenStack("bright").read(WANTED)

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from pipeline.cluster.cloudtables import cloud_tables
+from pipeline.cluster.importing import told_once
 from pipeline.cluster.objects import Properties, Ref, State
 from pipeline.cluster.sayable import Sayable
 from pipeline.cluster.tomltext import comment
@@ -133,3 +134,17 @@ def test_a_directory_that_no_image_can_have_is_left_out(path: str) -> None:
     sayable = Sayable(State({Ref("image", "i"): {"path": path, "kernel_parameters": ()}}))
     assert "path" not in sayable.kept().objects[Ref("image", "i")]
     assert sayable.left_out
+
+
+def test_what_the_cloud_has_and_no_file_can_say_is_named_once() -> None:
+    flat = {"type": "flat", "physical_network": "p"}
+    network, six = Ref("os-network", "a b"), Ref("os-subnet", "six", "os-network/good")
+    state = State(
+        {network: flat, Ref("os-network", "good"): flat, six: {"cidr": "fd00::/64"}},
+    )
+    sayable = Sayable(state)
+    sayable.kept()
+    assert told_once(sayable.left_out, cloud_tables(state).left_out) == (
+        "os-network/a b: the name cannot be said in a cluster file",
+        f'{six}: "fd00::/64" is no IPv4 network: there are no others in a cluster file',
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -124,10 +125,6 @@ BY_SIGNAL = 128
 """A shell's exit code of a program that was killed, and those above: that is no answer."""
 
 
-OF_SSH = "Warning: "
-"""What ssh says of hosts that it didn't know."""
-
-
 class CutError(MachineError):
     """The answer came only in part, and nobody says why: nothing is known."""
 
@@ -163,7 +160,9 @@ def ask(session: Session, commands: Sequence[str], taken: Callable[[Answer], T],
 
 def says_no(ran: Ran, lines: Sequence[str]) -> bool:
     """Whether cmsh itself ended it, by what it says in ``lines`` or beside them; else somebody cut it off."""
-    said = [line for line in ran.err.splitlines() if line.strip() and not line.startswith(OF_SSH)]
+    killed = signal.strsignal(ran.code - BY_SIGNAL) if 0 < ran.code - BY_SIGNAL < signal.NSIG else None
+    # The shell that ran it says on its behalf that it was killed.
+    said = [line for line in ran.err.splitlines() if line.strip() and not (killed and killed in line)]
     return bool(said or troubles(lines) or refusals(lines)) or 0 < ran.code < BY_SIGNAL
 
 

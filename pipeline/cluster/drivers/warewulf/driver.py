@@ -24,13 +24,14 @@ class Warewulf:
 
     name = "warewulf"
     kinds: frozenset[Kind] = frozenset({"image", "category", "node", "interface"})
+    built_after: frozenset[Kind] = frozenset({"node", "interface"})
 
     def __init__(self, head: Head) -> None:
         self._wwctl = Wwctl(head)
 
     def read(self, wanted: Sequence[Wanted]) -> State:
         """See `Driver`. Raises ``UsageError`` with all that Warewulf can't keep."""
-        problems = [*_unkept(wanted)]
+        problems = [*_unkept(wanted), *_doubled(wanted)]
         if problems:
             raise UsageError(problems)
         paths = {
@@ -38,7 +39,11 @@ class Warewulf:
             for item in wanted
             if item.ref.kind == "image" and item.exact.get("path")
         }
-        return reading.state(reading.registry(self._wwctl, paths), wanted)
+        found = reading.registry(self._wwctl, paths)
+        state = reading.state(found, wanted)
+        taken = [problem for item in wanted for problem in _taken(item.ref, item.exact, found)]
+        notes = [f"{problem.where}: {problem.message}; an apply refuses it" for problem in taken]
+        return State(state.objects, (*state.notes, *notes))
 
     def survey(self) -> State:
         """See `Driver`. The device that a node boots from is none of the interfaces."""
@@ -128,6 +133,22 @@ def _unkept(wanted: Iterable[Wanted]) -> Iterable[Problem]:
             yield Problem("path: Warewulf imports images from a directory", where, "say path or version")
 
 
+def _doubled(wanted: Iterable[Wanted]) -> Iterable[Problem]:
+    """Interfaces of a node in one network: the second would be written over the first."""
+    first: dict[tuple[str, str], str] = {}
+    for item in wanted:
+        network = str(item.exact.get("network", ""))
+        if item.ref.kind != "interface" or not network:
+            continue
+        other = first.setdefault((item.ref.of, network), item.ref.name)
+        if other != item.ref.name:
+            hint = "give one of them a network of its own"
+            what = (
+                f"network: Warewulf keeps one device of a node in {network!r}, and {other} is in it already"
+            )
+            yield Problem(what, str(item.ref), hint)
+
+
 def _bad_names(ref: Ref) -> Iterable[Problem]:
     names: list[tuple[str, str]] = [(ref.kind, ref.name)]
     if ref.of:
@@ -209,13 +230,21 @@ def _refused_on_node(change: Change, found: Registry) -> Iterable[Problem]:
         return
     if change.ref.kind == "node":
         return
-    network = str(writing.values(change).get("network", ""))
-    there = reading.device(node, change.ref.name)
-    if there is None and not network:
+    if reading.device(node, change.ref.name) is None and not writing.values(change).get("network"):
         yield Problem("network: a new interface needs one", where)
+    yield from _taken(change.ref, writing.values(change), found)
+
+
+def _taken(ref: Ref, values: Properties, found: Registry) -> Iterable[Problem]:
+    """What keeps an interface from its network: a network of a node is one device."""
+    where, name, network = str(ref), ref.of.partition("/")[2], str(values.get("network", ""))
+    node = found.nodes.get(name) if ref.kind == "interface" else None
+    if node is None:
+        return
+    there = reading.device(node, ref.name)
     if there is not None and network and there[0] != network:
         hint = f"wwctl node set --netdel {there[0]} {name}"
-        yield Problem(f"network: {change.ref.name} is in {there[0]!r}, with its address", where, command=hint)
+        yield Problem(f"network: {ref.name} is in {there[0]!r}, with its address", where, command=hint)
     other = node.netdevs[network].device if network in node.netdevs else ""
-    if other and other != change.ref.name:
+    if other and other != ref.name:
         yield Problem(f"network: {network!r} already has the device {other} on this node", where)

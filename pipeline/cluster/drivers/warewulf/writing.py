@@ -144,13 +144,28 @@ def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str,
             image = values(change).get("image")
             name = found.targets.get(str(image), str(image)) if image else source.image if source else ""
             wanted[change.ref.name] = Goal(name, source.args if source else ())
-    extra = _parameters(changes, state, found)
+    extra, gone = _parameters(changes, state, found), _taken_back(changes, found)
+    sources = {change.ref.name: change.source for change in changes if change.action == "clone"}
     having = {name: Goal(profile.image, profile.args) for name, profile in found.profiles.items()}
     for name, goal in {**having, **wanted}.items():
-        more = tuple(word for word in extra.get(goal.image, ()) if word not in goal.args)
-        if more or name in wanted:
-            wanted[name] = Goal(goal.image, (*goal.args, *more))
+        before = having.get(sources.get(name, name), goal)
+        kept = tuple(word for word in goal.args if word not in gone.get(before.image, ()))
+        args = (*kept, *(word for word in extra.get(goal.image, ()) if word not in kept))
+        if args != goal.args or name in wanted:
+            wanted[name] = Goal(goal.image, args)
     return wanted
+
+
+def _taken_back(changes: Iterable[Change], found: Registry) -> dict[str, tuple[str, ...]]:
+    """The kernel parameters that images by their names in Warewulf have, and are not to have any longer."""
+    return {
+        found.targets.get(change.ref.name, change.ref.name): tuple(
+            word for word in entry.old if word not in entry.new
+        )
+        for change in changes
+        for entry in change.assignments
+        if change.ref.kind == "image" and isinstance(entry.old, tuple) and isinstance(entry.new, tuple)
+    }
 
 
 def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dict[str, tuple[str, ...]]:
@@ -161,9 +176,9 @@ def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dic
         if ref.kind == "image" and isinstance(words, tuple) and words:
             known[found.targets.get(ref.name, ref.name)] = words
     for change in changes:
-        words = values(change).get("kernel_parameters", ())
-        if change.ref.kind == "image" and isinstance(words, tuple) and words:
-            known[found.targets.get(change.ref.name, change.ref.name)] = words
+        new = values(change).get("kernel_parameters")
+        if change.ref.kind == "image" and isinstance(new, tuple):
+            known[found.targets.get(change.ref.name, change.ref.name)] = new
     return known
 
 
@@ -187,7 +202,8 @@ def profiles(changes: Sequence[Change], wanted: Mapping[str, Goal], found: Regis
 
 def _differing(goal: Goal, old: Profile) -> tuple[str, ...]:
     image = (f"--image={goal.image}",) if goal.image != old.image else ()
-    args = (f"--kernelargs={quote.members(goal.args)}",) if goal.args != old.args else ()
+    words = quote.members(goal.args) or "UNDEF"  # an empty list replaces nothing
+    args = (f"--kernelargs={words}",) if goal.args != old.args else ()
     return (*image, *args)
 
 
@@ -238,8 +254,10 @@ def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
     groups: dict[tuple[str, ...], list[Ref]] = {}
     names: dict[str, None] = {}
     for change in changes:
-        if change.ref.kind == "node":
-            name = change.ref.name
+        name = change.ref.name
+        if change.action == "build":
+            pass
+        elif change.ref.kind == "node":
             groups.setdefault(_membership(change, found.nodes[name]), []).append(change.ref)
         elif change.ref.kind == "interface":
             name = change.ref.of.partition("/")[2]

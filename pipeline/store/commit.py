@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
+from pipeline.removing import remove_tree
 from pipeline.store import hardlinks, manifest, seal
-from pipeline.store.filesystem import DIRECTORY, remove_tree
+from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.records import Summary
 from pipeline.store.tree import Entry, entries
 from pipeline.store.work import Work

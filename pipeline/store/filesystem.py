@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,20 +158,3 @@ def lock_directory(path: Path) -> int | None:
         os.close(fd)
         raise
     return fd
-
-
-def remove_tree(path: Path) -> None:
-    """Remove ``path`` and all below it, however deep; what is gone already is no error."""
-    try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            path.unlink()
-            return
-    except FileNotFoundError:
-        return
-    import shutil
-
-    def passed_over(_function: object, _name: object, trouble: tuple[object, BaseException, object]) -> None:
-        if not isinstance(trouble[1], FileNotFoundError):  # two processes may sweep the same remains
-            raise trouble[1]
-
-    shutil.rmtree(path, onerror=passed_over)

@@ -73,14 +73,26 @@ def _drop(item: Item, upper: Path, trees: Sequence[Path]) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(item.name, dir_fd=item.directory)
         return
-    directory = os.open(item.name, DIRECTORY, dir_fd=item.directory)
-    try:
-        with overlay.times_kept(directory):
-            for name in map(os.fsencode, os.listdir(directory)):
-                _drop(Item(directory, name, item.path + b"/" + name, False), upper, trees)
-    finally:
-        os.close(directory)
-    _drop_directory_if_empty(item, trees)
+    directories = _drop_files(upper, item.path)
+    for path in reversed(directories):
+        parent, _, name = path.rpartition(b"/")
+        with overlay.open_directory(upper, parent) as directory:
+            if directory is not None:
+                with overlay.times_kept(directory):
+                    _drop_directory_if_empty(Item(directory, name, path, True), trees)
+
+
+def _drop_files(upper: Path, path: bytes) -> list[bytes]:
+    """Drop all files below the directory ``path``; returns it and the directories below it, in order."""
+    directories = []
+    with overlay.open_directory(upper, path) as top:
+        for item in walk(top) if top is not None else ():
+            if item.is_dir:
+                directories.append(path + b"/" + item.path if item.path else path)
+            elif not is_whiteout(lstat(item)):
+                with overlay.times_kept(item.directory):
+                    os.unlink(item.name, dir_fd=item.directory)
+    return directories
 
 
 def _drop_if_empty(upper: Path, trees: Sequence[Path], path: bytes) -> None:

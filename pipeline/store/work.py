@@ -11,7 +11,8 @@ from types import TracebackType
 
 import msgspec
 
-from pipeline.store.filesystem import lock_directory, remove_tree
+from pipeline.removing import remove_tree
+from pipeline.store.filesystem import lock_directory
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -51,10 +52,11 @@ class Work(msgspec.Struct, frozen=True):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._is_in_place():
-                remove_tree(self.path)
-            else:  # it is a layer now, or was exchanged for what was kept before it
-                remove_unless_held(self.path)
+            with suppress(OSError):  # it is left to the next sweep
+                if self._is_in_place():
+                    remove_tree(self.path)
+                else:  # it is a layer now, or was exchanged for what was kept before it
+                    remove_unless_held(self.path)
         finally:
             os.close(self.lock)
 
@@ -82,9 +84,24 @@ def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> 
 
 
 def sweep(area: Path) -> None:
-    """Remove the directories whose owner has ended; costs one look when there are none."""
+    """Remove the directories whose owner has ended; costs one look when there are none.
+
+    What cannot be removed stops nobody: it stays, and ``pipeline gc`` says why.
+    """
     for name in os.listdir(area):
-        remove_unless_held(area / name)
+        with suppress(OSError):
+            remove_unless_held(area / name)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether somebody holds the lock of ``directory``, or it is gone."""
+    try:
+        lock = lock_directory(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
 def remove_unless_held(directory: Path) -> None:
@@ -114,3 +131,4 @@ def put_away(area: Path) -> Iterator[Path]:
     """A place to rename what is to be removed to; it is at the end, or by a sweep after a crash."""
     with begin(area) as grave:
         yield grave.path / "old"
+        remove_tree(grave.path / "old")

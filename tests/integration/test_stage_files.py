@@ -17,6 +17,7 @@ from pipeline.stages.edit import Edit
 from pipeline.stages.file import File
 from pipeline.stages.overlay import Overlay
 from pipeline.stages.settings import Settings
+from tests.trees import deep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -211,6 +212,13 @@ def test_files_directories_and_links_are_made_and_removed(root: SmallRoot) -> No
     root.run(File(name="x", path="/opt/a", remove=True))
     assert root.changed() == [] and not root.path("/opt/a").exists()
     assert root.notes == ["/opt/a: nothing to remove"]
+
+
+def test_a_directory_is_removed_however_deep_it_is(root: SmallRoot) -> None:
+    (root.image / "opt/deep").mkdir()
+    with deep(root.image / "opt/deep", 1500):
+        root.run(File(name="x", path="/opt/deep", remove=True))
+    assert stat.S_ISCHR((root.upper / "opt/deep").lstat().st_mode)
 
 
 def test_removing_a_file_of_the_image_leaves_a_whiteout(root: SmallRoot) -> None:

@@ -13,9 +13,11 @@ import pytest
 from pipeline.errors import PipelineError, UsageError
 from pipeline.events import ignore
 from pipeline.store.check import check
+from pipeline.store.garbage import Needs, garbage, remove
 from pipeline.store.records import Draft, Failure, Layer, Verification, Version
 from pipeline.store.store import Store, layer_name
 from tests.small_store import commit_layer, version_record
+from tests.trees import deep
 
 
 @pytest.fixture
@@ -78,6 +80,32 @@ def test_work_without_an_owner_is_swept_and_that_of_others_is_not(store: Store) 
     with store.begin() as work:
         Store.open(store.path)
         assert os.listdir(store.path / "work") == [work.path.name]
+
+
+def test_a_stage_that_went_too_deep_leaves_a_store_that_opens_and_is_swept(store: Store) -> None:
+    (store.path / "work/dead").mkdir()
+    with deep(store.path / "work/dead", 3000):
+        Store.open(store.path)
+        assert os.listdir(store.path / "work") == []
+
+
+def test_what_cannot_be_swept_keeps_nobody_from_the_store_and_gc_tells_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.path / "work/dead").mkdir()
+
+    def broken(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("pipeline.store.work.remove_tree", broken)
+    Store.open(store.path)
+    with store.begin():
+        pass
+    nothing = frozenset[str]()
+    left = garbage(store, Needs((), nothing, nothing, nothing, nothing))
+    assert ("leftover", "dead") in [(each.kind, each.name) for each in left]
+    with pytest.raises(PipelineError, match="the leftover dead cannot be removed: Input/output error"):
+        remove(store, [each for each in left if each.name == "dead"], lambda _: None)
 
 
 def test_the_first_of_two_commits_of_a_key_stands(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,26 +22,7 @@ from pipeline.store.tree import (
     walk,
     xattrs,
 )
-
-UNWANTED = tuple(
-    (directory, re.compile(names))
-    for directory, names in (
-        (b"", rb"\.pipeline"),
-        (b"etc", rb"\.pwd\.lock|(passwd|shadow|group|gshadow|subuid|subgid)-"),
-        (b"var/log", rb"yum\.log|dnf.*\.log.*|hawkey\.log.*|.*lock\.pid"),
-        (b"var/cache", rb"yum|dnf"),
-        (b"var/cache/ldconfig", rb"aux-cache"),
-        (b"var/lib/dnf", rb"history\.sqlite.*|.*lock\.pid"),
-        (b"var/lib/yum", rb"history"),
-        (b"var/lib/rpm", rb"__db\..*|\.rpm\.lock|rpmdb\.sqlite-shm"),
-        (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock|rpmdb\.sqlite-shm"),
-    )
-)
-"""Logs, caches, histories and locks of the package managers, and what useradd, which packages run, leaves of
-the accounts as they were: (directory, names in it).
-
-The shared memory of SQLite and of Berkeley DB is made anew by whoever opens the database first.
-"""
+from pipeline.unwanted import UNWANTED
 
 _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""

@@ -108,6 +108,13 @@ def test_what_cannot_be_swept_keeps_nobody_from_the_store_and_gc_tells_of_it(
         remove(store, [each for each in left if each.name == "dead"], lambda _: None)
 
 
+def test_a_folder_of_the_store_that_was_removed_is_named(store: Store) -> None:
+    (store.path / "layers").rmdir()
+    with pytest.raises(PipelineError, match=f"{store.path}/layers: the store has lost this folder") as caught:
+        commit(store, "c" * 64)
+    assert caught.value.problems[0].command == f"mkdir {store.path}/layers"
+
+
 def test_the_first_of_two_commits_of_a_key_stands(store: Store) -> None:
     key = "b" * 64
     with store.begin() as slow:

@@ -27,7 +27,7 @@ def make_layer(work: Work, trees: Sequence[Path], epoch: int, shims: Mapping[str
     remove_tree(work.work)  # its links would count as names of the layer's files
     seal.put_back(work.upper, trees, shims)
     seal.drop_unwanted(work.upper, trees)
-    seal.settle(work.upper, trees, work.started, epoch)
+    seal.settle(work.upper, trees, work.earliest, epoch)
     return _write_manifest(work, shims)
 
 

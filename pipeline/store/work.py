@@ -20,13 +20,14 @@ class Work(msgspec.Struct, frozen=True):
 
     ``upper`` and ``work`` are overlayfs's directories, ``log`` the file for what its programs print.
     ``parents`` are the names of the layers below, lowest first, and ``below`` the ``stack_digest`` of them;
-    ``started`` is in seconds since 1970. The descriptor ``lock`` says that the owner lives; processes forked
-    from it may share it.
+    ``started`` is in seconds since 1970, ``uptime`` was that of this machine then. The descriptor ``lock``
+    says that the owner lives; processes forked from it may share it.
     """
 
     path: Path
     parents: tuple[str, ...]
     started: float
+    uptime: float
     lock: int
     below: str | None = None
 
@@ -39,6 +40,12 @@ class Work(msgspec.Struct, frozen=True):
     def work(self) -> Path:
         """The overlayfs work directory."""
         return self.path / "work"
+
+    @property
+    def earliest(self) -> float:
+        """The earliest time that what was written since it began can have: it began then, or by now's clock
+        then, when that was set back meanwhile."""
+        return min(self.started, time.time() - (uptime() - self.uptime))
 
     @property
     def log(self) -> Path:
@@ -67,6 +74,11 @@ class Work(msgspec.Struct, frozen=True):
             return False
 
 
+def uptime() -> float:
+    """Seconds since this machine started, which nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> Work:
     """A new locked directory in ``area``, with nothing in it."""
     while True:
@@ -79,7 +91,7 @@ def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> 
             continue  # a sweep of another process came between; so try again
         if lock is not None:
             if path.exists():
-                return Work(path, tuple(parents), time.time(), lock, below)
+                return Work(path, tuple(parents), time.time(), uptime(), lock, below)
             os.close(lock)
 
 

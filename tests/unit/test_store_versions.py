@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -113,6 +114,22 @@ def test_a_folder_of_the_store_that_was_removed_is_named(store: Store) -> None:
     with pytest.raises(PipelineError, match=f"{store.path}/layers: the store has lost this folder") as caught:
         commit(store, "c" * 64)
     assert caught.value.problems[0].command == f"mkdir {store.path}/layers"
+
+
+def test_a_clock_that_is_set_back_while_a_stage_runs_leaves_no_time_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    key = "d" * 64
+    with store.begin() as work:
+        monkeypatch.setattr(time, "time", lambda: now - 86400)
+        for name, when in (("new", now - 86300), ("old", now - 86500)):
+            (work.upper / name).touch()
+            os.utime(work.upper / name, (when, when))
+        store.commit(work, Draft(key=key, image="i", stage="s", type="t"), epoch=5)
+    tree = store.layer_tree(layer_name(key))
+    assert (tree / "new").stat().st_mtime == 5
+    assert (tree / "old").stat().st_mtime == pytest.approx(now - 86500)
 
 
 def test_the_first_of_two_commits_of_a_key_stands(store: Store) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.removing import remove_tree
 from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.tree import Entry, entries
 
@@ -22,3 +25,25 @@ def names_of_files(root: Path) -> list[str]:
     """Everything below ``root`` that is no directory, sorted."""
     found = [path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()]
     return sorted(str(path.relative_to(root)) for path in found)
+
+
+@contextmanager
+def deep(top: Path, levels: int, name: str = "d") -> Iterator[None]:
+    """Directories in directories below ``top``, with a file in the last; what is left of them is removed at
+    the end, since pytest cannot."""
+    try:
+        _make_deep(top, levels, name)
+        yield
+    finally:
+        remove_tree(top / name)
+
+
+def _make_deep(top: Path, levels: int, name: str) -> None:
+    here = os.open(top, DIRECTORY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    os.close(here)

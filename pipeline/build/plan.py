@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from pipeline.build import keys
 from pipeline.build.code import code_digest
 from pipeline.build.foundation import Foundation
-from pipeline.errors import Problem, StaleLockError
+from pipeline.chroot.root import MOST_LAYERS
+from pipeline.errors import Problem, StaleLockError, UsageError
 from pipeline.mirrors import is_url
 from pipeline.packaging.nevra import is_file
 from pipeline.recipe.model import PlacedStage, Recipe, Site
@@ -90,8 +91,10 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock | None) -> Plan:
     """Plan ``recipe`` on ``found`` as far as ``lock`` pins it.
 
-    Raises ``StaleLockError`` when the base is not the one of the lock any more.
+    Raises ``StaleLockError`` when the base is not the one of the lock any more, and ``UsageError`` when there
+    are more stages than can be stacked on it.
     """
+    _check_height(recipe, len(found.layers))
     asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest, found.epoch)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
@@ -116,6 +119,18 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
         under = [*under, layer.digest] if under is not None and layer is not None else None
         packages = packages_after(packages, layer) if layer is not None else None
     return Plan(recipe, found, lock, differs, pins, tuple(stages))
+
+
+def _check_height(recipe: Recipe, below: int) -> None:
+    height = below + len(recipe.stages)
+    if height > MOST_LAYERS:
+        raise UsageError(
+            f"the image would have {height} layers: {len(recipe.stages)} stages on the {below} of its base;"
+            f" overlayfs stacks {MOST_LAYERS} and the stand-ins",
+            where=where_of(recipe.stages[max(MOST_LAYERS - below, 0)]),
+            hint="put what belongs together into one stage: an overlay with several files, a shell with"
+            " several commands",
+        )
 
 
 def _with_paths(differs: Sequence[Problem], store: Store, old: str, new: str) -> Iterator[Problem]:

@@ -20,8 +20,8 @@ from pipeline.errors import PipelineError, Problem, retold
 from pipeline.events import Line, Note, Observer, StageStarted
 from pipeline.packaging.rpmdb import installed
 from pipeline.printable import plain
+from pipeline.removing import remove_tree
 from pipeline.stages.base import Inputs, PackageAnswer, Stage, Tree
-from pipeline.store.filesystem import remove_tree
 from pipeline.store.records import Draft, Failure, Layer
 from pipeline.store.store import Store
 from pipeline.store.work import Work

@@ -52,6 +52,7 @@ HIDDEN_IN_PROC = (
 )
 READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys")
 
+DESCRIPTORS = "/proc/self/fd"
 OVERLAY_PARAMETERS = "/sys/module/overlay/parameters"
 LONGEST_HOSTNAME = 64
 
@@ -84,6 +85,7 @@ def assemble(spec: RootSpec, shims_folder: str | None) -> Assembled:
     below, root, real = f"{STAGE}/below", f"{STAGE}/root", f"{STAGE}/real"
     for folder in (below, root, real, f"{STAGE}/upper", f"{STAGE}/work", f"{STAGE}/shims"):
         os.mkdir(folder)
+    os.chdir(DESCRIPTORS)
     _mount_below(opened.layers, below)
     kernel = spec.kernel or kernel_release(below)
     folder = opened.shims or f"{STAGE}/shims"
@@ -123,7 +125,7 @@ def assemble(spec: RootSpec, shims_folder: str | None) -> Assembled:
 class _Opened:
     """Directories and files of the host held by descriptor, so that what covers their paths is no matter.
 
-    Each attribute is a path ``/proc/self/fd/N``: short too, for mount(2) takes one page of options.
+    Each attribute is a path ``/proc/self/fd/N``.
     """
 
     def __init__(self, spec: RootSpec, shims_folder: str | None) -> None:
@@ -138,7 +140,7 @@ class _Opened:
     def _open(self, path: str) -> str:
         number = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self._numbers.append(number)
-        return f"/proc/self/fd/{number}"
+        return f"{DESCRIPTORS}/{number}"
 
     def close(self) -> None:
         for number in self._numbers:
@@ -149,8 +151,14 @@ def _mount_below(layers: Sequence[str], below: str) -> None:
     if len(layers) == 1:
         bind(layers[0], below, read_only=True)
     else:
-        options = ",".join([f"lowerdir={':'.join(reversed(layers))}", *_self_contained()])
+        options = ",".join([_lower(list(reversed(layers))), *_self_contained()])
         mount("overlay", below, "overlay", MS_RDONLY, options)
+
+
+def _lower(layers: Sequence[str]) -> str:
+    """The option that names ``layers``, uppermost first: by the number of their descriptor, relative to the
+    working directory, for mount(2) takes one page of options, and overlayfs 500 layers."""
+    return f"lowerdir={':'.join(layer.removeprefix(f'{DESCRIPTORS}/') for layer in layers)}"
 
 
 def _self_contained() -> list[str]:
@@ -166,7 +174,7 @@ def _mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> 
     can't, or an upper directory that was made over other layers (a failed stage entered again), goes without.
     Kernels before 5.10 (EL8's) have no ``volatile``.
     """
-    places = [f"lowerdir={':'.join(lower)}", f"upperdir={upper}", f"workdir={work}", *_self_contained()]
+    places = [_lower(lower), f"upperdir={upper}", f"workdir={work}", *_self_contained()]
     ways = [["index=on", "volatile"], ["index=on"], ["index=off", "volatile"], ["index=off"]]
     for way in ways:
         _forget_volatile(work)

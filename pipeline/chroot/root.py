@@ -17,6 +17,9 @@ INPUTS = "/run/pipeline/inputs"
 OUT = "/run/pipeline/out"
 """Where in the chroot a directory of the host is mounted that outlives it; only where one was asked for."""
 
+MOST_LAYERS = 499
+"""As many layers can be the lower directories of a root: overlayfs takes 500, and one holds the stand-ins."""
+
 LAST_LINES = 20
 
 P = ParamSpec("P")

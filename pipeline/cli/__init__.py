@@ -115,7 +115,11 @@ def _of_system(error: OSError) -> PipelineError:
         os.getcwd()
     except FileNotFoundError:
         return PipelineError("the working directory is gone", hint="change to one that is there (cd)")
-    return PipelineError(f"{error.filename or 'the output'}: {error.strerror or error}")
+    from pipeline.store.filesystem import what_to_do
+
+    return PipelineError(
+        f"{error.filename or 'the output'}: {error.strerror or error}", hint=what_to_do(error)
+    )
 
 
 def _open_closed() -> None:

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"      {on_one_line(check.hint)}")
         if not check.good and check.command:
             print(f"      run: {check.command}")
-    print("this machine can build images" if not lacking else f"{len(lacking)} things are missing")
+    missing = "1 thing is missing" if len(lacking) == 1 else f"{len(lacking)} things are missing"
+    print(missing if lacking else "this machine can build images")
     return MachineError.exit_code if lacking else 0
 
 

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pipeline.errors import PipelineError
 from pipeline.fileops.members import DEEPEST, LONGEST_NAME, LONGEST_PATH
 from pipeline.fileops.owners import Owner, give, xattrs
+from pipeline.unwanted import is_unwanted
 
 NEW = ".pipeline-new"
 """A file that is being written, beside the one that it will replace by a rename."""
@@ -21,9 +22,11 @@ NEW = ".pipeline-new"
 NOT_KEPT = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp")
 """Fresh filesystems of the chroot: what is written there does not get into the image."""
 
+UNKEPT = "is not kept: logs, caches and locks of package managers and backups of accounts are in no layer"
 
-def path_problem(path: str) -> str | None:
-    """What is wrong with ``path`` as a path of an image; None when nothing is."""
+
+def path_problem(path: str, removed: bool = False) -> str | None:
+    """What is wrong with ``path`` as a path of an image; None when nothing is. ``removed``: it is to go."""
     if not path.startswith("/"):
         return f"{path!r} is no absolute path: it has to begin with / (the root of the image)"
     if _is_too_long(path.encode()):
@@ -33,11 +36,17 @@ def path_problem(path: str) -> str | None:
         return f"{path!r} has control characters"
     if ".." in path.split("/"):
         return f"{path!r} has a '..' in it: write the path that is meant"
+    lost = why_lost(path)
+    return None if lost is None or (removed and is_unwanted(path)) else f"{path!r} {lost}"
+
+
+def why_lost(path: str) -> str | None:
+    """Why a file that a stage writes to ``path`` would not be in the image; None when it would."""
     whole = posixpath.normpath("/" + path.lstrip("/")) + "/"
     for fresh in NOT_KEPT:
         if whole.startswith(fresh + "/"):
-            return f"{path!r} is not part of the image: {fresh} is a fresh filesystem while a stage runs"
-    return None
+            return f"is not part of the image: {fresh} is a fresh filesystem while a stage runs"
+    return UNKEPT if is_unwanted(path) else None
 
 
 def _is_too_long(path: bytes) -> bool:
@@ -103,6 +112,8 @@ def replace(real: str, content: bytes) -> None:
 
 def swap_in(path: str, write: Callable[[str], None]) -> None:
     """Let ``write`` make a file or link under another name in the same folder, then rename it to ``path``."""
+    if is_unwanted(path):
+        raise PipelineError(UNKEPT, where=path)
     new = posixpath.join(posixpath.dirname(path), NEW)
     try:
         write(new)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
-import stat
 
 from pipeline.errors import PipelineError
 from pipeline.fileops.owners import Owner, give, look_up
@@ -21,6 +19,7 @@ from pipeline.fileops.place import (
     telling,
 )
 from pipeline.fileops.tree import link as put_link
+from pipeline.removing import remove_tree
 
 
 def create(path: str, content: bytes | None, owner: str | None, mode: int | None) -> None:
@@ -76,10 +75,7 @@ def remove(path: str) -> bool:
         return False
     real = _new(path)
     with telling(path):
-        if stat.S_ISDIR(os.lstat(real).st_mode):
-            shutil.rmtree(real)
-        else:
-            os.unlink(real)
+        remove_tree(real)
     return True
 
 

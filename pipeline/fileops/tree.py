@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.fileops.owners import Owner, give, look_up
-from pipeline.fileops.place import folder_of, kind, make_folders, real_path, swap_in, telling
+from pipeline.fileops.place import folder_of, kind, make_folders, real_path, swap_in, telling, why_lost
 
 TEMPLATE = ".j2"
 
@@ -118,12 +118,14 @@ def lay(destination: str, entries: Sequence[Entry]) -> None:
             _lay(entry, owners[entry.owner])
 
 
-def unfit(host: Path) -> dict[Path, str]:
-    """What in a tree cannot be laid, whatever its destination, and why. Raises ``PipelineError``."""
+def unfit(host: Path, destination: str) -> dict[Path, str]:
+    """What in a tree cannot be laid at ``destination``, and why. Raises ``PipelineError``."""
     found = list(_walk(host))
-    if all(stat.S_ISDIR(item.mode) for item in found):
+    if all(item.is_directory for item in found):
         return {host: "has no file in it: there is nothing to lay"}
-    return {host / relative: message for relative, message in _faults(found)}
+    lost = ((i.relative, why_lost(posixpath.join(destination, i.name))) for i in found if not i.is_directory)
+    told = {relative: f"would be lost: it {why}" for relative, why in lost if why is not None}
+    return {host / relative: message for relative, message in (told | dict(_faults(found))).items()}
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -133,6 +135,10 @@ class _Found(msgspec.Struct, frozen=True):
     name: str
     mode: int
     is_template: bool
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
 
 
 def _faults(tree: Iterable[_Found]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import PipelineError
+from pipeline.removing import remove_tree
 from pipeline.store.copying import (
     Attributes,
     attributes_of,
@@ -17,7 +18,7 @@ from pipeline.store.copying import (
     set_attributes_of_open,
     share,
 )
-from pipeline.store.filesystem import DIRECTORY, remove_tree, sync, told
+from pipeline.store.filesystem import DIRECTORY, sync, told
 from pipeline.store.overlay import is_opaque
 from pipeline.store.records import Version
 from pipeline.store.store import Store

@@ -15,7 +15,8 @@ from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
 from pipeline.publish.record import Publication, directory, remember
 from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
-from pipeline.store.filesystem import remove_tree, sync_directory
+from pipeline.removing import remove_tree
+from pipeline.store.filesystem import sync_directory
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 

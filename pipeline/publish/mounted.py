@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.errors import MachineError, PipelineError
-from pipeline.store.filesystem import DIRECTORY, remove_tree
+from pipeline.removing import remove_tree
+from pipeline.store.filesystem import DIRECTORY
 
 MOUNTS = Path("/proc/thread-self/mountinfo")
 OPTIONS_LIMIT = 4095

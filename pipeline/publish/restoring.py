@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from pipeline.publish.record import (
     remember,
 )
 from pipeline.recipe.model import Site
-from pipeline.store.filesystem import told
+from pipeline.store.filesystem import DIRECTORY, told
 from pipeline.store.store import Store
-from pipeline.store.tree import readable
+from pipeline.store.tree import readable, walk
 
 
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
@@ -62,8 +63,14 @@ def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
     They are written as manifests write them (``readable``).
     """
     upper = store.path / "published" / f"{image}-{number}" / "upper"
-    found = (path for path in upper.rglob("*") if path.is_symlink() or not path.is_dir())
-    return tuple(sorted("/" + readable(bytes(path.relative_to(upper))) for path in found))
+    try:
+        root = os.open(upper, DIRECTORY)
+    except FileNotFoundError:
+        return ()
+    try:
+        return tuple(sorted("/" + readable(item.path) for item in walk(root) if not item.is_dir))
+    finally:
+        os.close(root)
 
 
 def restore(site: Site, store: Store) -> tuple[Path, ...]:

@@ -35,13 +35,16 @@ def tree_fault(name: str, overlays: Path) -> str | None:
     return f'no overlay "{name}"{nearest(name, known) or there_are(known)}'
 
 
-def parameters_of(tree: Path, scope: Scope, user: Place) -> list[str]:
-    """The parameters that the templates in ``tree`` use, looked up in ``scope``; ``user`` is its stage."""
+def parameters_of(tree: Path, destination: str, scope: Scope, user: Place) -> list[str]:
+    """The parameters that the templates in ``tree`` use, looked up in ``scope``.
+
+    ``user`` is the stage that lays it at ``destination``.
+    """
     from pipeline.fileops.tree import unfit  # only where there is a tree
 
     used: dict[str, None] = {}
     try:
-        for place, message in unfit(tree).items():
+        for place, message in unfit(tree, destination).items():
             scope.findings.add(place, None, message, f"it is laid at {where(user)}")
     except PipelineError as error:
         for problem in error.problems:

@@ -136,7 +136,7 @@ class Expansion(msgspec.Struct):
         for name in stage.trees():
             fault = tree_fault(name, overlays)
             if fault is None:
-                used.update(parameters_of(overlays / name, scope, place))
+                used.update(parameters_of(overlays / name, stage.lays_at(), scope, place))
                 continue
             option = next((option for option, value in table.items() if value == name), None)
             say((option,) if option else (), fault)

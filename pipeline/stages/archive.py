@@ -48,6 +48,10 @@ class Archive(Stage, frozen=True, kw_only=True, tag="archive"):
     a link; when a path is too long or over 256 folders deep; when /tmp, /run or
     another fresh filesystem of the chroot would swallow a member; when it exceeds
     max_bytes, max_files or the free space, or unpacks to over 1000 times its size.
+
+    Logs, caches, histories and locks of package managers (/var/log/yum.log,
+    /var/cache/dnf) and the backups of accounts (/etc/passwd-) are in no layer, an
+    archive's either.
     """
 
     source: str

@@ -86,6 +86,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """The directories below ``overlays/`` that it needs."""
         return ()
 
+    def lays_at(self) -> str:
+        """The directory of the image in which those are laid."""
+        return "/"
+
     def packages(self) -> PackageRequest | None:
         """What has to be resolved by the image's package manager, when locking."""
         return None

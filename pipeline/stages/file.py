@@ -41,6 +41,11 @@ class File(Stage, frozen=True, kw_only=True, tag="file"):
     what is not given. The directory of a file or link has to be there. Links are
     followed within the image only, and create, touch, owner and mode act on what
     they lead to.
+
+    What lies on a fresh filesystem while a stage runs (/tmp, /var/tmp, /run, /dev,
+    /proc, /sys), and what no layer keeps, is refused: logs, caches, histories and
+    locks of package managers (/var/log/yum.log, /var/cache/dnf) and the backups of
+    accounts (/etc/passwd-). The latter can be removed.
     """
 
     path: str
@@ -53,7 +58,7 @@ class File(Stage, frozen=True, kw_only=True, tag="file"):
     mode: str | None = None
 
     def check(self) -> tuple[tuple[str, str], ...]:
-        found = [("path", problem)] if (problem := path_problem(self.path)) else []
+        found = [("path", problem)] if (problem := path_problem(self.path, self.remove)) else []
         if not self.path.strip("/."):
             found.append(("path", "is the root of the image itself"))
         actions = [name for name in ACTIONS if getattr(self, name) not in (None, False)]

@@ -49,6 +49,11 @@ class Overlay(Stage, frozen=True, kw_only=True, tag="overlay"):
     their owner and mode; links to directories are followed, within the image only.
     A file replaces a file or a link; a file in place of a directory, or the other
     way round, is an error.
+
+    A file that would lie on a fresh filesystem of the chroot (/tmp, /var/tmp, /run,
+    /dev, /proc, /sys), or that no layer keeps, is refused: logs, caches, histories
+    and locks of package managers (/var/log/yum.log, /var/cache/dnf) and the backups
+    of accounts (/etc/passwd-).
     """
 
     tree: str
@@ -73,6 +78,9 @@ class Overlay(Stage, frozen=True, kw_only=True, tag="overlay"):
 
     def trees(self) -> tuple[str, ...]:
         return (self.tree,)
+
+    def lays_at(self) -> str:
+        return self.destination
 
     def changes_packages(self) -> bool:
         """No."""

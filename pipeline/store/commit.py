@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
+from pipeline.removing import remove_tree
 from pipeline.store import hardlinks, manifest, seal
-from pipeline.store.filesystem import DIRECTORY, remove_tree
+from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.records import Summary
 from pipeline.store.tree import Entry, entries
 from pipeline.store.work import Work
@@ -26,7 +27,7 @@ def make_layer(work: Work, trees: Sequence[Path], epoch: int, shims: Mapping[str
     remove_tree(work.work)  # its links would count as names of the layer's files
     seal.put_back(work.upper, trees, shims)
     seal.drop_unwanted(work.upper, trees)
-    seal.settle(work.upper, trees, work.started, epoch)
+    seal.settle(work.upper, trees, work.earliest, epoch)
     return _write_manifest(work, shims)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ FICLONE = 0x40049409
 OVERLAYFS_MAGIC = 0x794C7630
 """``f_type`` of statfs(2) for overlayfs (linux/magic.h)."""
 
+_SHOWN = 120
+"""As much of a path that is too long is shown."""
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -100,24 +101,34 @@ def check_can_hold_layers(directory: Path) -> None:
         ) from None
 
 
+def what_to_do(error: OSError) -> str | None:
+    """A hint for an error of the system that somebody can do something about."""
+    hints = {
+        errno.ENOSPC: "the disk is full: make room and run the same command again",
+        errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
+        errno.EACCES: "run as root",
+        errno.EPERM: "run as root",
+        errno.EROFS: "the file system is mounted read-only",
+        errno.EMFILE: "this process may not open as many files as it needs: raise the limit (ulimit -n)",
+        errno.ENAMETOOLONG: "Linux takes no path of over 4,095 bytes: take folders out of folders",
+    }
+    return hints.get(error.errno or 0)
+
+
 @contextmanager
 def told(what: str, path: Path) -> Iterator[None]:
     """Turn an ``OSError`` into a ``PipelineError`` that says ``what`` failed, where, and what to do."""
     try:
         yield
     except OSError as error:
-        hints = {
-            errno.ENOSPC: "the disk is full: make room and run the same command again",
-            errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
-            errno.EACCES: "run as root",
-            errno.EPERM: "run as root",
-            errno.EROFS: "the file system is mounted read-only",
-        }
         name = error.filename if isinstance(error.filename, str | bytes) else path
+        where = os.fsdecode(name)
+        if error.errno == errno.ENAMETOOLONG:
+            where = f"{where[:_SHOWN]}… ({len(os.fsencode(name))} bytes)"
         raise PipelineError(
             f"{what}: {error.strerror or error}",
-            where=os.fsdecode(name),
-            hint=hints.get(error.errno or 0),
+            where=where,
+            hint=what_to_do(error),
         ) from error
 
 
@@ -159,20 +170,3 @@ def lock_directory(path: Path) -> int | None:
         os.close(fd)
         raise
     return fd
-
-
-def remove_tree(path: Path) -> None:
-    """Remove ``path`` and all below it, however deep; what is gone already is no error."""
-    try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            path.unlink()
-            return
-    except FileNotFoundError:
-        return
-    import shutil
-
-    def passed_over(_function: object, _name: object, trouble: tuple[object, BaseException, object]) -> None:
-        if not isinstance(trouble[1], FileNotFoundError):  # two processes may sweep the same remains
-            raise trouble[1]
-
-    shutil.rmtree(path, onerror=passed_over)

@@ -10,10 +10,12 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.store.filesystem import remove_tree, told
+from pipeline.removing import remove_tree
+from pipeline.store.filesystem import DIRECTORY, told
 from pipeline.store.records import Base, Failure, Layer, Version, read
 from pipeline.store.store import Store
-from pipeline.store.work import put_away
+from pipeline.store.tree import lstat, walk
+from pipeline.store.work import is_held, put_away
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +172,9 @@ def _rests(store: Store) -> Iterator[Removal]:
     for pattern in ("bases/.*", "images/*/.*"):
         for path in sorted(store.path.glob(pattern)):
             yield _removal("leftover", path.name, path, "of a process that was killed")
+    for path in sorted((store.path / "work").iterdir()):
+        if not is_held(path):  # what the sweep before this could not remove
+            yield _removal("leftover", path.name, path, "of a process that was killed")
     for path in sorted((store.path / "locks").glob("layer-*")):
         yield _removal("lock", path.name, path, "nobody builds")
 
@@ -182,5 +187,8 @@ def size_of(path: Path) -> int:
     """Bytes of the contents of all files of ``path``."""
     if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
-    places = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sum(os.lstat(place).st_size for place in places)
+    root = os.open(path, DIRECTORY)
+    try:
+        return sum(lstat(item).st_size for item in walk(root) if not item.is_dir)
+    finally:
+        os.close(root)

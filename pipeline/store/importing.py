@@ -114,6 +114,9 @@ def _import(store: Store, name: str, path: Path, before: str, observer: Observer
             return None  # it vanished
         if fingerprint(path) != before:
             return None
+        if summary.ahead is not None:
+            kept = "what stages write gets the newest time before now"
+            notes.append(f"/{summary.ahead} has a time in the future; {kept}")
         draft = Draft(key=base_key(summary.digest), image="", stage=name, type="base", notes=tuple(notes))
         for text in notes:
             observer(Note(image="", stage=f"base {name}", text=text))

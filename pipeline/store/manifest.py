@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,12 +29,18 @@ def write(path: Path, found: Iterable[Entry]) -> Summary:
     """Write the manifest of ``found``, which come in order, to the new file ``path``."""
     sha256 = hashlib.sha256()
     size = count = newest = 0
+    now = furthest = time.time_ns()
+    ahead: str | None = None
     links: dict[str, list[str]] = {}
     pending = bytearray()
     with path.open("xb") as raw, gzip.GzipFile("", "wb", 1, raw, 0) as packed:
         for entry in found:
             count += 1
-            newest = max(newest, entry.mtime or 0)
+            mtime = entry.mtime or 0
+            if mtime <= now:
+                newest = max(newest, mtime)
+            elif mtime > furthest:
+                furthest, ahead = mtime, entry.path
             if entry.hardlink is not None:
                 links.setdefault(entry.hardlink, [entry.hardlink]).append(entry.path)
             elif entry.size is not None:
@@ -50,6 +57,7 @@ def write(path: Path, found: Iterable[Entry]) -> Summary:
         bytes=size,
         files=count - 1,
         newest=-(-newest // 10**9),
+        ahead=ahead,
         links=tuple(tuple(group) for group in links.values()),
     )
 

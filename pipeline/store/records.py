@@ -104,14 +104,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What a manifest comes to.
 
     ``digest`` is the sha256 of its lines before compression; ``bytes`` counts the content of regular files
-    once, ``files`` every entry but the root; ``newest`` is the highest mtime in seconds, rounded up.
-    ``links`` are the paths of each file that has several names, in order.
+    once, ``files`` every entry but the root; ``newest`` is the highest mtime in seconds, rounded up, of those
+    that are not in the future; ``ahead`` the path with the one furthest in the future, if any. ``links`` are
+    the paths of each file that has several names, in order.
     """
 
     digest: str
     bytes: int
     files: int
     newest: int
+    ahead: str | None
     links: tuple[tuple[str, ...], ...]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,26 +23,7 @@ from pipeline.store.tree import (
     walk,
     xattrs,
 )
-
-UNWANTED = tuple(
-    (directory, re.compile(names))
-    for directory, names in (
-        (b"", rb"\.pipeline"),
-        (b"etc", rb"\.pwd\.lock|(passwd|shadow|group|gshadow|subuid|subgid)-"),
-        (b"var/log", rb"yum\.log|dnf.*\.log.*|hawkey\.log.*|.*lock\.pid"),
-        (b"var/cache", rb"yum|dnf"),
-        (b"var/cache/ldconfig", rb"aux-cache"),
-        (b"var/lib/dnf", rb"history\.sqlite.*|.*lock\.pid"),
-        (b"var/lib/yum", rb"history"),
-        (b"var/lib/rpm", rb"__db\..*|\.rpm\.lock|rpmdb\.sqlite-shm"),
-        (b"usr/lib/sysimage/rpm", rb"\.rpm\.lock|rpmdb\.sqlite-shm"),
-    )
-)
-"""Logs, caches, histories and locks of the package managers, and what useradd, which packages run, leaves of
-the accounts as they were: (directory, names in it).
-
-The shared memory of SQLite and of Berkeley DB is made anew by whoever opens the database first.
-"""
+from pipeline.unwanted import UNWANTED
 
 _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""
@@ -77,14 +57,26 @@ def _drop(item: Item, upper: Path, trees: Sequence[Path]) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(item.name, dir_fd=item.directory)
         return
-    directory = os.open(item.name, DIRECTORY, dir_fd=item.directory)
-    try:
-        with overlay.times_kept(directory):
-            for name in map(os.fsencode, os.listdir(directory)):
-                _drop(Item(directory, name, item.path + b"/" + name, False), upper, trees)
-    finally:
-        os.close(directory)
-    _drop_directory_if_empty(item, trees)
+    directories = _drop_files(upper, item.path)
+    for path in reversed(directories):
+        parent, _, name = path.rpartition(b"/")
+        with overlay.open_directory(upper, parent) as directory:
+            if directory is not None:
+                with overlay.times_kept(directory):
+                    _drop_directory_if_empty(Item(directory, name, path, True), trees)
+
+
+def _drop_files(upper: Path, path: bytes) -> list[bytes]:
+    """Drop all files below the directory ``path``; returns it and the directories below it, in order."""
+    directories = []
+    with overlay.open_directory(upper, path) as top:
+        for item in walk(top) if top is not None else ():
+            if item.is_dir:
+                directories.append(path + b"/" + item.path if item.path else path)
+            elif not is_whiteout(lstat(item)):
+                with overlay.times_kept(item.directory):
+                    os.unlink(item.name, dir_fd=item.directory)
+    return directories
 
 
 def _drop_if_empty(upper: Path, trees: Sequence[Path], path: bytes) -> None:

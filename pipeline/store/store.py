@@ -210,6 +210,8 @@ class Store(msgspec.Struct, frozen=True):
         try:
             work.path.rename(target)
         except OSError as error:
+            if error.errno == errno.ENOENT and not target.parent.is_dir():
+                raise _lost(target.parent) from None
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             theirs = self.layer(draft.key, work.below)
@@ -255,7 +257,8 @@ class Store(msgspec.Struct, frozen=True):
 
         For somebody who is in it, it stays whole.
         """
-        put_aside(self.path / "failed" / image, self.path / "work")
+        with told(f"the last failure of {image!r} cannot be removed", self.path):
+            put_aside(self.path / "failed" / image, self.path / "work")
 
     def base(self, name: str) -> Base | None:
         """What is known of the imported base ``name``; None when it never was imported."""
@@ -290,6 +293,15 @@ def _close_to_others(path: Path) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         path.chmod(mode & 0o700)
+
+
+def _lost(place: Path) -> PipelineError:
+    return PipelineError(
+        "the store has lost this folder",
+        where=str(place),
+        hint="put it back, or mount the disk that it is on; if it is gone for good, make it empty",
+        command=f"mkdir {place}",
+    )
 
 
 def _check_format(found: str, path: Path) -> None:

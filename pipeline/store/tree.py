@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.errors import PipelineError
+from pipeline.removing import parent
 from pipeline.store.filesystem import DIRECTORY
 
 OPAQUE = "trusted.overlay.opaque"
@@ -56,7 +58,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Item(NamedTuple):
-    """A path met on a walk: ``name`` in the open directory ``directory``. The descriptor is the walk's."""
+    """A path met on a walk: ``name`` in the open directory ``directory``. The descriptor is the walk's, and
+    good until its next step."""
 
     directory: int
     name: bytes
@@ -93,32 +96,46 @@ def walk(root: int) -> Generator[Item, None, None]:
     """Every path below the open directory ``root``, the root itself first, sorted by raw path bytes.
 
     Neither links nor other mounts are entered; a mount point itself is met. Memory is that of the directories
-    from the root to the present one.
+    from the root to the present one, of which only the present one is open. Raises ``FileNotFoundError`` when
+    it is moved meanwhile.
     """
     device = os.fstat(root).st_dev
     # Opened anew: processes that were forked with ``root`` open share the place up to which it was listed.
-    top = os.open(b".", DIRECTORY, dir_fd=root)
-    opened = [top]
+    here = os.open(b".", DIRECTORY, dir_fd=root)
     try:
-        yield Item(top, b".", b"", True)
-        levels = [(top, b"", _steps(top))]
-        while levels:
-            directory, prefix, steps = levels[-1]
-            if not steps:
+        yield Item(here, b".", b"", True)
+        levels = [(os.fstat(here), b"", _steps(here))]
+        while True:
+            _, prefix, steps = levels[-1]
+            if steps:
+                key, is_dir = steps.pop()
+                if not key.endswith(b"/"):
+                    yield Item(here, key, prefix + key, is_dir)
+                    continue
+                other = os.open(key[:-1], DIRECTORY, dir_fd=here)
+                status = os.fstat(other)
+                if status.st_dev != device:
+                    os.close(other)
+                    continue
+                os.close(here)
+                here = other
+                levels.append((status, prefix + key, _steps(here)))
+            else:
                 levels.pop()
-                os.close(opened.pop())
-                continue
-            key, is_dir = steps.pop()
-            if not key.endswith(b"/"):
-                yield Item(directory, key, prefix + key, is_dir)
-                continue
-            child = os.open(key[:-1], DIRECTORY, dir_fd=directory)
-            opened.append(child)
-            same = os.fstat(child).st_dev == device
-            levels.append((child, prefix + key, _steps(child) if same else []))
+                if not levels:
+                    return
+                other = _above(here, levels[-1][0], prefix)
+                os.close(here)
+                here = other
     finally:
-        for fd in opened:
-            os.close(fd)
+        os.close(here)
+
+
+def _above(directory: int, status: os.stat_result, path: bytes) -> int:
+    above = parent(directory, status)
+    if above is None:
+        raise FileNotFoundError(errno.ENOENT, "moved while it was read", os.fsdecode(path))
+    return above
 
 
 def _steps(directory: int) -> list[tuple[bytes, bool]]:

@@ -11,7 +11,8 @@ from types import TracebackType
 
 import msgspec
 
-from pipeline.store.filesystem import lock_directory, remove_tree
+from pipeline.removing import remove_tree
+from pipeline.store.filesystem import lock_directory
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -19,13 +20,14 @@ class Work(msgspec.Struct, frozen=True):
 
     ``upper`` and ``work`` are overlayfs's directories, ``log`` the file for what its programs print.
     ``parents`` are the names of the layers below, lowest first, and ``below`` the ``stack_digest`` of them;
-    ``started`` is in seconds since 1970. The descriptor ``lock`` says that the owner lives; processes forked
-    from it may share it.
+    ``started`` is in seconds since 1970, ``uptime`` was that of this machine then. The descriptor ``lock``
+    says that the owner lives; processes forked from it may share it.
     """
 
     path: Path
     parents: tuple[str, ...]
     started: float
+    uptime: float
     lock: int
     below: str | None = None
 
@@ -40,6 +42,12 @@ class Work(msgspec.Struct, frozen=True):
         return self.path / "work"
 
     @property
+    def earliest(self) -> float:
+        """The earliest time that what was written since it began can have: it began then, or by now's clock
+        then, when that was set back meanwhile."""
+        return min(self.started, time.time() - (uptime() - self.uptime))
+
+    @property
     def log(self) -> Path:
         """What the stage's programs printed; exists from the start."""
         return self.path / "log.txt"
@@ -51,10 +59,11 @@ class Work(msgspec.Struct, frozen=True):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._is_in_place():
-                remove_tree(self.path)
-            else:  # it is a layer now, or was exchanged for what was kept before it
-                remove_unless_held(self.path)
+            with suppress(OSError):  # it is left to the next sweep
+                if self._is_in_place():
+                    remove_tree(self.path)
+                else:  # it is a layer now, or was exchanged for what was kept before it
+                    remove_unless_held(self.path)
         finally:
             os.close(self.lock)
 
@@ -63,6 +72,11 @@ class Work(msgspec.Struct, frozen=True):
             return os.path.samestat(os.fstat(self.lock), self.path.lstat())
         except FileNotFoundError:
             return False
+
+
+def uptime() -> float:
+    """Seconds since this machine started, which nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> Work:
@@ -77,14 +91,29 @@ def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> 
             continue  # a sweep of another process came between; so try again
         if lock is not None:
             if path.exists():
-                return Work(path, tuple(parents), time.time(), lock, below)
+                return Work(path, tuple(parents), time.time(), uptime(), lock, below)
             os.close(lock)
 
 
 def sweep(area: Path) -> None:
-    """Remove the directories whose owner has ended; costs one look when there are none."""
+    """Remove the directories whose owner has ended; costs one look when there are none.
+
+    What cannot be removed stops nobody: it stays, and ``pipeline gc`` says why.
+    """
     for name in os.listdir(area):
-        remove_unless_held(area / name)
+        with suppress(OSError):
+            remove_unless_held(area / name)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether somebody holds the lock of ``directory``, or it is gone."""
+    try:
+        lock = lock_directory(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
 def remove_unless_held(directory: Path) -> None:
@@ -114,3 +143,4 @@ def put_away(area: Path) -> Iterator[Path]:
     """A place to rename what is to be removed to; it is at the end, or by a sweep after a crash."""
     with begin(area) as grave:
         yield grave.path / "old"
+        remove_tree(grave.path / "old")

@@ -138,14 +138,15 @@ def test_full_while_a_version_is_published_the_stores_disk_is_named(site: Site, 
     assert site.run("publish", "web").exit_code == 0
 
 
-def test_a_store_that_is_read_only_is_told(site: Site, disk: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("b",)])
+def test_a_store_that_is_read_only_is_told(site: Site, disk: Path, more: tuple[str, ...]) -> None:
     site.recipe(file_stage("a"))
     assert site.run("build", "--no-publish").exit_code == 0
-    site.recipe(file_stage("a"), file_stage("b"))
+    site.recipe(file_stage("a"), *map(file_stage, more))
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     ended = site.run("build", "--no-publish")
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     assert ended.exit_code == 1
     assert "Read-only file system" in ended.err and str(disk) in ended.err
-    assert "hint: " in ended.err
+    assert "hint: the file system is mounted read-only" in ended.err
     assert site.run("build").exit_code == 0

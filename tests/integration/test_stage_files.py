@@ -17,6 +17,7 @@ from pipeline.stages.edit import Edit
 from pipeline.stages.file import File
 from pipeline.stages.overlay import Overlay
 from pipeline.stages.settings import Settings
+from tests.trees import deep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -141,6 +142,27 @@ def test_a_path_that_leads_to_a_fresh_filesystem_is_refused(root: SmallRoot) -> 
     assert "/run is not part of the image" in error_of(lambda: root.run(stage))
 
 
+def test_a_path_that_leads_to_what_no_layer_keeps_is_refused(root: SmallRoot, tmp_path: Path) -> None:
+    (root.image / "var/log").mkdir(parents=True)
+    (root.image / "opt/log").symlink_to("/var/log")
+    (root.image / "etc/backup").symlink_to("passwd-")
+    (root.image / "etc/passwd-").write_text("a = 1\n")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "yum.log").write_text("x")
+    for stage in (
+        File(name="x", path="/opt/log/yum.log", touch=True),
+        File(name="x", path="/opt/log/dnf.log", link="other"),
+        Overlay(name="x", tree="t", destination="/opt/log"),
+        Edit(name="x", file="/etc/backup", insert="b = 1", after="a = 1"),
+    ):
+        laid = tree if isinstance(stage, Overlay) else None
+        with pytest.raises(PipelineError, match="is not kept: logs, caches"):
+            root.run(stage, tree=laid)
+    root.run(File(name="x", path="/etc/passwd-", remove=True))
+    assert stat.S_ISCHR((root.upper / "etc/passwd-").lstat().st_mode)
+
+
 def test_what_edit_could_not_find_names_file_line_and_pattern(root: SmallRoot) -> None:
     (root.image / "etc/x").write_text("start() {\n  aa\n}\n")
     stage = Edit(name="x", file="/etc/x", within="^start", after="^a$", insert="b")
@@ -211,6 +233,13 @@ def test_files_directories_and_links_are_made_and_removed(root: SmallRoot) -> No
     root.run(File(name="x", path="/opt/a", remove=True))
     assert root.changed() == [] and not root.path("/opt/a").exists()
     assert root.notes == ["/opt/a: nothing to remove"]
+
+
+def test_a_directory_is_removed_however_deep_it_is(root: SmallRoot) -> None:
+    (root.image / "opt/deep").mkdir()
+    with deep(root.image / "opt/deep", 1500):
+        root.run(File(name="x", path="/opt/deep", remove=True))
+    assert stat.S_ISCHR((root.upper / "opt/deep").lstat().st_mode)
 
 
 def test_removing_a_file_of_the_image_leaves_a_whiteout(root: SmallRoot) -> None:

@@ -21,6 +21,7 @@ from pipeline.store.check import check
 from pipeline.store.fingerprint import Look, fingerprint
 from pipeline.store.importing import import_base
 from pipeline.store.store import Store
+from tests.trees import deep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 
@@ -135,6 +136,29 @@ def test_sockets_and_deletion_marks_are_left_out_and_noted(store: Store, tree: P
     ]
     assert os.listdir(store.layer_tree(base.layer) / "etc") == []
     assert check(store, ignore) == ()
+
+
+def test_a_time_in_the_future_dates_nothing_that_stages_write_and_is_noted(store: Store, tree: Path) -> None:
+    os.utime(tree / "usr/lib/d1/a", (4e9, 4e9))
+    before = time.time()
+    events: list[Event] = []
+    base = import_base(store, "base", tree, events.append)
+    assert base.epoch <= before + 1
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == [
+        "/usr/lib/d1/a has a time in the future; what stages write gets the newest time before now"
+    ]
+
+
+def test_a_base_with_a_path_that_no_program_can_open_is_refused(store: Store, tree: Path) -> None:
+    with (
+        deep(tree / "etc", 30, "d" * 200),
+        pytest.raises(PipelineError, match="cannot be imported: File name too long") as caught,
+    ):
+        import_base(store, "base", tree, ignore)
+    (problem,) = caught.value.problems
+    assert problem.where is not None and len(problem.where) < 300 and "etc/dddd" in problem.where
+    assert problem.hint == "Linux takes no path of over 4,095 bytes: take folders out of folders"
 
 
 def test_other_mounts_are_not_entered(store: Store, tree: Path) -> None:

@@ -334,7 +334,10 @@ def test_the_lock_and_the_backups_that_useradd_leaves_are_left_out(store: Store,
 
 def test_a_stage_that_only_left_logs_has_an_empty_layer(store: Store, base: Base) -> None:
     layer = stage(
-        store, [base.layer], "echo x >> var/log/yum.log; mkdir -p var/lib/rpm; : > var/lib/rpm/.rpm.lock"
+        store,
+        [base.layer],
+        "echo x >> var/log/yum.log; mkdir -p var/lib/rpm; : > var/lib/rpm/.rpm.lock;"
+        "mkdir -p var/cache/yum/$(printf 'd/%.0s' $(seq 1200))",
     )
     assert listing(store, layer) == {}
     assert layer.files == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.chroot import machine
+from pipeline.cli import doctor as verb
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,6 +77,14 @@ def test_not_being_root_is_found(site: Path) -> None:
     os.chmod(site.parent, 0o755)
     code, checks = doctor(site, setpriv, "--bounding-set=-all", "--inh-caps=-all", "unshare", "-U", "--")
     assert code == 3 and not checks["root"]["good"] and "sudo" in str(checks["root"]["command"])
+
+
+def test_one_thing_that_is_missing_is_told_as_one(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = machine.Check("overlay", False, "none")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(verb, "_checks", lambda _: [bad])
+        assert verb.run(argparse.Namespace(site=site, json=False)) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is missing"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are looked at by root only")

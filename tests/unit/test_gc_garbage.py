@@ -212,7 +212,7 @@ def test_a_removal_that_was_killed_while_it_deletes_is_finished_by_the_next_open
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("shutil.rmtree", stopped)
+        patched.setattr("pipeline.store.work.remove_tree", stopped)
         remove(store, garbage(store, needs()), lambda _: None)
     assert name not in store.layers()
     assert os.listdir(store.path / "work") != []

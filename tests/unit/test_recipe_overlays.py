@@ -65,6 +65,24 @@ def test_what_is_no_file_directory_or_link_is_refused(tree: Path) -> None:
     assert [problem.message for problem in caught.value.problems] == list(expected.values())
 
 
+def test_what_would_not_be_in_the_image_is_refused(tree: Path) -> None:
+    for name in ("etc/passwd-", "var/cache/yum/c.j2", "tmp/x", "srv/tmp/x"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("")
+    unkept = (
+        "would be lost: it is not kept: logs, caches and locks of package managers and backups of accounts"
+        " are in no layer"
+    )
+    fresh = "would be lost: it is not part of the image: /tmp is a fresh filesystem while a stage runs"
+    assert told() == {
+        "overlays/t/etc/passwd-": unkept,
+        "overlays/t/tmp/x": fresh,
+        "overlays/t/var/cache/yum/c.j2": unkept,
+    }
+    Path("recipes/x/recipe.toml").write_text(RECIPE + 'destination = "/srv"\n')
+    assert load_recipe("x", load_site(None)).stages
+
+
 def test_a_tree_without_any_file_is_refused(tree: Path) -> None:
     (tree / "etc/vfs.j2").unlink()
     Path("recipes/x/recipe.toml").write_text(RECIPE.replace("vfs = 16", ""))

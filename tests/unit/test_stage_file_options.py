@@ -54,6 +54,8 @@ def test_each_manual_names_every_option_and_fits_a_terminal(name: str) -> None:
         ("/tmp/x", "not part of the image"),
         ("/var/tmp", "not part of the image"),
         ("//dev/null", "not part of the image"),
+        ("/etc/passwd-", "'/etc/passwd-' is not kept: logs, caches"),
+        ("/var//cache/yum/c", "not kept"),
         ("/a\nb", "control characters"),
         ("/" + "d/" * 1500, "too long"),
         ("/" + "n" * 256, "too long"),
@@ -65,6 +67,13 @@ def test_a_path_that_is_none_of_the_image_is_a_mistake(name: str, path: str, mes
     needed = {"archive": {"source": "a"}, "overlay": {"tree": "t"}}.get(name, {})
     decoded = msgspec.convert({"type": name, "name": "x", option: path, **needed}, stage_type(name))
     assert any(where == option and message in text for where, text in decoded.check())
+
+
+def test_what_no_layer_keeps_may_be_removed_and_what_is_beside_it_written() -> None:
+    assert stage("type='file'\npath='/var/log/yum.log'\nremove=true").check() == ()
+    assert stage("type='file'\npath='/tmp/x'\nremove=true").check() != ()
+    for path in ("/var/log/yum.log.d", "/var/cache", "/etc/passwd", "/srv/etc/passwd-"):
+        assert stage(f"type='file'\npath='{path}'\ntouch=true").check() == ()
 
 
 @pytest.mark.parametrize(

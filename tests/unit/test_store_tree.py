@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pipeline.store import manifest
 from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.forked import Message, Share, Turns, in_processes
 from pipeline.store.tree import raw_path, readable, walk
+from tests.trees import deep
 
 
 @given(st.binary(max_size=30))
@@ -39,18 +41,28 @@ def test_a_walk_is_in_the_order_of_raw_paths(tmp_path: Path) -> None:
     assert len(paths) == 13
 
 
-def test_a_walk_goes_deeper_than_any_path_name_may_be_long(tmp_path: Path) -> None:
+def test_a_walk_goes_deeper_than_any_path_name_may_be_long_and_than_files_may_be_open(tmp_path: Path) -> None:
     top = os.open(tmp_path, DIRECTORY)
-    fd = top
-    for _ in range(300):
-        os.mkdir("d" * 20, dir_fd=fd)
-        below = os.open("d" * 20, DIRECTORY, dir_fd=fd)
-        if fd != top:
-            os.close(fd)
-        fd = below
-    os.close(fd)
-    assert max(len(item.path) for item in walk(top)) == 300 * 21 - 1
-    os.close(top)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with deep(tmp_path, 1500, "dir"):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+        try:
+            assert max(len(item.path) for item in walk(top)) == 1500 * 4 + len("file")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            os.close(top)
+
+
+def test_a_walk_of_which_a_directory_is_moved_away_ends_and_reads_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "tree/a/b/c").mkdir(parents=True)
+    root = os.open(tmp_path / "tree", DIRECTORY)
+    steps = walk(root)
+    while next(steps).path != b"a/b/c":
+        pass
+    (tmp_path / "tree/a/b").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="moved"):
+        list(steps)
+    os.close(root)
 
 
 def test_a_closed_walk_leaves_no_descriptor_open(tmp_path: Path) -> None:

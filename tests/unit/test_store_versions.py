@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from pipeline.errors import PipelineError, UsageError
 from pipeline.events import ignore
 from pipeline.store.check import check
+from pipeline.store.garbage import Needs, garbage, remove
 from pipeline.store.records import Draft, Failure, Layer, Verification, Version
 from pipeline.store.store import Store, layer_name
 from tests.small_store import commit_layer, version_record
+from tests.trees import deep
 
 
 @pytest.fixture
@@ -78,6 +81,55 @@ def test_work_without_an_owner_is_swept_and_that_of_others_is_not(store: Store) 
     with store.begin() as work:
         Store.open(store.path)
         assert os.listdir(store.path / "work") == [work.path.name]
+
+
+def test_a_stage_that_went_too_deep_leaves_a_store_that_opens_and_is_swept(store: Store) -> None:
+    (store.path / "work/dead").mkdir()
+    with deep(store.path / "work/dead", 3000):
+        Store.open(store.path)
+        assert os.listdir(store.path / "work") == []
+
+
+def test_what_cannot_be_swept_keeps_nobody_from_the_store_and_gc_tells_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.path / "work/dead").mkdir()
+
+    def broken(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("pipeline.store.work.remove_tree", broken)
+    Store.open(store.path)
+    with store.begin():
+        pass
+    nothing = frozenset[str]()
+    left = garbage(store, Needs((), nothing, nothing, nothing, nothing))
+    assert ("leftover", "dead") in [(each.kind, each.name) for each in left]
+    with pytest.raises(PipelineError, match="the leftover dead cannot be removed: Input/output error"):
+        remove(store, [each for each in left if each.name == "dead"], lambda _: None)
+
+
+def test_a_folder_of_the_store_that_was_removed_is_named(store: Store) -> None:
+    (store.path / "layers").rmdir()
+    with pytest.raises(PipelineError, match=f"{store.path}/layers: the store has lost this folder") as caught:
+        commit(store, "c" * 64)
+    assert caught.value.problems[0].command == f"mkdir {store.path}/layers"
+
+
+def test_a_clock_that_is_set_back_while_a_stage_runs_leaves_no_time_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    key = "d" * 64
+    with store.begin() as work:
+        monkeypatch.setattr(time, "time", lambda: now - 86400)
+        for name, when in (("new", now - 86300), ("old", now - 86500)):
+            (work.upper / name).touch()
+            os.utime(work.upper / name, (when, when))
+        store.commit(work, Draft(key=key, image="i", stage="s", type="t"), epoch=5)
+    tree = store.layer_tree(layer_name(key))
+    assert (tree / "new").stat().st_mtime == 5
+    assert (tree / "old").stat().st_mtime == pytest.approx(now - 86500)
 
 
 def test_the_first_of_two_commits_of_a_key_stands(store: Store) -> None:

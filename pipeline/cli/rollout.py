@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.rollout_kept import abort, give_up, kept_of, print_json, refuse_running
+
 if TYPE_CHECKING:
     from pipeline.cli.rollout_board import Watching
     from pipeline.recipe.model import Site
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         "start": _start,
         "status": _status,
         "resume": _resume,
-        "abort": _abort,
+        "abort": abort,
         "rollback": _rollback,
     }
     return does[options.what](options, site)
@@ -115,8 +117,8 @@ def _rollback(options: argparse.Namespace, site: Site) -> int:
 
     _refuse_empty(options.nodes)
     opened = open_rollouts(options.cluster, site)
-    kept = _kept(options, site)
-    _refuse_running(kept)
+    kept = kept_of(options, site)
+    refuse_running(kept)
     if options.number is None:
         _refuse_forward(kept)
     return _begin(options, opened, plan_back(opened, kept, options.nodes or ""), kept)
@@ -132,7 +134,7 @@ def _begin(
 
     if options.dry_run:
         if options.json:
-            _json({**_planned_document(planned), "findings": planned.findings})
+            print_json({**_planned_document(planned), "findings": planned.findings})
         else:
             print("\n".join(plan_lines(planned.order, planned.steps, planned.findings)))
         return 2 if planned.errors else 0
@@ -147,7 +149,7 @@ def _begin(
     else:
         _warn(planned)
     if takes_back is not None and takes_back.is_unfinished:
-        _give_up(opened, takes_back)
+        give_up(opened, takes_back)
     place = folder.begin(opened.site.store, planned.order)
     return _go_on(options, opened, place)
 
@@ -164,15 +166,6 @@ def _refuse_forward(kept: Kept) -> None:
             "another one back: --number N",
             command=f"pipeline rollout status {order.cluster}",
         )
-
-
-def _give_up(opened: Opened, kept: Kept) -> None:
-    from pipeline.rollout.opening import person
-    from pipeline.rollout.running import give_up
-
-    order = kept.order
-    hooks = opened.hooks(order.back_of or order.number, order.hooks)
-    give_up(kept.folder, order, opened.manager, hooks, person())
 
 
 def _planned_document(planned: Planned) -> dict[str, Any]:
@@ -205,8 +198,8 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
     from pipeline.rollout.opening import open_rollouts
 
-    kept = _kept(options, site)
-    _refuse_running(kept)
+    kept = kept_of(options, site)
+    refuse_running(kept)
     if not kept.is_unfinished:
         raise UsageError(
             f"rollout {kept.order.number} of {kept.order.cluster} is at its end",
@@ -227,7 +220,7 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
     kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
     order = kept.order
     watching = watching_rollout(order, plain=options.plain, folder=place)
-    with _told_when_interrupted(order), watching as board:
+    with told_when_interrupted(order, place), watching as board:
         progress = run_rollout(
             place,
             order,
@@ -239,25 +232,35 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
             retry=getattr(options, "retry", False),
             pause=partial(_wait, board),
         )
-    return _told(options, opened, place, order, progress)
+    return tell_end(options, opened, place, order, progress)
 
 
 @contextmanager
-def _told_when_interrupted(order: Order) -> Iterator[None]:
-    """Ctrl-C ends this command, not what nodes do."""
+def told_when_interrupted(order: Order, place: Path) -> Iterator[None]:
+    """Ctrl-C, or a full disk, ends this command, not what nodes do."""
     from pipeline.errors import PipelineError
     from pipeline.interrupts import exit_code
 
+    resume = f"pipeline rollout resume {order.cluster}"
     try:
         yield
     except KeyboardInterrupt as end:
         error = PipelineError(
             "interrupted; nodes that are on their way go on by themselves",
             hint="resume sees how far they are, and repeats nothing",
-            command=f"pipeline rollout resume {order.cluster}",
+            command=resume,
         )
         error.exit_code = exit_code(end)
         raise error from None
+    except BrokenPipeError:
+        raise
+    except OSError as end:
+        where = end.filename or f"the output, or a file in {place}"
+        raise PipelineError(
+            f"{where}: {end.strerror or end}",
+            hint="nodes that are on their way go on by themselves; put it right, then resume repeats nothing",
+            command=resume,
+        ) from None
 
 
 def _wait(board: Watching, seconds: float) -> None:
@@ -270,32 +273,32 @@ def _wait(board: Watching, seconds: float) -> None:
         board.refresh()
 
 
-def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress) -> int:
+def tell_end(
+    options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress
+) -> int:
+    """Write the report, and say how all is; returns the exit code."""
     import time
 
     from pipeline.cli.rollout_text import document, status_lines
+    from pipeline.errors import PipelineError
     from pipeline.rollout import report
     from pipeline.rollout.differing import differing
 
     cluster = opened.cluster
     different = differing(progress, cluster.parameters, cluster.parameters_for)
-    written = report.write(place, order, progress, time.time(), differences=different)
+    how: dict[str, Any] = {"is_running": False, "folder": place, "differences": different}
+    written = None
+    try:
+        written = report.write(place, order, progress, time.time(), differences=different)
+    except PipelineError as error:  # such as a full disk: how the nodes are is told all the same
+        print(f"pipeline: {error}", file=sys.stderr)
     if options.json:
-        _json(
-            document(
-                order,
-                progress,
-                is_running=False,
-                folder=place,
-                differences=different,
-                report={"html": str(written[0]), "junit": str(written[1])},
-            )
-        )
+        files = {"html": str(written[0]), "junit": str(written[1])} if written else None
+        print_json(document(order, progress, **how, report=files))
     else:
-        lines = status_lines(order, progress, is_running=False, folder=place, differences=different)
-        print("\n".join(lines))
-        print(f"report: {written[0]}")
-    return 0 if _is_well(progress) else 1
+        print("\n".join(status_lines(order, progress, **how)))
+        print(f"report: {written[0]}" if written else "report: none, it could not be written")
+    return 0 if written and _is_well(progress) else 1
 
 
 def _is_well(progress: Progress) -> bool:
@@ -312,7 +315,7 @@ def _status(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import PipelineError
     from pipeline.rollout.differing import differing
 
-    kept = _kept(options, site)
+    kept = kept_of(options, site)
     how: dict[str, Any] = {"is_running": kept.is_running, "folder": kept.folder}
     try:
         cluster = load_cluster(options.cluster, site)
@@ -320,60 +323,10 @@ def _status(options: argparse.Namespace, site: Site) -> int:
     except PipelineError as error:  # somebody is editing it: what is known is told all the same
         print(f"pipeline: {error.problems[0]}", file=sys.stderr)
     if options.json:
-        _json(document(kept.order, kept.progress, **how))
+        print_json(document(kept.order, kept.progress, **how))
     else:
         print("\n".join(status_lines(kept.order, kept.progress, **how)))
     return 0
-
-
-def _abort(options: argparse.Namespace, site: Site) -> int:
-    from pipeline.errors import UsageError
-    from pipeline.rollout import folder
-    from pipeline.rollout.opening import open_rollouts, person
-
-    kept = _kept(options, site)
-    name = f"rollout {kept.order.number} of {kept.order.cluster}"
-    if not kept.is_unfinished:
-        raise UsageError(f"{name} is at its end")
-    if kept.is_running:
-        folder.ask_to_abort(kept.folder, person())
-        said = f"{name}: nothing new is begun; nodes on their way come to their end"
-    else:
-        _give_up(open_rollouts(options.cluster, site), kept)
-        said = f"{name}: given up; what was only begun is undone, all else is as it is"
-    if options.json:
-        _json({"cluster": kept.order.cluster, "rollout": kept.order.number, "running": kept.is_running})
-    else:
-        print(said)
-        print(f"  run: pipeline rollout status {kept.order.cluster}")
-    return 0
-
-
-def _kept(options: argparse.Namespace, site: Site) -> Kept:
-    from pipeline.errors import UsageError
-    from pipeline.rollout import folder
-
-    place = folder.rollouts(site.store, options.cluster)
-    if options.number is not None:
-        return folder.read(place, options.number)
-    kept = folder.last(place)
-    if kept is None:
-        raise UsageError(
-            f"there was no rollout of {options.cluster} yet",
-            command=f"pipeline rollout start {options.cluster} --dry-run",
-        )
-    return kept
-
-
-def _refuse_running(kept: Kept) -> None:
-    from pipeline.errors import PipelineError
-
-    if kept.is_running:
-        raise PipelineError(
-            f"rollout {kept.order.number} of {kept.order.cluster} is running",
-            hint="watch it with status, stop it with abort",
-            command=f"pipeline rollout abort {kept.order.cluster}",
-        )
 
 
 def _refuse_empty(nodes: str | None) -> None:
@@ -381,9 +334,3 @@ def _refuse_empty(nodes: str | None) -> None:
 
     if nodes is not None and not nodes.strip():
         raise UsageError("--nodes is empty: leave it out for all nodes")
-
-
-def _json(document: dict[str, Any]) -> None:
-    import msgspec
-
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,17 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
-from pipeline.rollout.journal import Journal, events, is_ended
+from pipeline.rollout.journal import (
+    BY_HAND,
+    UNREADABLE,
+    DamagedError,
+    Journal,
+    events,
+    is_ended,
+    readable,
+)
 from pipeline.rollout.model import Order
-from pipeline.rollout.states import Progress, after
+from pipeline.rollout.states import STATES, Event, Progress, after
 from pipeline.store.filesystem import sync_directory, write_whole
 
 NAME = re.compile(r"rollout-(\d+)")
@@ -51,22 +60,90 @@ def numbers(place: Path) -> list[int]:
 
 
 def read(place: Path, number: int) -> Kept:
-    """One of them. Raises ``UsageError`` when there is none of this number."""
+    """One of them. Raises ``UsageError`` when there is none of this number, ``DamagedError`` when it can't be
+    read."""
     folder = place / f"rollout-{number}"
-    try:
-        order = msgspec.json.decode((folder / ORDER).read_bytes(), type=Order)
-    except FileNotFoundError:
+    if not folder.is_dir():
         known = ", ".join(map(str, numbers(place))) or "none"
-        raise UsageError(f"there is no rollout {number} (there are: {known})", where=str(place)) from None
-    except msgspec.MsgspecError as error:
-        raise PipelineError(
-            f"the order of the rollout is damaged: {error}",
-            where=str(folder / ORDER),
-            hint="see in the cluster manager how the nodes are; this rollout can't go on by itself",
-        ) from None
-    running = is_running(folder)  # first: what it writes until then is read as well
-    progress = after((node.name for node in order.nodes), events(folder / JOURNAL))
+        raise UsageError(f"there is no rollout {number} (there are: {known})", where=str(place))
+    try:
+        order = _order(folder)
+        running = is_running(folder)  # first: what it writes until then is read as well
+        progress = after((node.name for node in order.nodes), events(folder / JOURNAL))
+    except DamagedError as error:
+        raise _with_next_step(error, folder) from None
     return Kept(folder, order, progress, running)
+
+
+def _order(folder: Path) -> Order:
+    file = folder / ORDER
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Order)
+    except FileNotFoundError:
+        raise DamagedError("the order of the rollout is gone", where=str(file), hint=BY_HAND) from None
+    except UNREADABLE as error:
+        what = f"the order of the rollout is damaged: {error}"
+        raise DamagedError(what, where=str(file), hint=BY_HAND) from None
+
+
+def _with_next_step(error: DamagedError, folder: Path) -> DamagedError:
+    """The same with what is known of the nodes, and how to give the rollout up."""
+    [problem] = error.problems
+    known = lost(folder).states()
+    told = f"the last that is known: {known}; " if known else ""
+    command = None if is_at_its_end(folder) else abort_command(folder)
+    return DamagedError(problem.message, where=problem.where, hint=f"{told}{BY_HAND}", command=command)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What is known of a rollout that can't be read as a whole: ``order`` is None when that is damaged,
+    ``progress`` what comes of the lines of the journal that can be read."""
+
+    folder: Path
+    order: Order | None
+    progress: Progress
+
+    def states(self) -> str:
+        """How its nodes were last: ``released: node001; rebooting: node002``; "" when nothing is known."""
+        from pipeline.cluster.nodesets import folded
+
+        return "; ".join(
+            f"{state}: {folded(names)}" for state in STATES if (names := self.progress.named(state))
+        )
+
+
+def lost(folder: Path) -> Lost:
+    """What can be known of a damaged rollout. Without its order these are the nodes that had their turn."""
+    told = list(readable(folder / JOURNAL))
+    try:
+        order = _order(folder)
+        names = [node.name for node in order.nodes]
+    except DamagedError:
+        order, names = None, list(dict.fromkeys(event.node for event in told if event.node))
+    return Lost(folder, order, after(names, told))
+
+
+def is_at_its_end(folder: Path) -> bool:
+    """Whether the journal ends so, whatever else of the rollout can be read."""
+    return is_ended(folder / JOURNAL)
+
+
+def abort_command(folder: Path) -> str:
+    """The command that gives up the rollout in ``folder``."""
+    return f"pipeline rollout abort {folder.parents[1].name} --number {_number(folder)}"
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def abandon(folder: Path, who: str) -> Lost:
+    """End a damaged rollout that nobody runs, so that others may have its nodes. Nothing is undone: what was
+    done to them is not known well enough."""
+    with held(folder) as journal:
+        found = lost(folder)
+        journal.write([Event(time.time(), word="ended", why=f"given up by {who}: it could not be read")])
+    return found
 
 
 def last(place: Path) -> Kept | None:
@@ -75,17 +152,24 @@ def last(place: Path) -> Kept | None:
     return read(place, found[-1]) if found else None
 
 
-def unfinished(store: Path) -> list[Kept]:
-    """Of all clusters: those that have not come to their end, running or not."""
+def unfinished(store: Path) -> list[Kept | Lost]:
+    """Of all clusters: those that have not come to their end, running or not, and readable or not."""
     clusters = store / "clusters"
     places = sorted(clusters.glob("*/rollouts")) if clusters.is_dir() else []
-    open_ = [
-        (place, number)
-        for place in places
-        for number in numbers(place)
-        if not is_ended(place / f"rollout-{number}" / JOURNAL)
-    ]
-    return [kept for kept in (read(*each) for each in open_) if kept.is_unfinished]
+    found: list[Kept | Lost] = []
+    for place in places:
+        for number in numbers(place):
+            folder = place / f"rollout-{number}"
+            if not is_at_its_end(folder):
+                found.append(_read_or_lost(place, number))
+    return [one for one in found if isinstance(one, Lost) or one.is_unfinished]
+
+
+def _read_or_lost(place: Path, number: int) -> Kept | Lost:
+    try:
+        return read(place, number)
+    except DamagedError:
+        return lost(place / f"rollout-{number}")
 
 
 def begin(store: Path, order: Order) -> Path:
@@ -120,11 +204,26 @@ def refuse_overlap(store: Path, order: Order, but: Path | None = None) -> None:
     for kept in unfinished(store):
         if kept.folder == but:
             continue
-        shared = sorted(names & {node.name for node in kept.order.nodes})
-        if shared:
-            problems.append(_overlap(kept, shared))
+        theirs = {node.name for node in kept.order.nodes} if kept.order else names
+        if shared := sorted(names & theirs):
+            problems.append(_damaged(kept, shared) if isinstance(kept, Lost) else _overlap(kept, shared))
     if problems:
         raise UsageError(problems)
+
+
+def _damaged(lost: Lost, shared: list[str]) -> Problem:
+    from pipeline.cluster.nodesets import folded
+
+    cluster, known = lost.folder.parents[1].name, lost.states()
+    which = f"rollout {_number(lost.folder)} of {cluster}"
+    return Problem(
+        f"{folded(shared)}: {which}, to which they belong, can't be read"
+        if lost.order
+        else f"{which} can't be read, and which nodes belong to it is not known",
+        str(lost.folder),
+        f"{f'the last that is known: {known}; ' if known else ''}see how they are, and give it up (abort)",
+        abort_command(lost.folder),
+    )
 
 
 def _overlap(kept: Kept, shared: list[str]) -> Problem:

@@ -11,6 +11,7 @@ import msgspec
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record
+from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
@@ -62,9 +63,11 @@ def apply(
             planning.refuse_other(plan, planning.make(full, state, last))
         unasked = keepers.trouble
         if plan.changes:
-            # Killed from here on: the next plan shows what is left, and the restarts that are owed.
+            # Killed from here on: the next plan shows what is left, the owed restarts, what was added.
             due = tuple(str(change.ref) for change in plan.changes if change.action == "restart")
-            last = msgspec.structs.replace(last, restarts=due)
+            there = still_added(last.added, full.wanted, state, last.applied)
+            coming = with_changes(there, full.wanted, state, plan.changes)
+            last = msgspec.structs.replace(last, restarts=due, added=coming)
             record.save(store, cluster.name, last)
             _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
         if unasked is not None:
@@ -104,8 +107,9 @@ def _read_back(
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
-    applied = record.now_applied(cluster.wanted, state, last.applied)
-    after = record.Record(time.time(), last.restarts if trouble else (), applied)
+    added = still_added(last.added, cluster.wanted, state, last.applied)
+    applied = record.now_applied(cluster.wanted, state, last.applied, added)
+    after = record.Record(time.time(), last.restarts if trouble else (), applied, added)
     left = planning.make(cluster, state, after).changes
     record.save(store, cluster.name, after)
     if trouble is None and not left:

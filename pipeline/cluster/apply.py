@@ -16,7 +16,7 @@ from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, State
-from pipeline.cluster.places import at_lines
+from pipeline.cluster.places import at_lines, placed
 from pipeline.cluster.plan import Plan
 from pipeline.errors import MachineError, PipelineError, Problem, retold
 
@@ -32,7 +32,12 @@ def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked."""
     last = record.load(store, cluster.name)
     with at_lines(cluster):
-        return planning.make(*planning.read(cluster, keepers, last), last)
+        full, state = planning.read(cluster, keepers, last)
+        plan = planning.make(full, state, last)
+    if keepers.trouble is None:
+        return plan
+    keepers.trouble = placed(cluster, keepers.trouble)
+    return msgspec.structs.replace(plan, unasked=tuple(map(str, full.unasked)))
 
 
 def apply(
@@ -109,6 +114,8 @@ def _read_back(
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
     added = still_added(last.added, cluster.wanted, state, last.applied)
     applied = record.now_applied(cluster.wanted, state, last.applied, added)
+    # Of what could not be asked it stays as it was known.
+    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
     after = record.Record(time.time(), last.restarts if trouble else (), applied, added)
     left = planning.make(cluster, state, after).changes
     record.save(store, cluster.name, after)

@@ -21,8 +21,9 @@ LEFT = "no longer in the file, and left as it is"
 def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> list[str]:
     """A note of each kind, for the administrator."""
     wanted = {str(item.ref): item for item in cluster.wanted}
-    gone = [name for name in applied if name not in wanted and "/setting/" not in name]
-    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
+    said = {*wanted, *map(str, cluster.unasked)}
+    gone = [name for name in applied if name not in said and "/setting/" not in name]
+    gone = [name for name in gone if not name.startswith("node/") or name.count("/") > 1]
     found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
     found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)

@@ -30,13 +30,14 @@ class Plan(msgspec.Struct, frozen=True):
     """The ``changes`` that make the cluster as its file wants it; none: there is nothing to do.
 
     ``seen`` is what was there of each object that is wanted, so that a later apply can tell whether somebody
-    else has been there in between.
+    else has been there in between. ``unasked`` are objects of which nobody could be asked.
     """
 
     cluster: str
     changes: tuple[Change, ...]
     seen: Seen
     notes: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -61,8 +62,11 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
     more = inherited.unread(asked, state)
     if more:
         state = keepers.read((*asked, *more))
-    wanted = inherited.with_inherited(keepers.asked(cluster.wanted), state, last.applied, last.added)
-    return msgspec.structs.replace(cluster, wanted=wanted), state
+    answered = keepers.asked(cluster.wanted)
+    refs = {item.ref for item in answered}
+    unasked = tuple(item.ref for item in cluster.wanted if item.ref not in refs)
+    wanted = inherited.with_inherited(answered, state, last.applied, last.added)
+    return msgspec.structs.replace(cluster, wanted=wanted, unasked=(*cluster.unasked, *unasked)), state
 
 
 def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:

@@ -174,6 +174,8 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         str(FILE): {"+words": ("a TRUE", "b FALSE"), "mode": "0644"},
         str(IMAGE): PARAMETERS,
         str(CATEGORY): {"image": "new"},
+        "os-network/gone": {"segment": 1},
+        "os-network/unasked": {"segment": 2},
         **{str(ref): {"value": value} for ref, value in ((THEIRS, "1"), (OURS, "2"), (CHANGED, "3"))},
     }
     there: dict[Ref, Properties] = {
@@ -186,13 +188,13 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         Wanted(FILE, append={"words": ("b TRUE",)}),
         Wanted(IMAGE),
     )
-    cluster = Cluster("c", "", Path("c.toml"), {}, wanted)
+    cluster = Cluster("c", "", Path("c.toml"), {}, wanted, unasked=(Ref("os-network", "unasked"),))
     left = "no longer in the file, and left as it is"
     there |= {Ref("node", "node004"): {"category": "x"}, IMAGE: {"kernel_parameters": ("quiet", "iommu=pt")}}
     there |= {THEIRS: {"value": "1"}, OURS: {"value": "2"}, CHANGED: {"value": "4"}}
     added = Added({str(IMAGE): {"+kernel_parameters": ("quiet",)}, str(OURS): {"value": "2"}})
     assert notes(cluster, State(there), applied, added) == [
-        f"{left}: category/ib",
+        f"{left}: category/ib, os-network/gone",
         f"{left}: {THEIRS}, {CHANGED}",
         "node[002-003]: no longer among the nodes of ib, and left in it; what it was in before is not known",
         f"{SERVICE}: autostart (yes) is {left}",

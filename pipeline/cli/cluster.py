@@ -178,9 +178,9 @@ def _status(options: argparse.Namespace, site: Site) -> int:
         _print(options, cluster, plan, applied_at=last.when or None, drifted=drifted, **_told(keepers))
         return _trouble(keepers)
     print(f"{cluster.name}: last applied {when(last.when) if last.when else 'never'}")
-    print(
-        f"{counted(drifted, 'object')} changed by hand since, {len(plan.changes) - drifted} not yet applied"
-    )
+    unknown = f", {len(plan.unasked)} could not be asked" if plan.unasked else ""
+    left = len(plan.changes) - drifted
+    print(f"{counted(drifted, 'object')} changed by hand since, {left} not yet applied{unknown}")
     if plan.changes:
         print(f"  run: pipeline cluster plan {cluster.name}")
     return _trouble(keepers)

@@ -37,7 +37,7 @@ def document(cluster: Cluster, plan: Plan, **more: Any) -> dict[str, Any]:
         }
         for change, place in zip(plan.changes, places, strict=True)
     ]
-    return {"cluster": plan.cluster, "changes": changes, "notes": plan.notes, **more}
+    return {"cluster": plan.cluster, "changes": changes, "notes": plan.notes, "unasked": plan.unasked, **more}
 
 
 def json_text(document: dict[str, Any]) -> str:
@@ -55,7 +55,8 @@ def _lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
     for note in plan.notes:
         yield f"note: {note}"
     if not plan.changes:
-        yield f"{plan.cluster}: nothing to do"
+        rest = f", as far as could be asked; not known: {', '.join(plan.unasked)}" if plan.unasked else ""
+        yield f"{plan.cluster}: nothing to do{rest}"
         return
     places = iter(positions(cluster.file, [change.at for change in plan.changes]))
     placed = [(change, next(places)) for change in plan.changes]
@@ -67,6 +68,7 @@ def _lines(cluster: Cluster, plan: Plan) -> Iterable[str]:
             yield from _assignment(entry)
     drifted = sum(change.drift for change in plan.changes)
     tail = f", {drifted} of them changed by hand since the last apply" if drifted else ""
+    tail += f"; not known: {', '.join(plan.unasked)}" if plan.unasked else ""
     yield f"{plan.cluster}: {counted(len(plan.changes), 'change')}{tail}"
 
 

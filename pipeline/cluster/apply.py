@@ -11,11 +11,12 @@ import msgspec
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record
+from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Action, Change, Ref, State
-from pipeline.cluster.places import at_lines
+from pipeline.cluster.places import at_lines, placed
 from pipeline.cluster.plan import Plan
 from pipeline.errors import MachineError, PipelineError, Problem, retold
 
@@ -31,7 +32,12 @@ def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked."""
     last = record.load(store, cluster.name)
     with at_lines(cluster):
-        return _plan(keepers, *planning.read(cluster, keepers, last), last)
+        full, state = planning.read(cluster, keepers, last)
+        plan = _plan(keepers, full, state, last)
+    if keepers.trouble is None:
+        return plan
+    keepers.trouble = placed(cluster, keepers.trouble)
+    return msgspec.structs.replace(plan, unasked=tuple(map(str, full.unasked)))
 
 
 def apply(
@@ -62,8 +68,11 @@ def apply(
             planning.refuse_other(plan, _plan(keepers, full, state, last))
         unasked = keepers.trouble
         if plan.changes:
-            # Killed from here on: the next plan shows what is left, and restarts and builds that are owed.
-            last = msgspec.structs.replace(last, restarts=_of(plan, "restart"), builds=_of(plan, "build"))
+            # Killed from here on: the next plan shows what is left, what is owed, what was added.
+            there = still_added(last.added, full.wanted, state, last.applied)
+            coming = with_changes(there, full.wanted, state, plan.changes)
+            owed = {"restarts": _of(plan, "restart"), "builds": _of(plan, "build")}
+            last = msgspec.structs.replace(last, **owed, added=coming)
             record.save(store, cluster.name, last)
             _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
         if unasked is not None:
@@ -114,9 +123,12 @@ def _read_back(
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
-    applied = record.now_applied(cluster.wanted, state, last.applied)
+    added = still_added(last.added, cluster.wanted, state, last.applied)
+    applied = record.now_applied(cluster.wanted, state, last.applied, added)
+    # Of what could not be asked it stays as it was known.
+    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
     owed = (last.restarts, last.builds) if trouble else ((), ())
-    after = record.Record(time.time(), *owed, applied)
+    after = record.Record(time.time(), *owed, applied, added)
     left = _plan(keepers, cluster, state, after).changes
     record.save(store, cluster.name, after)
     if trouble is None and not left:

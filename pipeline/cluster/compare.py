@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from pipeline.cluster.added import NOTHING, Added, once_left
 from pipeline.cluster.objects import Action, Assignment, Change, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.words import with_words
 
@@ -35,9 +36,10 @@ def changes(
     applied: Applied,
     restarts: Mapping[Ref, tuple[Ref, ...]],
     due: Collection[str] = (),
+    added: Added = NOTHING,
 ) -> tuple[Change, ...]:
-    """The smallest changes that make ``wanted`` true, in its order; then settings that the last apply set and
-    nobody wants any more are removed, and services restarted.
+    """The smallest changes that make ``wanted`` true, in its order; then settings that applies ``added`` and
+    nobody wants any more are taken back, and services restarted.
 
     ``due`` are services whose restart an earlier apply owes.
     """
@@ -49,24 +51,28 @@ def changes(
         if here is None and item.source:
             clones[str(item.ref)] = str(Ref(item.ref.kind, item.source))
         before = _before(item, here, state, clones)
-        change = _change(item, here, before, applied)
+        change = _change(item, here, before, applied, added)
         if change is not None:
             found.append(change)
-    found += _removals(wanted, state, applied)
+    found += _taken_back(wanted, state, applied, added)
     return (*found, *_restarts(found, restarts, due))
 
 
-def _removals(wanted: Iterable[Wanted], state: State, applied: Applied) -> list[Change]:
-    """Settings that were applied, are no longer wanted, and are still there as they were applied."""
+def _taken_back(wanted: Iterable[Wanted], state: State, applied: Applied, added: Added) -> list[Change]:
+    """Settings that were added, are no longer wanted, and are still there as they were applied."""
     names = {str(item.ref) for item in wanted}
-    return [
-        Change(ref, "remove")
-        for ref, here in state.objects.items()
-        if ref.kind == "setting"
-        and (last := applied.get(str(ref))) is not None
-        and str(ref) not in names
-        and all(here.get(name) == value for name, value in last.items())
-    ]
+    found: list[Change] = []
+    for ref, here in state.objects.items():
+        name = str(ref)
+        if ref.kind != "setting" or name not in added.put or name in names:
+            continue
+        left = once_left(added, applied, name, here)
+        if left is None:
+            found.append(Change(ref, "remove"))
+        elif left != here:
+            old = [Assignment(key, here.get(key), new) for key, new in left.items() if here.get(key) != new]
+            found.append(Change(ref, "set", tuple(old)))
+    return found
 
 
 def _before(
@@ -84,10 +90,10 @@ def _before(
 
 
 def _change(
-    item: Wanted, here: Properties | None, before: Properties | None, applied: Applied
+    item: Wanted, here: Properties | None, before: Properties | None, applied: Applied, added: Added
 ) -> Change | None:
-    last = applied.get(str(item.ref))
-    target = values(item, before or ABSENT, last if here is not None and last else ABSENT)
+    last, put = applied.get(str(item.ref)), added.put.get(str(item.ref), ABSENT)
+    target = values(item, before or ABSENT, put if here is not None else ABSENT)
     assignments = tuple(
         Assignment(name, None if before is None else before.get(name), value)
         for name, value in target.items()
@@ -103,7 +109,7 @@ def _change(
     drift = (
         last is not None
         and all(last.get(name) == value for name, value in asked(item, assignments).items())
-        and not still_there(item, here or ABSENT, last)
+        and not still_there(item, here or ABSENT, put)
     )
     return Change(item.ref, action, assignments, item.source, drift, item.at)
 
@@ -122,10 +128,10 @@ PROPERTY = {"words": "content"}
 """The property that members of this one are put into, where that has another name."""
 
 
-def values(item: Wanted, before: Properties, last: Properties = ABSENT) -> dict[str, Value]:
-    """What each property is to be, given what is there, and what the ``last`` apply had ``asked`` for."""
+def values(item: Wanted, before: Properties, put: Properties = ABSENT) -> dict[str, Value]:
+    """What each property is to be, given what is there, and what applies have ``put`` into it."""
     target: dict[str, Value] = dict(item.exact)
-    gone = still_there(item, before, last)
+    gone = still_there(item, before, put)
     for name in (*item.append, *(name for name in gone if name not in item.append)):
         members = item.append.get(name, ())
         if name in PROPERTY:
@@ -138,11 +144,11 @@ def values(item: Wanted, before: Properties, last: Properties = ABSENT) -> dict[
     return target
 
 
-def still_there(item: Wanted, here: Properties, last: Properties) -> dict[str, tuple[str, ...]]:
-    """Members that the ``last`` apply had appended to properties, and the file no longer has: by property,
-    those that are there. They are taken out again, as settings are."""
+def still_there(item: Wanted, here: Properties, put: Properties) -> dict[str, tuple[str, ...]]:
+    """Members that applies have ``put`` into properties, and the file no longer has: by property, those that
+    are there. They are taken out again, as settings are."""
     found = {}
-    for asked_, members in last.items():
+    for asked_, members in put.items():
         name = asked_.removeprefix("+")
         old = here.get(name, ())
         if name == asked_ or name in PROPERTY or name in item.exact:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline.cluster.added import Added, once_left
 from pipeline.cluster.compare import Applied
 from pipeline.cluster.objects import Properties, Ref, State, Wanted
 
@@ -46,7 +47,9 @@ def unread(wanted: Iterable[Wanted], state: State) -> list[Wanted]:
     return [Wanted(Ref("setting", ANY, has), make=False) for has in sorted(missing)]
 
 
-def with_inherited(wanted: Iterable[Wanted], state: State, applied: Applied) -> tuple[Wanted, ...]:
+def with_inherited(
+    wanted: Iterable[Wanted], state: State, applied: Applied, added: Added
+) -> tuple[Wanted, ...]:
     """``wanted``, with what nodes that get a list of their own have from their category so far.
 
     A node that has a list already, of somebody else's making, is left as it is.
@@ -63,15 +66,11 @@ def with_inherited(wanted: Iterable[Wanted], state: State, applied: Applied) -> 
     found: list[Wanted] = []
     for node, (category, has) in owners(wanted, state).items():
         mine = lists.get(node, {})
-        ours = not mine or any(f"{node}/setting/{name}" in applied for name in mine)
-        for name, properties in lists.get(has, {}).items() if ours else ():
-            if name in said[node] or name in said.get(category, {}) or not _carried(category, name, applied):
+        for name, here in lists.get(has, {}).items() if not mine or node in added.lists else ():
+            # What an apply had put into the category's and the file no longer says goes from both.
+            left = once_left(added, applied, f"{category}/setting/{name}", here)
+            if name in said[node] or name in said.get(category, {}) or left is None:
                 continue
             at = next(iter(said[node].values())).at
-            found.append(Wanted(Ref("setting", name, node), dict(properties), at=at))
+            found.append(Wanted(Ref("setting", name, node), dict(left), at=at))
     return (*wanted, *found)
-
-
-def _carried(category: str, name: str, applied: Applied) -> bool:
-    """Whether the category keeps it: what an apply had set and the file no longer says goes from both."""
-    return f"{category}/setting/{name}" not in applied

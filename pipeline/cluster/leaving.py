@@ -1,13 +1,14 @@
 """What an apply made, and the cluster file no longer says.
 
-Settings and kernel parameters are taken back; everything else is left as it is, for nobody knows what it was
-before: that is noted.
+Settings and kernel parameters that it added are taken back; everything else is left as it is, for others had
+set it, or nobody knows what it was before: that is noted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.cluster.added import Added, once_left
 from pipeline.cluster.compare import PROPERTY, Applied, asked
 from pipeline.cluster.differing import told
 from pipeline.cluster.model import Cluster
@@ -17,18 +18,32 @@ from pipeline.cluster.objects import Properties, Ref, State, Value, Wanted
 LEFT = "no longer in the file, and left as it is"
 
 
-def notes(cluster: Cluster, state: State, applied: Applied) -> list[str]:
+def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> list[str]:
     """A note of each kind, for the administrator."""
     wanted = {str(item.ref): item for item in cluster.wanted}
-    gone = [name for name in applied if name not in wanted and "/setting/" not in name]
-    gone = [name for name in gone if not name.startswith(("node/", "os-")) or name.count("/") > 1]
+    said = {*wanted, *map(str, cluster.unasked)}
+    gone = [name for name in applied if name not in said and "/setting/" not in name]
+    gone = [name for name in gone if not name.startswith("node/") or name.count("/") > 1]
     found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
+    found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)
     for name, last in applied.items():
         item = wanted.get(name)
         if item is not None and item.ref.kind not in ("setting", "node"):
             found += [f"{name}: {each}" for each in _properties(item, last)]
+            found += [f"{name}: {each}" for each in _members(item, last, state, added)]
     return found
+
+
+def _settings(wanted: Mapping[str, Wanted], state: State, applied: Applied, added: Added) -> list[str]:
+    """Of settings that are there, and are not taken out."""
+    left = [
+        name
+        for ref, here in state.objects.items()
+        if ref.kind == "setting" and (name := str(ref)) in applied and name not in wanted
+        if once_left(added, applied, name, here) == here
+    ]
+    return [f"{LEFT}: {', '.join(left)}"] if left else []
 
 
 def _nodes(wanted: Mapping[str, Wanted], state: State, applied: Applied) -> list[str]:
@@ -60,6 +75,21 @@ def _properties(item: Wanted, last: Properties) -> list[str]:
         keys = {line.split()[0] for line in _lines(now.get(f"+{name}"))}
         lines = [line for line in _lines(last.get(f"+{name}")) if line.split()[0] not in keys]
         found += [f"the line {told(line)} is {LEFT}" for line in lines]
+    return found
+
+
+def _members(item: Wanted, last: Properties, state: State, added: Added) -> list[str]:
+    """Of members of properties that were there before an apply, and are there still."""
+    here, put = state.objects.get(item.ref, {}), added.put.get(str(item.ref), {})
+    found = []
+    for name, members in last.items():
+        plain = name.removeprefix("+")
+        if plain == name or plain in PROPERTY or plain in item.exact:
+            continue
+        ours = (*item.append.get(plain, ()), *_lines(put.get(name)))
+        there = _lines(here.get(plain))
+        if left := tuple(each for each in _lines(members) if each in there and each not in ours):
+            found.append(f"{plain} ({told(left)}) is {LEFT}")
     return found
 
 

@@ -33,6 +33,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
     ``restarts`` are services that are restarted when one of these objects changes. ``notes``
     are for the administrator; ``files`` are those that were read. ``groups`` are the node sets of ``@name``.
+    ``unasked`` are objects of the file that are not in ``wanted``, for nobody can be asked for them.
     ``node_parameters`` are the parameters of nodes that have other values, and only these.
     """
 
@@ -48,6 +49,7 @@ class Cluster(msgspec.Struct, frozen=True):
     node_parameters: Mapping[str, Mapping[str, Parameter]] = {}
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    unasked: tuple[Ref, ...] = ()
 
     def parameters_for(self, node: str) -> Mapping[str, Parameter]:
         """The parameters as they are for a node."""

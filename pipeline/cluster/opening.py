@@ -76,7 +76,8 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
     note = (
         "networks of the cloud are left out: neither the site's [head] nor OS_CLOUD names one of clouds.yaml"
     )
-    return msgspec.structs.replace(cluster, wanted=kept, notes=(*cluster.notes, note))
+    unasked = tuple(item.ref for item in cluster.wanted if item.ref.kind in CLOUDS)
+    return msgspec.structs.replace(cluster, wanted=kept, unasked=unasked, notes=(*cluster.notes, note))
 
 
 def desired(site: Site, cluster: Cluster) -> Cluster:

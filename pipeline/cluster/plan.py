@@ -30,13 +30,14 @@ class Plan(msgspec.Struct, frozen=True):
     """The ``changes`` that make the cluster as its file wants it; none: there is nothing to do.
 
     ``seen`` is what was there of each object that is wanted, so that a later apply can tell whether somebody
-    else has been there in between.
+    else has been there in between. ``unasked`` are objects of which nobody could be asked.
     """
 
     cluster: str
     changes: tuple[Change, ...]
     seen: Seen
     notes: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -61,8 +62,11 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
     more = inherited.unread(asked, state)
     if more:
         state = keepers.read((*asked, *more))
-    wanted = inherited.with_inherited(keepers.asked(cluster.wanted), state, last.applied)
-    return msgspec.structs.replace(cluster, wanted=wanted), state
+    answered = keepers.asked(cluster.wanted)
+    refs = {item.ref for item in answered}
+    unasked = tuple(item.ref for item in cluster.wanted if item.ref not in refs)
+    wanted = inherited.with_inherited(answered, state, last.applied, last.added)
+    return msgspec.structs.replace(cluster, wanted=wanted, unasked=(*cluster.unasked, *unasked)), state
 
 
 def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:
@@ -76,11 +80,11 @@ def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:
 
 
 def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
-    """Settings that an apply set, and that the file no longer has."""
+    """Settings that were applied, and that the file no longer has."""
     names = {str(item.ref) for item in cluster.wanted}
     return [
         Wanted(Ref("setting", setting, of), properties, make=False)
-        for name, properties in last.applied.items()
+        for name, properties in {**last.added.put, **last.applied}.items()
         if name not in names
         for of, found, setting in [name.partition("/setting/")]
         if found
@@ -91,9 +95,9 @@ def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
     return Plan(
         cluster.name,
-        compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts),
+        compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts, last.added),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
-        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied)),
+        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied, last.added)),
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster.compare import PROPERTY, Applied, asked, still_there, values
+from pipeline.cluster.added import NOTHING, Added
+from pipeline.cluster.compare import ABSENT, PROPERTY, Applied, asked, values
 from pipeline.cluster.objects import State, Value, Wanted
 from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
@@ -29,13 +30,15 @@ class Record(msgspec.Struct, frozen=True):
     """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
-    ``builds`` are nodes whose overlays it was to build, in the same way.
+    ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
+    a record of before this was kept has none.
     """
 
     when: float = 0.0
     restarts: tuple[str, ...] = ()
     builds: tuple[str, ...] = ()
     applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
+    added: Added = NOTHING
 
 
 def _file(store: Path, cluster: str) -> Path:
@@ -65,10 +68,13 @@ def load(store: Path, cluster: str) -> Record:
 
 def _check(record: Record) -> None:
     """Raise ``msgspec.DecodeError`` for what no apply has written."""
-    wrong = [name for name in (*record.applied, *record.restarts, *record.builds) if not NAME.fullmatch(name)]
+    added = record.added
+    owed = (*record.restarts, *record.builds)
+    names = (*record.applied, *owed, *added.put, *added.before, *added.lists)
+    wrong = [name for name in names if not NAME.fullmatch(name)]
     wrong += [
         f"{name}: {key}"
-        for name, properties in record.applied.items()
+        for name, properties in (*record.applied.items(), *added.put.items())
         for key, value in properties.items()
         if key.startswith("+") and not isinstance(value, tuple)
     ]
@@ -76,19 +82,22 @@ def _check(record: Record) -> None:
         raise msgspec.DecodeError(f"{wrong[0]!r} is nothing that was applied")
 
 
-def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict[str, dict[str, Value]]:
+def now_applied(
+    wanted: Iterable[Wanted], state: State, before: Applied, added: Added
+) -> dict[str, dict[str, Value]]:
     """What to keep: properties that ``state``, read back, has as wanted; the others as they were kept.
 
-    So are a setting, and a member of a property, that nobody wants any more, as long as they are there: they
-    are to be removed.
+    So is a setting that nobody wants any more, as long as it is to be taken back.
     """
     wanted = tuple(wanted)
-    there = {str(ref) for ref in state.objects if ref.kind == "setting"} - {str(item.ref) for item in wanted}
-    kept: dict[str, dict[str, Value]] = {name: dict(before[name]) for name in before if name in there}
+    there = added.put.keys() - {str(item.ref) for item in wanted}
+    kept: dict[str, dict[str, Value]] = {
+        name: dict(before[name]) for name in before if name in there and "/setting/" in name
+    }
     for item in wanted:
         here = state.objects.get(item.ref, {})
-        old = before.get(str(item.ref), {})
-        right = {name for name, value in values(item, here, old).items() if here.get(name) == value}
+        old, put = before.get(str(item.ref), {}), added.put.get(str(item.ref), ABSENT)
+        right = {name for name, value in values(item, here, put).items() if here.get(name) == value}
         found: dict[str, Value] = {}
         for name, value in asked(item).items():
             plain = name.removeprefix("+")
@@ -96,8 +105,6 @@ def now_applied(wanted: Iterable[Wanted], state: State, before: Applied) -> dict
                 found[name] = value
             elif name in old:
                 found[name] = old[name]
-        for name in still_there(item, here, old):
-            found[f"+{name}"] = old[f"+{name}"]
         if found:
             kept[str(item.ref)] = found
     return kept

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster.drivers.bright.finalize import CMD_CONF
+from pipeline.cluster.drivers.bright.finalize import CMD_CONF, frozen_files
+from pipeline.cluster.objects import Change
 from pipeline.errors import PipelineError
 from pipeline.lab.head.switches import Switches, write_switches
 from tests.integration.bright_head import COMPUTE, MELLANOX, ML2, LabHead, bridge_settings, ml2_settings, seed
@@ -44,6 +45,46 @@ def test_a_file_that_was_frozen_by_hand_is_told_where_roles_change_files(tmp_pat
     assert len(caught.value.problems) == len(ml2_settings())
     conf.write_text('FrozenFile = { "/etc/dhcpd.conf" }\n')
     lab.plan(ml2_settings())
+
+
+def test_what_was_frozen_thaws_when_it_leaves_the_file(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path, Switches(release="old"))
+    file, conf = (tmp_path / f"root{path}" for path in (ML2, CMD_CONF))
+    before, scripts = (file.read_text(), conf.read_text()), lab.snapshot()["objects"]
+    wanted = [
+        *ml2_settings(),
+        *bridge_settings(f"category/{COMPUTE}", "eth6"),
+        *bridge_settings("node/node003", "eth4"),
+    ]
+    todo, found = lab.plan(wanted)
+    lab.driver.write(todo, found)
+    file.write_text(f"{file.read_text()}[by]\nhand = 1\n")
+    _, found = lab.plan(wanted, lab.anew())
+    # One key goes: it is as the daemon has it again, the others and what is there by hand stay.
+    lab.driver.write([Change(wanted[2].ref, "remove")], found)
+    assert "network_vlan_ranges=phyvlanhostnet:11:20\n" in file.read_text()
+    assert "[by]\nhand = 1" in file.read_text()
+    assert "mlnx,linuxbridge" in file.read_text()
+    assert ML2 in frozen_files(conf.read_text())
+    rest = [item for item in wanted if item is not wanted[2]]
+    _, found = lab.plan(rest, lab.anew())
+    lab.driver.write([Change(item.ref, "remove") for item in rest], found)
+    assert (file.read_text(), conf.read_text()) == before
+    assert lab.snapshot()["objects"] == scripts
+
+
+def test_what_was_frozen_by_hand_stays_frozen(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path, Switches(release="old"))
+    file, conf = (tmp_path / f"root{path}" for path in (ML2, CMD_CONF))
+    conf.write_text(f'FrozenFile = {{ "{ML2}" }}\n')
+    file.write_text("[a]\nb = 1\n")
+    todo, found = lab.plan(ml2_settings())
+    lab.driver.write(todo, found)
+    _, found = lab.plan(ml2_settings(), lab.anew())
+    lab.driver.write([Change(item.ref, "remove") for item in ml2_settings()], found)
+    assert frozen_files(conf.read_text()) == [ML2]
+    assert file.read_text().startswith("[a]\nb = 1\n")
+    assert "type_drivers" not in file.read_text()
 
 
 def test_what_an_older_daemon_needed_is_told_once_roles_change_files(tmp_path: Path) -> None:

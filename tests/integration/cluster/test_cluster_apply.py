@@ -205,3 +205,52 @@ def test_what_leaves_the_file_is_taken_out_or_noted(site: Cluster) -> None:
     assert "iommu=off" in shown
     assert "iommu=pt" not in shown
     assert site.left() == []
+
+
+OWN = '"+/etc/x.conf[a]b=by-colleague"'
+
+
+def test_what_others_had_set_before_stays_when_it_leaves_the_file(site: Cluster) -> None:
+    site.cmsh(
+        "device\nuse node002\nroles\nassign openstacknode\n"
+        f'set configfilemodifications "-/etc/x.conf[a]b" {OWN}\ncommit\n'
+    )
+    recipe = site.path / "recipes/clusters/mine.toml"
+    assert site.cluster("import", "mine").exit_code == 0
+    text = recipe.read_text()
+    node = '[[node]]\nnames = "node002"\n\n[[node.file]]\npath = "/etc/x.conf"\nset.a.b = "by-colleague"\n'
+    assert node in text
+    own = "append_kernel_parameters = ["
+    recipe.write_text(text.replace("example.org", "example.net").replace(own, f'{own}"added", '))
+    applied = site.cluster("apply", "mine")
+    assert applied.exit_code == 0, applied.err
+    before = site.objects()["softwareimage"]["openstack-image"]["kernelparameters"]
+    assert "added" in str(before)
+    recipe.write_text(re.sub(rf"{re.escape(own)}.*\n", "", text).replace(node, ""))
+    left = "no longer in the file, and left as it is"
+    planned = site.cluster("plan", "mine").out
+    assert "- node/node002" not in planned
+    assert f"note: {left}: node/node002/setting//etc/x.conf[a]b" in planned
+    assert re.search(
+        rf"note: image/openstack-image: kernel_parameters \(biosdevname=0.*\) is {left}", planned
+    )
+    assert site.cluster("apply", "mine").exit_code == 0
+    after = site.objects()["softwareimage"]["openstack-image"]["kernelparameters"]
+    assert after == str(before).replace(" added", "")
+    assert OWN.strip('"') in site.cmsh(
+        "device\nuse node002\nroles\nuse openstacknode\nget configfilemodifications\n"
+    )
+    assert site.cluster("plan", "mine").out == "mine: nothing to do\n"
+
+
+def test_a_list_of_somebody_elses_making_stays_theirs_after_an_apply(site: Cluster) -> None:
+    more = "configfilemodifications '+/etc/o.conf[x]y=1'"
+    site.cmsh(f"category\nuse openstack-compute-hosts\nroles\nuse openstacknode\nappend {more}\ncommit\n")
+    own = "configfilemodifications '+/etc/own.conf[x]y=2'"
+    site.cmsh(f"device\nuse node003\nroles\nassign openstacknode\nset {own}\ncommit\n")
+    assert site.cluster("apply").exit_code == 0
+    assert site.left() == []
+    edit(site, (OVERRIDE, ""))
+    assert site.cluster("apply").exit_code == 0
+    of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert site.cmsh(of_node).split() == ["+/etc/own.conf[x]y=2"]

@@ -353,3 +353,29 @@ def _applying(site: Cluster, command: Sequence[str] = APPLY) -> Iterator[subproc
         process.kill()
         process.wait()
         site.copied()
+
+
+def test_of_a_cloud_that_cannot_be_asked_nothing_is_said_but_that(
+    site: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+    assert site.cluster("apply").exit_code == 0
+    file, networks = (
+        site.path / "store/clusters" / f"{NAME}.json",
+        ("ibnetwork", "ibnetwork/os-subnet/ibsubnet"),
+    )
+    kept = json.loads(file.read_text())
+    kept["applied"] |= {f"os-network/{network}": {"x": True} for network in networks}
+    file.write_text(json.dumps(kept))
+    assert "left as it is" not in site.cluster("plan").out, "the file has them, though no cloud is named"
+    monkeypatch.setenv("OS_CLOUD", "nowhere")
+    planned = site.cluster("plan")
+    assert planned.exit_code != 0
+    assert "left as it is" not in planned.out
+    unknown = ", ".join(f"os-network/{network}" for network in networks)
+    assert planned.out.endswith(f"{NAME}: nothing to do, as far as could be asked; not known: {unknown}\n")
+    assert site.cluster("plan", "--json").json()["unasked"] == unknown.split(", ")
+    assert "0 not yet applied, 2 could not be asked" in site.cluster("status").out
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    site.cluster("apply")
+    assert f"os-network/{networks[1]}" in file.read_text(), "what is known of them is kept"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cluster.added import Added, still_added, with_changes
 from pipeline.cluster.compare import changes, sources
 from pipeline.cluster.leaving import notes
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import HEAD, Assignment, Change, Ref, State, Wanted
+from pipeline.cluster.objects import HEAD, Assignment, Change, Properties, Ref, State, Wanted
 from pipeline.cluster.record import Record, load, now_applied, save
 from pipeline.errors import PipelineError
 
@@ -18,6 +19,9 @@ IMAGE = Ref("image", "new")
 OLD = Ref("image", "old")
 CATEGORY = Ref("category", "ib")
 SERVICE = Ref("service", "opensm", str(HEAD))
+THEIRS, OURS, CHANGED = (
+    Ref("setting", f"/f[s]{key}", str(CATEGORY)) for key in ("theirs", "ours", "changed")
+)
 FILE = Ref("file", "/etc/opensm/opensm.conf", str(HEAD))
 
 
@@ -97,21 +101,66 @@ def test_what_was_appended_and_is_no_longer_wanted_is_taken_out() -> None:
     state = State({IMAGE: {"kernel_parameters": ("first", "iommu=pt", "quiet", "theirs")}})
     wanted = Wanted(IMAGE, append={"kernel_parameters": ("iommu=off", "quiet")})
     old, new = state.objects[IMAGE]["kernel_parameters"], ("first", "quiet", "theirs", "iommu=off")
-    (change,) = only(wanted, state, **{str(IMAGE): PARAMETERS})
+    added = Added({str(IMAGE): PARAMETERS})
+    (change,) = changes([wanted], state, {}, {}, (), added)
     assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, new),))
-    (change,) = only(Wanted(IMAGE), state, **{str(IMAGE): PARAMETERS})
+    (change,) = changes([Wanted(IMAGE)], state, {}, {}, (), added)
     assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
-    assert only(wanted, State({IMAGE: {"kernel_parameters": new}}), **{str(IMAGE): PARAMETERS}) == ()
+    assert changes([wanted], State({IMAGE: {"kernel_parameters": new}}), {}, {}, (), added) == ()
+    assert only(Wanted(IMAGE), state, **{str(IMAGE): PARAMETERS}) == (), "what others had set stays"
 
 
 def test_what_is_to_be_taken_out_is_kept_in_mind_until_it_is() -> None:
     before = {str(IMAGE): PARAMETERS}
+    added = Added(before)
     wanted = Wanted(IMAGE, append={"kernel_parameters": ("quiet",)})
     failed = State({IMAGE: {"kernel_parameters": ("iommu=pt", "quiet")}})
-    assert now_applied([wanted], failed, before) == before
-    assert now_applied([Wanted(IMAGE)], failed, before) == before
+    for items in ([wanted], [Wanted(IMAGE)]):
+        assert still_added(added, items, failed, before) == added
     done = State({IMAGE: {"kernel_parameters": ("quiet",)}})
-    assert now_applied([wanted], done, before) == {str(IMAGE): {"+kernel_parameters": ("quiet",)}}
+    left = {str(IMAGE): {"+kernel_parameters": ("quiet",)}}
+    assert still_added(added, [wanted], done, before) == Added(left)
+    assert now_applied([wanted], done, before, Added(left)) == left
+
+
+def test_a_record_of_before_it_told_what_was_added_takes_nothing_back(tmp_path: Path) -> None:
+    save(tmp_path, "c", Record())
+    old = {"when": 1.0, "restarts": [], "applied": {str(OURS): {"value": "2"}, str(IMAGE): PARAMETERS}}
+    (tmp_path / "clusters/c.json").write_text(json.dumps(old))
+    last = load(tmp_path, "c")
+    state = State({OURS: {"value": "2"}, IMAGE: {"kernel_parameters": ("iommu=pt",)}})
+    assert changes([Wanted(IMAGE)], state, last.applied, {}, (), last.added) == ()
+
+
+def test_a_setting_that_was_otherwise_gets_its_value_back() -> None:
+    """Also when the apply died after it was written, and whatever an earlier one had set."""
+    wanted, theirs = Wanted(OURS, {"value": "1"}), State({OURS: {"value": "theirs"}})
+    added = with_changes(Added(), [wanted], theirs, changes([wanted], theirs, {}, {}))
+    back = (Change(OURS, "set", (Assignment("value", "1", "theirs"),)),)
+    assert changes([], State({OURS: {"value": "1"}}), {}, {}, (), added) == back
+    assert changes([], theirs, {}, {}, (), added) == (), "it died before it was written"
+    assert changes([], State({OURS: {"value": "2"}}), {}, {}, (), added) == (), "somebody else's"
+    applied = {str(OURS): {"value": "1"}}
+    here = State({OURS: {"value": "1"}})
+    assert still_added(added, [wanted], here, {}) == added
+    again = Wanted(OURS, {"value": "2"})
+    second = with_changes(added, [again], here, changes([again], here, applied, {}))
+    assert changes([], here, applied, {}, (), second) == back, "the second died before it was written"
+    (done,) = changes([], State({OURS: {"value": "2"}}), applied, {}, (), second)
+    assert done.assignments == (Assignment("value", "2", "theirs"),)
+    assert still_added(second, [], theirs, applied) == Added()
+
+
+def test_what_an_apply_that_died_did_not_write_is_not_taken_back() -> None:
+    wanted, nothing = Wanted(OURS, {"value": "1"}), State({})
+    added = with_changes(Added(), [wanted], nothing, changes([wanted], nothing, {}, {}))
+    assert changes([], State({OURS: {"value": "1"}}), {}, {}, (), added) == (Change(OURS, "remove"),)
+    theirs = State({OURS: {"value": "theirs"}})
+    settled = still_added(added, [wanted], theirs, {})
+    assert settled == Added()
+    assert with_changes(settled, [wanted], theirs, changes([wanted], theirs, {}, {})).before == {
+        str(OURS): {"value": "theirs"}
+    }
 
 
 def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
@@ -125,8 +174,13 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         str(FILE): {"+words": ("a TRUE", "b FALSE"), "mode": "0644"},
         str(IMAGE): PARAMETERS,
         str(CATEGORY): {"image": "new"},
+        "os-network/gone": {"segment": 1},
+        "os-network/unasked": {"segment": 2},
+        **{str(ref): {"value": value} for ref, value in ((THEIRS, "1"), (OURS, "2"), (CHANGED, "3"))},
     }
-    there = {Ref("node", f"node00{number}"): {"category": "ib"} for number in (2, 3, 5)}
+    there: dict[Ref, Properties] = {
+        Ref("node", f"node00{number}"): {"category": "ib"} for number in (2, 3, 5)
+    }
     wanted = (
         Wanted(node, make=False),
         Wanted(Ref("node", "node005"), {"category": "ib"}),
@@ -134,14 +188,19 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         Wanted(FILE, append={"words": ("b TRUE",)}),
         Wanted(IMAGE),
     )
-    cluster = Cluster("c", "", Path("c.toml"), {}, wanted)
+    cluster = Cluster("c", "", Path("c.toml"), {}, wanted, unasked=(Ref("os-network", "unasked"),))
     left = "no longer in the file, and left as it is"
-    assert notes(cluster, State({**there, Ref("node", "node004"): {"category": "x"}}), applied) == [
-        f"{left}: category/ib",
+    there |= {Ref("node", "node004"): {"category": "x"}, IMAGE: {"kernel_parameters": ("quiet", "iommu=pt")}}
+    there |= {THEIRS: {"value": "1"}, OURS: {"value": "2"}, CHANGED: {"value": "4"}}
+    added = Added({str(IMAGE): {"+kernel_parameters": ("quiet",)}, str(OURS): {"value": "2"}})
+    assert notes(cluster, State(there), applied, added) == [
+        f"{left}: category/ib, os-network/gone",
+        f"{left}: {THEIRS}, {CHANGED}",
         "node[002-003]: no longer among the nodes of ib, and left in it; what it was in before is not known",
         f"{SERVICE}: autostart (yes) is {left}",
         f"{FILE}: mode (0644) is {left}",
         f"{FILE}: the line a TRUE is {left}",
+        f"{IMAGE}: kernel_parameters (iommu=pt) is {left}",
     ]
 
 
@@ -153,10 +212,14 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         {"applied": {"": {}}},
         {"applied": {str(IMAGE): {"+kernel_parameters": "quiet"}}},
         {"restarts": ["opensm"]},
+        {"added": {"put": {"setting/x": {}}}},
+        {"added": {"put": {str(IMAGE): {"+kernel_parameters": "quiet"}}}},
+        {"added": {"lists": ["node003"]}},
     ],
 )
 def test_a_record_that_no_apply_has_written_is_told(tmp_path: Path, wrong: dict[str, object]) -> None:
-    record = Record(1.0, (str(SERVICE),), {str(IMAGE): PARAMETERS, str(FILE): {"mode": "0644"}})
+    added = Added({str(OURS): {"value": "2"}}, {str(OURS): {"value": "1"}}, ("node/node003",))
+    record = Record(1.0, (str(SERVICE),), {str(IMAGE): PARAMETERS, str(FILE): {"mode": "0644"}}, added)
     save(tmp_path, "c", record)
     assert load(tmp_path, "c") == record
     (tmp_path / "clusters/c.json").write_text(json.dumps(wrong))

@@ -89,7 +89,7 @@ class Bright:
             writing.run(self._session, [*made, *scripts], done=first)
         finally:
             frozen.forget(self._session, scripts)
-        frozen.edit_head(self._session, changes)
+        frozen.edit_head(self._session, changes, state)
 
     def _steps(self, changes: Sequence[Change], state: State, *, old: bool) -> tuple[Step, ...]:
         """What is to be typed, but for settings of an ``old`` CMDaemon. Raises with all that can't be."""

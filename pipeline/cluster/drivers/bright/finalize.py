@@ -24,7 +24,7 @@ CMD_CONF = "/cm/local/apps/cmd/etc/cmd.conf"
 FUNCTIONS = rf"""
 pipeline_set() {{
     file={ROOT}$1
-    [ -f "$file" ] || return 0
+    [ -f "$file" ] || {{ mkdir -p "${{file%/*}}" && : > "$file"; }} || return 0
     SECTION=$2 KEY=$3 VALUE=$4 awk '
         function put() {{ if (!done) print ENVIRON["KEY"] "=" ENVIRON["VALUE"]; done = 1 }}
         /^[ \t]*\[/ {{
@@ -56,6 +56,9 @@ pipeline_freeze() {{
 
 BLOCK = re.compile(rf"^{re.escape(BEGIN)}\n(?P<inside>.*?)^{re.escape(END)}\n?", re.MULTILINE | re.DOTALL)
 
+OURS = "# Frozen by the pipeline's cluster file: "
+"""Before the path, in a line of CMDaemon's configuration: nobody else wanted it frozen."""
+
 SAFE_PATH = re.compile(r"/[\w./+-]+\Z")
 """Paths that need no quotes in sed, nor in CMDaemon's configuration."""
 
@@ -75,8 +78,8 @@ def other_interpreter(script: str) -> str:
 
 
 def has_block(script: str) -> bool:
-    """Whether the block is in it, wherever."""
-    return BLOCK.search(script) is not None
+    """Whether the block is in it, wherever, and sets something."""
+    return bool(_entries(script))
 
 
 def kept(script: str) -> list[Setting]:
@@ -87,12 +90,16 @@ def kept(script: str) -> list[Setting]:
 def with_settings(script: str, wanted: Sequence[Setting]) -> str:
     """``script`` with ``wanted`` in its block, right behind its first line; all else stays.
 
-    There it runs whatever the rest does. Call it with what `other_interpreter` has nothing against.
+    There it runs whatever the rest does; with nothing to set there is none. Call it with what
+    `other_interpreter` has nothing against.
     """
-    block = _block(merged(_entries(script), wanted))
+    entries = merged(_entries(script), wanted)
+    block = _block(entries) if entries else ""
     first, rest = _parted(BLOCK.sub("", script))
     if not first and not rest.strip():
-        return f"#!/bin/bash\n{block}"
+        return block and f"#!/bin/bash\n{block}"
+    if not block and first == "#!/bin/bash\n" and not rest.strip():
+        return ""  # it was made for the block; a node's would still replace its category's
     return f"{first}{block}{rest}"
 
 
@@ -132,12 +139,33 @@ def frozen_files(conf: str) -> list[str]:
 
 
 def with_frozen(conf: str, files: Iterable[str]) -> str:
-    """CMDaemon's configuration with ``files`` left alone too."""
+    """CMDaemon's configuration with ``files`` left alone too, and marked as ours."""
     here = frozen_files(conf)
-    every = [*here, *(file for file in dict.fromkeys(files) if file not in here)]
-    if every == here:
+    new = [file for file in dict.fromkeys(files) if file not in here]
+    if not new:
         return conf
-    line = "FrozenFile = { " + ", ".join(f'"{file}"' for file in every) + " }"
+    line = "".join(f"{OURS}{file}\n" for file in new) + _frozen_line([*here, *new])
     if FROZEN.search(conf):
         return FROZEN.sub(lambda _: line, conf, count=1)
     return f"{conf}{'' if not conf or conf.endswith(chr(10)) else chr(10)}{line}\n"
+
+
+def frozen_by_us(conf: str) -> list[str]:
+    """The frozen files that `with_frozen` has marked."""
+    marked = {line.removeprefix(OURS) for line in conf.splitlines() if line.startswith(OURS)}
+    return [file for file in frozen_files(conf) if file in marked]
+
+
+def without_frozen(conf: str, files: Iterable[str]) -> str:
+    """CMDaemon's configuration with ``files`` no longer left alone."""
+    files = set(files)
+    left = [file for file in frozen_files(conf) if file not in files]
+    lines = [
+        line for line in conf.splitlines(keepends=True) if line.rstrip("\n").removeprefix(OURS) not in files
+    ]
+    return FROZEN.sub(lambda _: _frozen_line(left), "".join(lines), count=1)
+
+
+def _frozen_line(files: Iterable[str]) -> str:
+    inside = ", ".join(f'"{file}"' for file in files)
+    return f"FrozenFile = {{ {inside} }}" if inside else "FrozenFile = { }"

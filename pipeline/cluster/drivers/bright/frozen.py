@@ -6,6 +6,7 @@ the finalize script does both. So CMDaemon can't put anything new into these fil
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,9 +20,9 @@ from pipeline.cluster.drivers.bright.state import Owner
 from pipeline.cluster.drivers.bright.steps import Problems, Step
 from pipeline.cluster.drivers.bright.words import key
 from pipeline.cluster.headfiles import HeadFiles, file_of
-from pipeline.cluster.objects import Assignment, Change, Properties, Ref, Wanted
+from pipeline.cluster.objects import Assignment, Change, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem
-from pipeline.fileops.ini import options, parse
+from pipeline.fileops.ini import Part, options, parse
 from pipeline.fileops.settings import change as changed_ini
 
 RESTART_SECONDS = 120.0
@@ -171,9 +172,9 @@ def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
         script = here.get(sources.get(owner, owner), "")
         known = {setting.name: setting for setting in finalize.kept(script)}
         new = finalize.with_settings(script, [_new(change, known) for change in own])
-        if new not in kept:
+        if new and new not in kept:
             kept[new] = _kept(session, new)
-        commands = (f"set {SCRIPT} {kept[new]}", "commit")
+        commands = (f"set {SCRIPT} {kept[new]}" if new else f"clear {SCRIPT}", "commit")
         refs = tuple(change.ref for change in own)
         done = f"get {key(owner.mode)}"
         made.append(Step(owner.mode, owner.name, f"use {owner.name}", commands, done, owner.name, refs))
@@ -192,7 +193,7 @@ def check(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
 
 def forget(session: Session, made: Iterable[Step]) -> None:
     """Remove the files that `steps` made."""
-    files = {step.commands[0].split()[-1] for step in made}
+    files = {step.commands[0].split()[-1] for step in made if step.commands[0].startswith("set ")}
     if files:
         session.head.run(("rm", "-f", "--", *sorted(files)))
 
@@ -220,8 +221,12 @@ def _kept(session: Session, text: str) -> str:
     return ran.out.strip()
 
 
-def edit_head(session: Session, changes: Sequence[Change]) -> None:
-    """Freeze the files of the head node's settings, restart CMDaemon if need be, edit them."""
+def edit_head(session: Session, changes: Sequence[Change], state: State) -> None:
+    """Freeze the files of the head node's settings, restart CMDaemon if need be, edit them.
+
+    What is taken out of a file that was frozen here becomes as CMDaemon has it; with the last setting of
+    ``state`` gone, the file is CMDaemon's again.
+    """
     named = [
         (change, match)
         for change in changes
@@ -234,21 +239,50 @@ def edit_head(session: Session, changes: Sequence[Change]) -> None:
     paths = list(dict.fromkeys(match["file"] for _, match in named))
     texts = _files(session, [finalize.CMD_CONF, *paths])
     conf = texts.get(finalize.CMD_CONF, "")
+    gone_from = {match["file"] for change, match in named if change.action == "remove"}
+    thawed = [path for path in finalize.frozen_by_us(conf) if path in gone_from]
+    daemons: dict[str, Sequence[Part]] = {}
+    if thawed:
+        conf = _configure(session, finalize.without_frozen(conf, thawed))
+        written = _files(session, thawed)
+        daemons = {path: parse(written.get(path, "").splitlines(keepends=True)) for path in thawed}
+    kept = _files_kept(named, state)
+    paths = [path for path in paths if path in kept or path not in thawed]
     frozen = finalize.with_frozen(conf, paths)
     if frozen != conf:
-        _save(session, finalize.CMD_CONF, frozen)
-        _restart(session)
+        _configure(session, frozen)
     for path in paths:
         values: dict[str, dict[str, list[str]]] = {}
         gone: dict[str, list[str]] = {}
         for change, match in named:
             new = {entry.name: entry.new for entry in change.assignments}
             if match["file"] == path and change.action == "remove":
-                gone.setdefault(match["section"], []).append(match["key"])
+                there = options(daemons.get(path, ()), match["section"], match["key"])
+                if there:
+                    values.setdefault(match["section"], {})[match["key"]] = [one.value for one in there]
+                else:
+                    gone.setdefault(match["section"], []).append(match["key"])
             if match["file"] == path and "value" in new:
                 values.setdefault(match["section"], {})[match["key"]] = [str(new["value"])]
-        # Read again: CMDaemon may have written it while it restarted.
-        _save(session, path, changed_ini(_files(session, [path]).get(path, ""), values, gone))
+        # Read again: CMDaemon may have written it while it restarted. What it has written since it thawed is
+        # not what others may have put there.
+        here = texts.get(path, "") if path in thawed else _files(session, [path]).get(path, "")
+        _save(session, path, changed_ini(here, values, gone))
+
+
+def _files_kept(named: Iterable[tuple[Change, re.Match[str]]], state: State) -> set[str]:
+    """Files of the head node that have settings when these changes are made."""
+    gone = {change.ref for change, _ in named if change.action == "remove"}
+    there = {ref for ref in state.objects if ref.kind == "setting" and Owner.of(ref.of) == HEAD_OWNER}
+    there |= {change.ref for change, _ in named}
+    return {match["file"] for ref in there - gone if (match := NAME.match(ref.name))}
+
+
+def _configure(session: Session, conf: str) -> str:
+    """Give CMDaemon this configuration, and restart it."""
+    _save(session, finalize.CMD_CONF, conf)
+    _restart(session)
+    return conf
 
 
 def _save(session: Session, path: str, content: str) -> None:

@@ -11,6 +11,7 @@ from pipeline.cluster.drivers.bright.finalize import (
     CMD_CONF,
     ROOT,
     frozen_files,
+    has_block,
     kept,
     other_interpreter,
     with_frozen,
@@ -52,6 +53,24 @@ def test_the_block_sets_the_keys_and_freezes_the_file_twice_as_once(node: Path) 
         '[linux_bridge]\nmappings=it\'s $(reboot) \\1 & "x"\n[last]\nk = 1\n[new]\nkey=v\n'
     )
     assert frozen_files((node / CMD_CONF[1:]).read_text()) == [INI]
+
+
+def test_a_file_that_the_node_does_not_have_is_made(node: Path) -> None:
+    finalize(node, with_settings("", [Setting("/etc/other/y.ini[a]b", "1", True)]))
+    assert (node / "etc/other/y.ini").read_text() == "[a]\nb=1\n"
+
+
+@pytest.mark.parametrize("script", ["", "#!/bin/sh\necho other\n", "echo other\n"])
+def test_with_the_last_setting_the_block_goes(script: str) -> None:
+    gone = [Setting(setting.name, None, False) for setting in WANTED]
+    assert with_settings(with_settings(script, WANTED), gone) == script
+
+
+def test_a_block_that_sets_nothing_freezes_nothing() -> None:
+    block = with_settings("", WANTED)
+    empty = "\n".join(line for line in block.splitlines() if not line.startswith(("#: ", "pipeline_")))
+    assert has_block(block)
+    assert not has_block(f"{empty}\n")
 
 
 @pytest.mark.parametrize(

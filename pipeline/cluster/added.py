@@ -1,0 +1,124 @@
+"""What applies have put where it was not, and what they have put in the place of something else.
+
+Only that is taken back when it leaves the cluster file. What was as wanted before an apply is not among it:
+others have set it, and it is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from pipeline.cluster.objects import Change, Properties, State, Value, Wanted
+
+
+class Added(msgspec.Struct, frozen=True):
+    """By the ``str()`` of objects. ``put``: of a setting the properties that were written, of others the
+    members that were appended to a property, under ``+name``. ``before``: what those properties of a setting
+    were, where it was there already. ``lists``: nodes that had no list of settings, and got one.
+
+    It is kept before anything is written: what was written by an apply that died is in it, too.
+    """
+
+    put: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
+    before: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
+    lists: tuple[str, ...] = ()
+
+
+NOTHING = Added()
+
+
+def once_left(
+    added: Added, applied: Mapping[str, Properties], name: str, here: Properties
+) -> Properties | None:
+    """What is to be there of a setting that is ``here`` and that nobody wants any more; None: nothing.
+
+    One that somebody else has set, or changed since, stays.
+    """
+    if not _is_ours(added, applied, name, here):
+        return here
+    if name not in added.before:
+        return None
+    before = added.before[name]
+    return {**here, **before} if before.keys() >= added.put[name].keys() else here
+
+
+def _is_ours(added: Added, applied: Mapping[str, Properties], name: str, here: Properties) -> bool:
+    """Whether an apply has set what is ``here``: the last one, or the one before, if the last one died."""
+    said = (added.put[name], applied.get(name)) if name in added.put else ()
+    return any(one and all(here.get(key) == value for key, value in one.items()) for one in said)
+
+
+def with_changes(added: Added, wanted: Iterable[Wanted], state: State, changes: Iterable[Change]) -> Added:
+    """``added``, and what the ``changes`` are about to add."""
+    items = {item.ref: item for item in wanted}
+    with_list = {ref.of for ref in state.objects if ref.kind == "setting"}
+    put, before = dict(added.put), dict(added.before)
+    lists = dict.fromkeys(added.lists)
+    for change in changes:
+        name, item = str(change.ref), items.get(change.ref)
+        if item is None or change.action in ("remove", "restart", "build"):
+            continue
+        if change.action in ("add", "clone"):
+            # Whatever was there once is gone, with all that belonged to it.
+            belongs = [] if change.ref.of else [each for each in put if each.startswith(f"{name}/")]
+            for known in (name, *belongs):
+                put.pop(known, None)
+                before.pop(known, None)
+        if change.ref.kind == "setting":
+            if change.action == "set" and (name not in put or name in before):
+                old = {entry.name: entry.old for entry in change.assignments if entry.old is not None}
+                before[name] = {**old, **before.get(name, {})}
+            put[name] = {**put.get(name, {}), **{entry.name: entry.new for entry in change.assignments}}
+            if change.ref.of not in with_list and change.ref.of.startswith("node/"):
+                lists[change.ref.of] = None
+        elif fresh := _fresh(item, change, put.get(name, {})):
+            put[name] = fresh
+    return Added(put, before, tuple(lists))
+
+
+def _fresh(item: Wanted, change: Change, known: Properties) -> dict[str, Value]:
+    """The members that are put into properties of an object, those that are ``known`` first."""
+    found = dict(known)
+    for entry in change.assignments:
+        if entry.name in item.append and isinstance(entry.new, tuple):
+            there = entry.old if isinstance(entry.old, tuple) else ()
+            was = _members(found.get(f"+{entry.name}"))
+            new = [each for each in item.append[entry.name] if each not in there and each not in was]
+            found[f"+{entry.name}"] = (*was, *new)
+    return {name: value for name, value in found.items() if value}
+
+
+def _members_there(written: Properties, here: Properties) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for name, members in written.items():
+        there = _members(here.get(name.removeprefix("+")))
+        if left := tuple(member for member in _members(members) if member in there):
+            found[name] = left
+    return found
+
+
+def _members(value: Value | None) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def still_added(
+    added: Added, wanted: Iterable[Wanted], state: State, applied: Mapping[str, Properties]
+) -> Added:
+    """What of ``added`` is there in ``state``; ``applied`` is what an apply has seen there."""
+    names = {str(item.ref) for item in wanted}
+    there = {str(ref): (ref, found) for ref, found in state.objects.items()}
+    put: dict[str, Properties] = {}
+    for name, written in added.put.items():
+        if name not in there:
+            continue
+        ref, here = there[name]
+        if ref.kind != "setting":
+            if found := _members_there(written, here):
+                put[name] = found
+        elif (name in names and name in applied) or _is_ours(added, applied, name, here):
+            put[name] = written
+    owners = {ref.of for ref in state.objects if ref.kind == "setting"}
+    before = {name: value for name, value in added.before.items() if name in put}
+    return Added(put, before, tuple(owner for owner in added.lists if owner in owners))

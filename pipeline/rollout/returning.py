@@ -12,7 +12,6 @@ from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
-from pipeline.rollout.states import NodeProgress
 
 
 def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None = None) -> Order:
@@ -21,7 +20,7 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
     order = kept.order
-    touched = [node for node in order.nodes if _is_touched(kept.progress.nodes[node.name])]
+    touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
     # Those that are down first: others may wait for what is on them.
@@ -54,11 +53,6 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
     )
 
 
-def _is_touched(node: NodeProgress) -> bool:
-    """Whether there is something to take back: it has the new, or its way back has failed."""
-    return node.state == "failed" if node.way == "back" else node.state != "waiting"
-
-
 def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:
     order, nodes = kept.order, kept.progress.nodes
     status = f"pipeline rollout status {order.cluster}"
@@ -69,7 +63,7 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
         what = f"rollout {order.number} of {order.cluster} has no node that could be taken back"
         raise UsageError(what, command=status)
     names = {node.name for node in chosen}
-    moving = [name for name, node in nodes.items() if not node.is_settled and node.state != "waiting"]
+    moving = [name for name, node in nodes.items() if node.is_moving]
     left = [name for name in moving if name not in names]
     if kept.is_unfinished and left:
         raise UsageError(

@@ -90,6 +90,16 @@ class NodeProgress(msgspec.Struct, frozen=True):
         """Whether nothing more happens to it by itself."""
         return self.state in ("released", "failed")
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether its turn has come, and it is not at its end."""
+        return not self.is_settled and self.state != "waiting"
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there is something to take back: it has the new, or is not back yet."""
+        return self.state != ("released" if self.way == "back" else "waiting")
+
 
 class Progress(msgspec.Struct, frozen=True):
     """A rollout after all events. ``outcome`` is "" while it goes on (or was killed), else ``stopped`` or

@@ -76,8 +76,11 @@ class Steps:
 
     def disarm(self, names: Sequence[str]) -> None:
         """See that nobody's reboot installs nodes that failed before theirs. What can't be done is told."""
-        for own in {self._desk.nodes[name].own_image for name in names}:
-            group = [name for name in names if self._desk.nodes[name].own_image == own]
+        of: dict[str, list[str]] = {}
+        for name in names:
+            # On its way back a node has what it was given on its way out.
+            of.setdefault(self._own(name, out=self._desk.of[name].way == "back"), []).append(name)
+        for own, group in of.items():
             try:
                 self._manager.point(group, own, "")
             except MachineError:
@@ -265,12 +268,14 @@ class Steps:
         """Nodes by what is to be set at them: their own image and the next install mode."""
         found: dict[tuple[str, str], list[str]] = {}
         for name in names:
-            back = self._desk.of[name].way == "back"
-            order = self._desk.order
-            out = order.own.get(name, order.wanted[name])
-            image = self._desk.nodes[name].own_image if back else out
+            image = self._own(name, out=self._desk.of[name].way == "out")
             found.setdefault((image, self._desk.order.policy.install), []).append(name)
         return found
+
+    def _own(self, name: str, *, out: bool) -> str:
+        """What is set at a node itself for its way ``out``, or was before it."""
+        order = self._desk.order
+        return order.own.get(name, order.wanted[name]) if out else self._desk.nodes[name].own_image
 
     def _each(
         self, names: Sequence[str], do: Callable[[Sequence[str]], None], was: State | None = None

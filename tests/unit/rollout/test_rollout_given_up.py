@@ -1,0 +1,104 @@
+"""Rollouts that are given up, or taken back in the middle: no bad node is given to users, none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.rollout import folder as folders
+from pipeline.rollout.journal import Journal
+from pipeline.rollout.model import Policy
+from pipeline.rollout.returning import back_order
+from pipeline.rollout.running import give_up
+from pipeline.rollout.states import Event, Progress, State, Way
+from pipeline.rollout.summary import summarize
+from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
+
+ONE = Policy(canary=1, max_unavailable=1, waits=WAITS)
+ON_THE_WAY: tuple[State, ...] = (
+    "preparing",
+    "prepared",
+    "switched",
+    "rebooting",
+    "installing",
+    "up",
+    "provisioned",
+    "verified",
+)
+
+
+@dataclass
+class Unwell(Drain):
+    """What it has done can't be undone for now."""
+
+    stuck: bool = True
+
+
+def bad_canary(tmp_path: Path) -> Scene:
+    return Scene(tmp_path, World(("node001", "node002"), bad_images=frozenset({NEW})), ONE)
+
+
+def killed_at(scene: Scene, state: State, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it until the journal says that the first node has come to ``state`` on this way."""
+    write = Journal.write
+
+    def killing(journal: Journal, told: Sequence[Event]) -> None:
+        for number, event in enumerate(told, start=1):
+            if (event.node, event.state, event.way) == ("node001", state, way):
+                write(journal, told[:number])
+                raise Killed
+        write(journal, told)
+
+    monkeypatch.setattr(Journal, "write", killing)
+    with pytest.raises(Killed):
+        scene.run()
+    monkeypatch.undo()
+
+
+def given_up(scene: Scene, hook: type[Drain] = Drain) -> Progress:
+    world = scene.world
+    return give_up(scene.folder, scene.order, world, [hook(world)], "me", world.clock, world.pause)
+
+
+@pytest.mark.parametrize("hook", [Drain, Unwell])
+@pytest.mark.parametrize("state", ON_THE_WAY)
+def test_a_bad_node_on_its_way_back_stays_failed_when_it_is_given_up(
+    tmp_path: Path, state: State, hook: type[Drain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    killed_at(scene, state, "back", monkeypatch)
+    progress = given_up(scene, hook)
+    node = progress.nodes["node001"]
+    assert (node.state, node.way, node.failed_in) == ("failed", "back", state)
+    assert node.why == "the rollout was given up by me"
+    assert scene.world.held == {"node001": "left"}, "users don't get it"
+    if state in ("preparing", "prepared", "switched"):
+        assert scene.world.machines["node001"].own == NEW, "nobody's reboot gives it another image"
+        assert scene.world.machines["node001"].install == "", "nobody's reboot wipes it"
+    told = summarize(scene.order, progress, scene.world.now, is_running=False)
+    assert [each.node for each in told.failed] == ["node001"] and not told.taken_back
+    assert told.following[0].command == "pipeline rollout rollback lab"
+    order = back_order(folders.read(scene.folder.parent, 1), scene.world.survey(), "me")
+    assert order.wanted == {"node001": OLD}
+
+
+def test_what_can_not_be_undone_when_it_is_given_up_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    killed_at(scene, "prepared", "out", monkeypatch)
+    node = given_up(scene, Unwell).nodes["node001"]
+    assert (node.state, node.why) == ("failed", "it could not be left as it was: drain: it is not well")
+    assert scene.world.held == {"node001": "left"}
+
+
+def test_who_was_on_the_way_when_it_was_given_up_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    killed_at(scene, "installing", "out", monkeypatch)
+    told = summarize(scene.order, given_up(scene), scene.world.now, is_running=False)
+    assert [each.command for each in told.following] == ["pipeline rollout rollback lab"]

@@ -23,14 +23,12 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
     touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
-    # Those that are down first: others may wait for what is on them.
-    up = [node for node in chosen if _is_up(node.name, survey)]
-    down = [node for node in chosen if not _is_up(node.name, survey)]
-    nodes = tuple(_as_now(node, survey) for node in (*down, *up))
+    parts = [[_as_now(node, survey) for node in part] for part in _in_turn(chosen, kept, survey)]
     # What failed on its way back is not taken to where it came from, and none goes before others for proof.
     policy = msgspec.structs.replace(order.policy, on_failure="stop", canary=0)
     gone = _down(order, survey, {node.name for node in chosen})
-    batches = (*arrange(nodes[: len(down)], policy, gone), *arrange(nodes[len(down) :], policy, gone))
+    batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
+    nodes = tuple(node for part in parts for node in part)
     whole = {node.name for node in chosen}
     return msgspec.structs.replace(
         order,
@@ -71,6 +69,16 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
             hint="resume it first; abort it then, and take back what you like",
             command=f"pipeline rollout resume {order.cluster}",
         )
+
+
+def _in_turn(chosen: Sequence[Node], kept: Kept, survey: Survey) -> tuple[list[Node], ...]:
+    """Those that are down first: others may wait for what is on them. Then those on their way, who have what
+    hooks give to one at a time; then all that users have."""
+    parts: tuple[list[Node], ...] = ([], [], [])
+    for node in chosen:
+        is_moving = kept.progress.nodes[node.name].is_moving
+        parts[0 if not _is_up(node.name, survey) else 1 if is_moving else 2].append(node)
+    return parts
 
 
 def _is_up(name: str, survey: Survey) -> bool:

@@ -102,3 +102,17 @@ def test_who_was_on_the_way_when_it_was_given_up_can_be_taken_back(
     killed_at(scene, "installing", "out", monkeypatch)
     told = summarize(scene.order, given_up(scene), scene.world.now, is_running=False)
     assert [each.command for each in told.following] == ["pipeline rollout rollback lab"]
+
+
+def test_taking_back_begins_with_who_is_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have to wait for what its hooks have taken, such as the turn of a host with OSDs."""
+    names = ("node002", "node003", "node001", "node004")
+    scene = Scene(tmp_path, World(names), ONE)
+    killed_at(scene, "provisioned", "out", monkeypatch)
+    kept = folders.read(scene.folder.parent, 1)
+    assert kept.progress.nodes["node003"].state == "released"
+    order = back_order(kept, scene.world.survey(), "me")
+    assert order.batches == (("node001",), ("node002",), ("node003",))
+    scene.world.machines["node003"].rebooted = scene.world.now
+    order = back_order(kept, scene.world.survey(), "me")
+    assert order.batches == (("node003",), ("node001",), ("node002",))

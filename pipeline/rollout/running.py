@@ -50,9 +50,8 @@ def run(
         if desk.fold.whole.outcome == "ended":
             return desk.fold.progress()
         desk.say("resumed" if desk.fold.whole.began else "begun")
-        for name in desk.named("failed") if retry else ():
-            if desk.of[name].way == "out":
-                desk.tell(name, "waiting", "its turn comes once more")
+        if retry:
+            _retry(desk)
         desk.commit()
         for name in sorted(set(order.wanted.values())):
             target = order.targets[name]
@@ -76,6 +75,17 @@ def run(
             desk.commit()
             raise
         return desk.fold.progress()
+
+
+def _retry(desk: Desk) -> None:
+    """Failed nodes have their turn once more; not when others are being taken back from the same version."""
+    if desk.fold.progress().has_turned:
+        desk.say("note", "nodes are being taken back: those that failed go back as well")
+        return
+    desk.say("once more")
+    for name in desk.named("failed"):
+        if desk.of[name].way == "out":
+            desk.tell(name, "waiting", "its turn comes once more")
 
 
 def give_up(

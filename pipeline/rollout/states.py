@@ -29,9 +29,11 @@ STATES: tuple[State, ...] = get_args(State)
 Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""
 
-Word = Literal["begun", "resumed", "batch", "abort", "going back", "category", "stopped", "ended", "note"]
-"""What happens to a rollout as a whole. ``stopped``: there is more to do, and it can be resumed; ``ended``:
-all nodes are where they stay."""
+Word = Literal[
+    "begun", "resumed", "batch", "abort", "going back", "once more", "category", "stopped", "ended", "note"
+]
+"""What happens to a rollout as a whole. ``once more``: nodes go out again, and not back; ``stopped``: there
+is more to do, and it can be resumed; ``ended``: all nodes are where they stay."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,6 +118,11 @@ class Progress(msgspec.Struct, frozen=True):
     switched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_turned(self) -> bool:
+        """Whether nodes have begun to go back: none goes out any more."""
+        return self.is_going_back and any(node.way == "back" for node in self.nodes.values())
+
     def named(self, *states: State) -> tuple[str, ...]:
         """The nodes that are in one of these states."""
         return tuple(name for name, node in self.nodes.items() if node.state in states)
@@ -162,6 +169,8 @@ def _whole(now: Progress, event: Event) -> Progress:
             return replace(now, is_aborting=True)
         case "going back":
             return replace(now, is_going_back=True, why=event.why)
+        case "once more":
+            return replace(now, is_going_back=False, why="")
         case "category":
             return replace(now, switched=(*now.switched, event.why))
         case "stopped" | "ended":

@@ -201,7 +201,7 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         return () if progress.is_aborting else (stop,)
     if how != "ended":
         resume = Following(f"pipeline rollout resume {cluster}", "go on where it stopped")
-        if how == "stopped" and progress.named("failed"):
+        if how == "stopped" and progress.named("failed") and not progress.has_turned:
             resume = Following(
                 f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
             )

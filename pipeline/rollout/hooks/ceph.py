@@ -91,7 +91,7 @@ class Ceph:
         ]
 
     def _held(self, nodes: Sequence[Node]) -> list[Finding]:
-        """Hosts of this rollout that an earlier one has not released, when others of it could not go before."""
+        """Hosts of this rollout that an earlier one has not released, and for which others would wait."""
         mine = {node.name for node in nodes if node.osds}
         held = {name: note for name, note in self._away().items() if note.get("by") != self._reason}
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +43,18 @@ def bad_canary(tmp_path: Path) -> Scene:
 
 def killed_at(scene: Scene, state: State, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run it until the journal says that the first node has come to ``state`` on this way."""
+    killed_when(
+        scene, lambda event: (event.node, event.state, event.way) == ("node001", state, way), monkeypatch
+    )
+
+
+def killed_when(scene: Scene, is_it: Callable[[Event], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it until there is such an event in the journal."""
     write = Journal.write
 
     def killing(journal: Journal, told: Sequence[Event]) -> None:
         for number, event in enumerate(told, start=1):
-            if (event.node, event.state, event.way) == ("node001", state, way):
+            if is_it(event):
                 write(journal, told[:number])
                 raise Killed
         write(journal, told)
@@ -116,3 +123,33 @@ def test_taking_back_begins_with_who_is_on_the_way(tmp_path: Path, monkeypatch: 
     scene.world.machines["node003"].rebooted = scene.world.now
     order = back_order(kept, scene.world.survey(), "me")
     assert order.batches == (("node003",), ("node001",), ("node002",))
+
+
+def test_failed_nodes_have_their_turn_once_more_also_when_nodes_were_about_to_go_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    killed_when(scene, lambda event: event.word == "going back", monkeypatch)
+    assert folders.read(scene.folder.parent, 1).progress.named("failed") == ("node001",)
+    scene.world.bad_images = frozenset()
+    progress = scene.run(retry=True)
+    assert {(node.state, node.way) for node in progress.nodes.values()} == {("released", "out")}
+    assert not scene.world.held and progress.outcome == "ended" and not progress.is_going_back
+
+
+def test_when_nodes_have_begun_to_go_back_none_goes_out_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("node001", "node002", "node003")
+    policy = Policy(canary=2, max_unavailable=2, waits=WAITS)
+    scene = Scene(tmp_path, World(names, bad_images=frozenset({NEW})), policy)
+    killed_at(scene, "preparing", "back", monkeypatch)
+    assert folders.read(scene.folder.parent, 1).progress.named("failed") == ("node002",)
+    progress = scene.run(retry=True)
+    assert [(progress.nodes[name].state, progress.nodes[name].way) for name in names] == [
+        ("released", "back"),
+        ("released", "back"),
+        ("waiting", "out"),
+    ]
+    assert progress.notes[0] == "nodes are being taken back: those that failed go back as well"
+    assert not scene.world.held

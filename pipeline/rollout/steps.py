@@ -40,6 +40,8 @@ class Steps:
         """Those whose last install had failed: their status says so until they are really gone."""
         self._seen_away = {name for name in desk.nodes if "installing" in desk.of[name].times}
         self._undoing_since: float | None = None
+        self._allowed: dict[str, float] = {}
+        """When hooks let a node go; what they told another process is too old."""
 
     def prepare(self) -> None:
         """Have hooks agree that nodes go away."""
@@ -51,6 +53,7 @@ class Steps:
         done, refused = self._hooking.before(names)
         for name in done:
             self._desk.tell(name, "prepared")
+            self._allowed[name] = self._desk.ticks()
         self._fail(refused)
         self._fail_late("preparing", self._waits.prepare, "its turn could not come")
 
@@ -120,8 +123,8 @@ class Steps:
         """Reboot those of which nobody knows whether they were told to, and that have not begun."""
         named = set(self._desk.named("rebooting"))
         self._maybe_rebooted &= named
-        clock, wait = self._desk.clock(), min(SHUTDOWN_SECONDS, self._waits.begin / 4)
-        names = sorted(name for name in self._maybe_rebooted if clock - self._desk.of[name].since > wait)
+        wait = min(SHUTDOWN_SECONDS, self._waits.begin / 4)
+        names = sorted(name for name in self._maybe_rebooted if self._desk.is_late(name, wait))
         if names:
             statuses, syncs = self._manager.statuses(names), self._manager.synced(names)
             begun = {name for name in names if self._has_begun(name, statuses, syncs)}
@@ -203,9 +206,8 @@ class Steps:
 
     def _still_allowed(self, names: Sequence[str]) -> list[str]:
         """Those that hooks let go now; who was asked just now is not asked again."""
-        clock = self._desk.clock()
-        of = self._desk.of
-        old = [name for name in names if clock - of[name].times.get("prepared", 0.0) > ANSWER_SECONDS]
+        now, when = self._desk.ticks(), self._allowed
+        old = [name for name in names if name not in when or now - when[name] > ANSWER_SECONDS]
         if not old:
             return list(names)
         allowed, refused = self._hooking.before(old)

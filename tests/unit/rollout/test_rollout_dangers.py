@@ -16,6 +16,7 @@ from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.parts import Answer
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up
+from pipeline.rollout.states import Progress
 from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
 
 THREE = ("node001", "node002", "node003")
@@ -291,3 +292,52 @@ def test_who_goes_back_is_asked_by_every_hook_anew(tmp_path: Path) -> None:
     progress = scene.run()
     assert (progress.nodes["node001"].state, progress.nodes["node001"].way) == ("released", "back")
     assert len(asked) == 2, "when it was verified, and once more on its way back"
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_changes_no_limit(tmp_path: Path, jump: float) -> None:
+    world = World(("node001",), bad_images=frozenset({NEW}))
+    scene = Scene(tmp_path, world, STOPS)
+
+    def set_clock(now: Progress) -> None:
+        node = now.nodes["node001"]
+        world.jump = jump if node.state == "provisioned" and node.why else world.jump
+
+    scene.watch = set_clock
+    assert scene.run().nodes["node001"].failed_in == "provisioned"
+    assert world.now < 1200
+
+
+@pytest.mark.parametrize("passed", [-7200.0, 0.0, 7200.0])
+def test_leave_to_go_does_not_outlive_the_program_whatever_the_clock_says(
+    tmp_path: Path, passed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+
+    def killed(nodes: Sequence[str], image: str, install: str) -> None:
+        raise Killed
+
+    with monkeypatch.context() as here:
+        here.setattr(world, "point", killed)
+        with pytest.raises(Killed):
+            scene.run()
+    assert folders.read(scene.folder.parent, 1).progress.nodes["node001"].state == "prepared"
+    world.jump = passed
+    scene.hooks = [Drain(world, refuses=frozenset({"node001"}))]
+    assert "somebody works there" in scene.run().nodes["node001"].why
+    assert not world.calls["reboot"]
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 0.0])
+def test_who_was_not_told_to_reboot_is_told_soon_whatever_the_clock_says(tmp_path: Path, jump: float) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+    reboot = world.reboot
+
+    def swallowed(nodes: Sequence[str]) -> None:
+        world.reboot = reboot  # type: ignore[method-assign]
+        world.jump = jump
+
+    world.reboot = swallowed  # type: ignore[method-assign]
+    assert scene.run().nodes["node001"].state == "released"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pipeline.cluster.head import ProgramError
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
@@ -76,9 +77,9 @@ class Hooking:
             silent = Answer("wait", "it says nothing about this node")
             unheard = dict.fromkeys((node.name for node in concerned), silent)
             return {**free, **unheard, **ask(hook, concerned)}
-        except MachineError:
-            raise  # the head node, on which hooks run their programs, is away
         except PipelineError as error:
+            if isinstance(error, MachineError) and not isinstance(error, ProgramError):
+                raise  # the head node, on which hooks run their programs, is away
             waits = Answer("wait", f"nothing is known: {error.problems[0].message}")
             return {**free, **dict.fromkeys((node.name for node in concerned), waits)}
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.cluster.drivers.nodes import NodeStatus, Sync
+from pipeline.cluster.head import Head
 from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import events
@@ -341,3 +342,51 @@ def test_who_was_not_told_to_reboot_is_told_soon_whatever_the_clock_says(tmp_pat
 
     world.reboot = swallowed  # type: ignore[method-assign]
     assert scene.run().nodes["node001"].state == "released"
+
+
+class Hanging(Drain):
+    """From a moment on its program hangs, or is missing; each call takes a minute then."""
+
+    argv: tuple[str, ...] = ("sleep", "30")
+    phase: str = "after"
+
+    def _hangs(self, phase: str) -> None:
+        if phase == self.phase:
+            self.world.pause(60.0)
+            Head().run(self.argv, seconds=0.05)
+
+    def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        self._hangs("before")
+        return super().before(nodes)
+
+    def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        self._hangs("after")
+        return super().after(nodes)
+
+
+@pytest.mark.parametrize(
+    ("phase", "argv", "why"),
+    [
+        (
+            "after",
+            ("sleep", "30"),
+            "it could not be released for 60 s; last: drain: nothing is known: sleep did",
+        ),
+        (
+            "before",
+            ("sleep", "30"),
+            "its turn could not come for 60 s; last: drain: nothing is known: sleep did",
+        ),
+        ("before", ("scontrol-of-none",), "nothing is known: the program 'scontrol-of-none' is missing"),
+    ],
+)
+def test_a_program_of_a_hook_that_hangs_is_no_cluster_manager_that_is_away(
+    tmp_path: Path, phase: str, argv: tuple[str, ...], why: str
+) -> None:
+    world = World(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+    hook = Hanging(world)
+    hook.phase, hook.argv, scene.hooks = phase, argv, [hook]
+    progress = scene.run()
+    assert progress.outcome == "stopped" and why in progress.nodes["node001"].why
+    assert not any("can't be asked" in note for note in progress.notes) and world.now < 1600

@@ -42,6 +42,8 @@ class Steps:
         self._undoing_since: float | None = None
         self._allowed: dict[str, float] = {}
         """When hooks let a node go; what they told another process is too old."""
+        self._asked_after: set[str] = set()
+        """Those of which it is known what they are installed from next."""
 
     def prepare(self) -> None:
         """Have hooks agree that nodes go away."""
@@ -111,6 +113,7 @@ class Steps:
             statuses = self._manager.statuses(names)
             for name in names:
                 self._seen_away.discard(name)
+                self._asked_after.discard(name)
                 (self._stale.add if statuses[name].condition == "failed" else self._stale.discard)(name)
                 self._desk.tell(name, "rebooting", sync=syncs[name].ended if name in syncs else UNKNOWN)
             self._desk.commit()
@@ -178,13 +181,42 @@ class Steps:
         up = [name for name in names if statuses[name].condition == "up"]
         for name in set(names) - set(up):
             self._reason(name, f"it is not up any more: {statuses[name].text or statuses[name].condition}")
+        own = self._still_ours(up)
         self._desk.commit()
         # Stopped here: hooks are asked to undo it once more.
-        done, refused = self._hooking.after(up)
+        done, refused = self._hooking.after(own)
         for name in done:
             self._desk.tell(name, "released")
         self._fail(refused)
         self._fail_late("verified", self._waits.release, "it could not be released")
+
+    def _still_ours(self, names: Sequence[str]) -> list[str]:
+        """Those that are what was proved, and not what others have made of them since."""
+        of, found = self._desk.of, list(names)
+        installed = [name for name in names if "provisioned" in of[name].times]
+        syncs = self._manager.synced(installed) if installed else {}
+        for name in installed:
+            sync, wanted = syncs.get(name), self._desk.target(name).name
+            if sync is None or (sync.is_good and sync.image == wanted):
+                continue
+            found.remove(name)
+            if sync.is_good:
+                why = f"others have installed it meanwhile, from {sync.image}, not from {wanted}"
+                self._desk.tell(name, "failed", why)
+            else:
+                self._reason(name, f"others install it, which is not done: {sync.text or 'nothing is told'}")
+        self._tell_pointed([name for name in found if name in syncs and name not in self._asked_after])
+        return found
+
+    def _tell_pointed(self, names: Sequence[str]) -> None:
+        """Tell, once, to whom others have given another image."""
+        facts = self._manager.survey().nodes if names else {}
+        for name in names:
+            self._asked_after.add(name)
+            if name in facts and facts[name].image != self._desk.target(name).name:
+                image = facts[name].image
+                what = f"others have given it the image {image} meanwhile, which its next reboot installs"
+                self._desk.note(name, what)
 
     def undo_preparing(self) -> None:
         """Nodes that are only about to go stay where they are."""

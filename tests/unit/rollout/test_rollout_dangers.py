@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.cluster.drivers.nodes import NodeStatus, Sync
-from pipeline.cluster.head import Head
 from pipeline.errors import MachineError, PipelineError, UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import events
@@ -17,7 +16,6 @@ from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.parts import Answer
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up
-from pipeline.rollout.states import Progress
 from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
 
 THREE = ("node001", "node002", "node003")
@@ -293,100 +291,3 @@ def test_who_goes_back_is_asked_by_every_hook_anew(tmp_path: Path) -> None:
     progress = scene.run()
     assert (progress.nodes["node001"].state, progress.nodes["node001"].way) == ("released", "back")
     assert len(asked) == 2, "when it was verified, and once more on its way back"
-
-
-@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
-def test_a_clock_that_is_set_changes_no_limit(tmp_path: Path, jump: float) -> None:
-    world = World(("node001",), bad_images=frozenset({NEW}))
-    scene = Scene(tmp_path, world, STOPS)
-
-    def set_clock(now: Progress) -> None:
-        node = now.nodes["node001"]
-        world.jump = jump if node.state == "provisioned" and node.why else world.jump
-
-    scene.watch = set_clock
-    assert scene.run().nodes["node001"].failed_in == "provisioned"
-    assert world.now < 1200
-
-
-@pytest.mark.parametrize("passed", [-7200.0, 0.0, 7200.0])
-def test_leave_to_go_does_not_outlive_the_program_whatever_the_clock_says(
-    tmp_path: Path, passed: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(("node001",))
-    scene = Scene(tmp_path, world, STOPS)
-
-    def killed(nodes: Sequence[str], image: str, install: str) -> None:
-        raise Killed
-
-    with monkeypatch.context() as here:
-        here.setattr(world, "point", killed)
-        with pytest.raises(Killed):
-            scene.run()
-    assert folders.read(scene.folder.parent, 1).progress.nodes["node001"].state == "prepared"
-    world.jump = passed
-    scene.hooks = [Drain(world, refuses=frozenset({"node001"}))]
-    assert "somebody works there" in scene.run().nodes["node001"].why
-    assert not world.calls["reboot"]
-
-
-@pytest.mark.parametrize("jump", [-7200.0, 0.0])
-def test_who_was_not_told_to_reboot_is_told_soon_whatever_the_clock_says(tmp_path: Path, jump: float) -> None:
-    world = World(("node001",))
-    scene = Scene(tmp_path, world, STOPS)
-    reboot = world.reboot
-
-    def swallowed(nodes: Sequence[str]) -> None:
-        world.reboot = reboot  # type: ignore[method-assign]
-        world.jump = jump
-
-    world.reboot = swallowed  # type: ignore[method-assign]
-    assert scene.run().nodes["node001"].state == "released"
-
-
-class Hanging(Drain):
-    """From a moment on its program hangs, or is missing; each call takes a minute then."""
-
-    argv: tuple[str, ...] = ("sleep", "30")
-    phase: str = "after"
-
-    def _hangs(self, phase: str) -> None:
-        if phase == self.phase:
-            self.world.pause(60.0)
-            Head().run(self.argv, seconds=0.05)
-
-    def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        self._hangs("before")
-        return super().before(nodes)
-
-    def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        self._hangs("after")
-        return super().after(nodes)
-
-
-@pytest.mark.parametrize(
-    ("phase", "argv", "why"),
-    [
-        (
-            "after",
-            ("sleep", "30"),
-            "it could not be released for 60 s; last: drain: nothing is known: sleep did",
-        ),
-        (
-            "before",
-            ("sleep", "30"),
-            "its turn could not come for 60 s; last: drain: nothing is known: sleep did",
-        ),
-        ("before", ("scontrol-of-none",), "nothing is known: the program 'scontrol-of-none' is missing"),
-    ],
-)
-def test_a_program_of_a_hook_that_hangs_is_no_cluster_manager_that_is_away(
-    tmp_path: Path, phase: str, argv: tuple[str, ...], why: str
-) -> None:
-    world = World(("node001",))
-    scene = Scene(tmp_path, world, STOPS)
-    hook = Hanging(world)
-    hook.phase, hook.argv, scene.hooks = phase, argv, [hook]
-    progress = scene.run()
-    assert progress.outcome == "stopped" and why in progress.nodes["node001"].why
-    assert not any("can't be asked" in note for note in progress.notes) and world.now < 1600

@@ -43,6 +43,13 @@ class Hooking:
         """The nodes that can be left as they are."""
         return self._round("leave", names, self._hooks[::-1], lambda hook, nodes: hook.leave(nodes))
 
+    def undo(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """As ``after``, for nodes that don't go after all: users get only those that they had."""
+        held = frozenset(self._desk.order.held)
+        done, refused = self.after([name for name in names if name not in held])
+        left, not_left = self.leave([name for name in names if name in held])
+        return [*done, *left], {**refused, **not_left}
+
     def _round(
         self, phase: str, names: Sequence[str], hooks: Sequence[Hook], ask: Ask
     ) -> tuple[list[str], dict[str, str]]:

@@ -10,8 +10,10 @@ import msgspec
 from pipeline.cluster.drivers.nodes import Survey
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
+from pipeline.rollout.states import NodeProgress
 
 
 def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None = None) -> Order:
@@ -48,7 +50,14 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         unavailable=gone,
         policy=policy,
         back_of=order.number,
+        held=tuple(node.name for node in chosen if _is_held(kept.progress.nodes[node.name])),
     )
+
+
+def _is_held(node: NodeProgress) -> bool:
+    """Whether it stays away from users when it is not taken back: it has failed, or was never proved."""
+    is_begun_only = node.way == "out" and node.state in NOT_REBOOTED
+    return node.state != "released" and not is_begun_only
 
 
 def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:

@@ -117,6 +117,8 @@ def give_up(
             why = refused.get(name) or desk.of[name].why
             desk.tell(name, "failed", f"it could not be left as it was: {why}")
         hooking.leave(desk.named("failed"))
+        for name in set(order.held).intersection(desk.named("waiting")):
+            desk.note(name, "it is as it was: users don't have it")
         for name in desk.named(*ON_THEIR_WAY):
             desk.note(name, "was on its way when this was given up: what hooks did is not undone")
         desk.say("ended", f"given up by {who}")
@@ -132,7 +134,7 @@ def _undo(desk: Desk, hooking: Hooking, pause: Callable[[float], None]) -> dict[
     refused: dict[str, str] = {}
     for more in range(UNDO_TIMES, 0, -1):
         left = [name for name in desk.named(*NOT_REBOOTED) if name not in refused]
-        done, no = hooking.after(left)
+        done, no = hooking.undo(left)
         refused.update(no)
         for name in done:
             desk.tell(name, "waiting")

@@ -224,7 +224,7 @@ class Steps:
         if names:
             if self._undoing_since is None:
                 self._undoing_since = self._desk.ticks()
-            done, refused = self._hooking.after(names)
+            done, refused = self._hooking.undo(names)
             for name in done:
                 self._desk.tell(name, "waiting")
             self._fail(refused)

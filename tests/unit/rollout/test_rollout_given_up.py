@@ -153,3 +153,38 @@ def test_when_nodes_have_begun_to_go_back_none_goes_out_any_more(
     ]
     assert progress.notes[0] == "nodes are being taken back: those that failed go back as well"
     assert not scene.world.held
+
+
+def taking_back(tmp_path: Path) -> Scene:
+    """A rollout that takes back a failed node, which users don't have, and one that they have."""
+    world = World(("node001", "node002"), faults={"node002": "half"})
+    scene = Scene(tmp_path, world, Policy(canary=1, on_failure="stop", failure_budget=1, waits=WAITS))
+    assert scene.run().nodes["node002"].state == "failed" and world.held == {"node002": "left"}
+    world.faults.clear()
+    scene.order = back_order(folders.read(scene.folder.parent, 1), world.survey(), "me", ["node002"])
+    scene.folder = folders.begin(tmp_path, scene.order)
+    return scene
+
+
+@pytest.mark.parametrize("state", ["preparing", "prepared", "switched"])
+def test_a_failed_node_whose_taking_back_is_given_up_is_not_given_to_users(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = taking_back(tmp_path)
+    killed_when(scene, lambda event: event.state == state, monkeypatch)
+    progress = given_up(scene)
+    assert scene.world.held == {"node002": "left"}
+    node = progress.nodes["node002"]
+    assert node.state == "waiting" and node.notes == ("it is as it was: users don't have it",)
+    told = summarize(scene.order, progress, scene.world.now, is_running=False)
+    commands = [each.command for each in told.following]
+    assert commands == ["pipeline rollout rollback lab --number 1 --nodes node002"]
+
+
+def test_a_failed_node_whose_taking_back_is_aborted_is_not_given_to_users(tmp_path: Path) -> None:
+    scene = taking_back(tmp_path)
+    scene.hooks = [Drain(scene.world, slow=3)]
+    scene.watch = lambda now: folders.ask_to_abort(scene.folder, "me")
+    assert scene.run().outcome == "stopped" and scene.world.held == {"node002": "left"}
+    scene.watch = lambda now: None
+    assert scene.run().nodes["node002"].state == "released" and not scene.world.held

@@ -343,9 +343,10 @@ class Steps:
             self._desk.tell(name, "failed", why)
 
     def _fail_late(self, state: State, seconds: float, what: str) -> None:
-        for name in self._desk.named(state):
-            if self._desk.is_late(name, seconds):
-                last = self._desk.of[name].why
-                self._desk.tell(
-                    name, "failed", f"{what} for {seconds:.0f} s" + (f"; last: {last}" if last else "")
-                )
+        late = [name for name in self._desk.named(state) if self._desk.is_late(name, seconds)]
+        there = self._manager.survey().nodes if late else {}
+        for name in late:
+            last = self._desk.of[name].why
+            last = f"last: {last}" if last else ""
+            more = last if name in there else "the cluster manager has no such node any more"
+            self._desk.tell(name, "failed", f"{what} for {seconds:.0f} s" + (f"; {more}" if more else ""))

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from pipeline.cluster.drivers.nodes import Sync
+from pipeline.cluster.drivers.nodes import NodeStatus, Survey, Sync
 from pipeline.cluster.head import Head
 from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.parts import Answer
-from pipeline.rollout.states import Progress
+from pipeline.rollout.states import Progress, State
 from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
 
 STOPS = Policy(canary=1, max_unavailable=1, waits=WAITS, on_failure="stop")
@@ -164,3 +165,33 @@ def test_who_was_given_another_image_meanwhile_is_told_of(tmp_path: Path) -> Non
     )
     node = scene.run().nodes["node001"]
     assert node.notes == (f"others have given it the image {OLD} meanwhile, which its next reboot installs",)
+
+
+class Removing(World):
+    """A cluster from which somebody removes nodes."""
+
+    removed: frozenset[str] = frozenset()
+
+    def survey(self) -> Survey:
+        found = super().survey()
+        left = {name: facts for name, facts in found.nodes.items() if name not in self.removed}
+        return replace(found, nodes=left)
+
+    def statuses(self, nodes: Sequence[str]) -> Mapping[str, NodeStatus]:
+        found = super().statuses(nodes)
+        return {**found, **dict.fromkeys(self.removed & found.keys(), NodeStatus("unknown"))}
+
+
+@pytest.mark.parametrize("state", ["rebooting", "installing", "verified"])
+def test_a_node_that_was_removed_under_way_is_told_as_that(tmp_path: Path, state: State) -> None:
+    world = Removing(("node001",))
+    scene = Scene(tmp_path, world, STOPS)
+    scene.hooks = [Slow(world)]
+
+    def remove(now: Progress) -> None:
+        if now.named(state):
+            world.removed = frozenset({"node001"})
+
+    scene.watch = remove
+    why = scene.run().nodes["node001"].why
+    assert why.endswith("; the cluster manager has no such node any more"), why

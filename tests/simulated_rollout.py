@@ -46,6 +46,7 @@ class World:
     faults: dict[str, str] = field(default_factory=dict)
     bad_images: frozenset[str] = frozenset()
     now: float = 1000.0
+    jump: float = 0.0
     gone: tuple[float, float] = (0.0, 0.0)
     category: str = OLD
     kill_at: int = 0
@@ -61,6 +62,10 @@ class World:
     # The clock
 
     def clock(self) -> float:
+        """The time of day, which somebody may set."""
+        return self.now + self.jump
+
+    def ticks(self) -> float:
         return self.now
 
     def pause(self, seconds: float) -> None:
@@ -244,7 +249,7 @@ class Scene:
     def run(self, *, retry: bool = False) -> Progress:
         return run(
             self.folder, self.order, self.world, self.hooks, Judge(self.world), retry=retry,
-            watch=self.watch, clock=self.world.clock, ticks=self.world.clock, pause=self.world.pause,
+            watch=self.watch, clock=self.world.clock, ticks=self.world.ticks, pause=self.world.pause,
             switched=lambda category, image: self.world.switched.append((category, image)),
         )  # fmt: skip
 

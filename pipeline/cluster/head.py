@@ -59,6 +59,10 @@ ENDING_SECONDS = 3.0
 """How long a program that is ended may take to put its things in order."""
 
 
+class ProgramError(MachineError):
+    """A program of the head node is missing, or did not end in time; the head node itself may be well."""
+
+
 class Ran(msgspec.Struct, frozen=True):
     """How a program on the head node ended. Output that is no UTF-8 has replacement characters."""
 
@@ -125,7 +129,7 @@ class Head(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             raise self._missing("ssh" if self.address else program) from None
         except subprocess.TimeoutExpired:
-            raise MachineError(
+            raise ProgramError(
                 f"{program} did not end within {seconds:.0f} s",
                 where=self.label,
                 hint="is the head node well?",
@@ -168,7 +172,7 @@ class Head(msgspec.Struct, frozen=True):
         return ["ssh", *words, *self.ssh_options, "--", self.address, command]
 
     def _missing(self, program: str) -> MachineError:
-        return MachineError(
+        return ProgramError(
             f"the program {program!r} is missing",
             where=self.label,
             hint="the site file's [head] says where its programs are",

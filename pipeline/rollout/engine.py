@@ -13,7 +13,7 @@ from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
-from pipeline.rollout.states import STATES, NodeProgress, Progress
+from pipeline.rollout.states import STATES, NodeProgress, Progress, State
 from pipeline.rollout.steps import Steps
 
 Watch = Callable[[Progress], object]
@@ -21,7 +21,7 @@ Outcome = Literal["stopped", "ended"]
 
 STILL = ("waiting", "released", "failed")
 
-NOT_REBOOTED = ("preparing", "prepared", "switched")
+NOT_REBOOTED: tuple[State, ...] = ("preparing", "prepared", "switched")
 """A node that failed in one of these has lost nothing."""
 
 MOST_BLIND = 3600.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pipeline.cluster.head import ProgramError
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
@@ -42,6 +43,13 @@ class Hooking:
         """The nodes that can be left as they are."""
         return self._round("leave", names, self._hooks[::-1], lambda hook, nodes: hook.leave(nodes))
 
+    def undo(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """As ``after``, for nodes that don't go after all: users get only those that they had."""
+        held = frozenset(self._desk.order.held)
+        done, refused = self.after([name for name in names if name not in held])
+        left, not_left = self.leave([name for name in names if name in held])
+        return [*done, *left], {**refused, **not_left}
+
     def _round(
         self, phase: str, names: Sequence[str], hooks: Sequence[Hook], ask: Ask
     ) -> tuple[list[str], dict[str, str]]:
@@ -76,9 +84,9 @@ class Hooking:
             silent = Answer("wait", "it says nothing about this node")
             unheard = dict.fromkeys((node.name for node in concerned), silent)
             return {**free, **unheard, **ask(hook, concerned)}
-        except MachineError:
-            raise  # the head node, on which hooks run their programs, is away
         except PipelineError as error:
+            if isinstance(error, MachineError) and not isinstance(error, ProgramError):
+                raise  # the head node, on which hooks run their programs, is away
             waits = Answer("wait", f"nothing is known: {error.problems[0].message}")
             return {**free, **dict.fromkeys((node.name for node in concerned), waits)}
 

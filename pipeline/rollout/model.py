@@ -79,7 +79,8 @@ class Order(msgspec.Struct, frozen=True):
     nodes to the image that they are switched to in the end. ``unavailable`` are nodes of the same domains
     that were down before it began. ``own`` maps nodes to what is set at them, where that isn't the name of
     their image: "" where their category has it already. ``meant`` is the image that the cluster file gives
-    to each category, ``back_of`` the rollout that this one takes back.
+    to each category, ``back_of`` the rollout that this one takes back; ``held`` are nodes that users did not
+    have before it either, and get only when they are released.
     """
 
     number: int
@@ -97,6 +98,7 @@ class Order(msgspec.Struct, frozen=True):
     own: Mapping[str, str] = {}
     meant: Mapping[str, str] = {}
     back_of: int | None = None
+    held: tuple[str, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True):

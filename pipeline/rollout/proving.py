@@ -33,8 +33,8 @@ class Proving:
         """Look at nodes, unless some are being looked at."""
         if self._running is not None:
             return
-        now = self._desk.clock()
-        due = [name for name in names if name not in self._ready and self._again.get(name, 0.0) <= now]
+        now = self._desk.ticks()
+        due = [name for name in names if name not in self._ready and self._again.get(name, now) <= now]
         targets = {name: self._desk.target(name) for name in due}
         target = next(iter(targets.values()), None)
         chosen = [name for name, its in targets.items() if its == target][:MOST_AT_ONCE]
@@ -47,7 +47,7 @@ class Proving:
         if self._running is not None and self._running.done():
             self._ready.update(self._running.result())
             self._running = None
-        again = self._desk.clock() + self._desk.order.policy.waits.poll
+        again = self._desk.ticks() + self._desk.order.policy.waits.poll
         self._again.update((name, again) for name, verdict in self._ready.items() if not verdict.passed)
         found, self._ready = self._ready, {}
         return found

@@ -10,6 +10,7 @@ import msgspec
 from pipeline.cluster.drivers.nodes import Survey
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
 from pipeline.rollout.states import NodeProgress
@@ -21,17 +22,15 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
     order = kept.order
-    touched = [node for node in order.nodes if _is_touched(kept.progress.nodes[node.name])]
+    touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
-    # Those that are down first: others may wait for what is on them.
-    up = [node for node in chosen if _is_up(node.name, survey)]
-    down = [node for node in chosen if not _is_up(node.name, survey)]
-    nodes = tuple(_as_now(node, survey) for node in (*down, *up))
+    parts = [[_as_now(node, survey) for node in part] for part in _in_turn(chosen, kept, survey)]
     # What failed on its way back is not taken to where it came from, and none goes before others for proof.
     policy = msgspec.structs.replace(order.policy, on_failure="stop", canary=0)
     gone = _down(order, survey, {node.name for node in chosen})
-    batches = (*arrange(nodes[: len(down)], policy, gone), *arrange(nodes[len(down) :], policy, gone))
+    batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
+    nodes = tuple(node for part in parts for node in part)
     whole = {node.name for node in chosen}
     return msgspec.structs.replace(
         order,
@@ -51,12 +50,14 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         unavailable=gone,
         policy=policy,
         back_of=order.number,
+        held=tuple(node.name for node in chosen if _is_held(kept.progress.nodes[node.name])),
     )
 
 
-def _is_touched(node: NodeProgress) -> bool:
-    """Whether there is something to take back: it has the new, or its way back has failed."""
-    return node.state == "failed" if node.way == "back" else node.state != "waiting"
+def _is_held(node: NodeProgress) -> bool:
+    """Whether it stays away from users when it is not taken back: it has failed, or was never proved."""
+    is_begun_only = node.way == "out" and node.state in NOT_REBOOTED
+    return node.state != "released" and not is_begun_only
 
 
 def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:
@@ -69,7 +70,7 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
         what = f"rollout {order.number} of {order.cluster} has no node that could be taken back"
         raise UsageError(what, command=status)
     names = {node.name for node in chosen}
-    moving = [name for name, node in nodes.items() if not node.is_settled and node.state != "waiting"]
+    moving = [name for name, node in nodes.items() if node.is_moving]
     left = [name for name in moving if name not in names]
     if kept.is_unfinished and left:
         raise UsageError(
@@ -77,6 +78,16 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
             hint="resume it first; abort it then, and take back what you like",
             command=f"pipeline rollout resume {order.cluster}",
         )
+
+
+def _in_turn(chosen: Sequence[Node], kept: Kept, survey: Survey) -> tuple[list[Node], ...]:
+    """Those that are down first: others may wait for what is on them. Then those on their way, who have what
+    hooks give to one at a time; then all that users have."""
+    parts: tuple[list[Node], ...] = ([], [], [])
+    for node in chosen:
+        is_moving = kept.progress.nodes[node.name].is_moving
+        parts[0 if not _is_up(node.name, survey) else 1 if is_moving else 2].append(node)
+    return parts
 
 
 def _is_up(name: str, survey: Survey) -> bool:

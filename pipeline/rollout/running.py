@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.cluster.drivers.nodes import NodeManager
 from pipeline.rollout import folder as folders
 from pipeline.rollout.desk import Clock, Desk, wall_clock
-from pipeline.rollout.engine import Engine, Watch
+from pipeline.rollout.engine import NOT_REBOOTED, Engine, Watch
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.journal import events
 from pipeline.rollout.model import Order
@@ -20,6 +20,9 @@ from pipeline.rollout.steps import Steps
 Switched = Callable[[str, str], None]
 
 ON_THEIR_WAY: tuple[State, ...] = ("rebooting", "installing", "up", "provisioned", "verified")
+
+UNDO_TIMES = 3
+"""So often hooks of a rollout that is given up are asked to undo what they did."""
 
 
 def run(
@@ -47,9 +50,8 @@ def run(
         if desk.fold.whole.outcome == "ended":
             return desk.fold.progress()
         desk.say("resumed" if desk.fold.whole.began else "begun")
-        for name in desk.named("failed") if retry else ():
-            if desk.of[name].way == "out":
-                desk.tell(name, "waiting", "its turn comes once more")
+        if retry:
+            _retry(desk)
         desk.commit()
         for name in sorted(set(order.wanted.values())):
             target = order.targets[name]
@@ -75,6 +77,17 @@ def run(
         return desk.fold.progress()
 
 
+def _retry(desk: Desk) -> None:
+    """Failed nodes have their turn once more; not when others are being taken back from the same version."""
+    if desk.fold.progress().has_turned:
+        desk.say("note", "nodes are being taken back: those that failed go back as well")
+        return
+    desk.say("once more")
+    for name in desk.named("failed"):
+        if desk.of[name].way == "out":
+            desk.tell(name, "waiting", "its turn comes once more")
+
+
 def give_up(
     folder: Path,
     order: Order,
@@ -82,24 +95,49 @@ def give_up(
     hooks: Sequence[Hook],
     who: str,
     clock: Clock = wall_clock,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Progress:
     """End a rollout that nobody runs: what was only begun is undone, what is on its way is named.
+
+    Nodes on their way back stay failed, and so do those with which not everything can be undone.
 
     Raises ``MachineError`` when the cluster manager can't be asked; nothing is given up then.
     """
     with folders.held(folder) as journal:
         desk = Desk(order, events(folder / folders.JOURNAL), journal, folder, clock, time.monotonic)
         hooking = Hooking(hooks, desk)
+        for name in [name for name, node in desk.of.items() if node.way == "back" and node.is_moving]:
+            # Nobody knows that it is well: it was sent back for what is wrong with it.
+            desk.tell(name, "failed", f"the rollout was given up by {who}")
         armed = desk.named("prepared", "switched")
-        Steps(desk, manager, hooking, None).disarm(armed)
-        undone, _ = hooking.after([*desk.named("preparing"), *armed])
-        for name in undone:
-            desk.tell(name, "waiting")
-        for name in desk.named("preparing", "prepared", "switched"):
-            desk.note(name, f"not everything could be undone: {desk.of[name].why}")
+        lost = [name for name in desk.named("failed") if desk.of[name].failed_in in NOT_REBOOTED]
+        Steps(desk, manager, hooking, None).disarm([*armed, *lost])
+        refused = _undo(desk, hooking, pause)
+        for name in desk.named(*NOT_REBOOTED):
+            why = refused.get(name) or desk.of[name].why
+            desk.tell(name, "failed", f"it could not be left as it was: {why}")
         hooking.leave(desk.named("failed"))
+        for name in set(order.held).intersection(desk.named("waiting")):
+            desk.note(name, "it is as it was: users don't have it")
         for name in desk.named(*ON_THEIR_WAY):
             desk.note(name, "was on its way when this was given up: what hooks did is not undone")
         desk.say("ended", f"given up by {who}")
         desk.commit()
         return desk.fold.progress()
+
+
+def _undo(desk: Desk, hooking: Hooking, pause: Callable[[float], None]) -> dict[str, str]:
+    """Have hooks undo what was only begun; nodes with which that can't be had, and why.
+
+    Services need a moment until they tell what was done to them.
+    """
+    refused: dict[str, str] = {}
+    for more in range(UNDO_TIMES, 0, -1):
+        left = [name for name in desk.named(*NOT_REBOOTED) if name not in refused]
+        done, no = hooking.undo(left)
+        refused.update(no)
+        for name in done:
+            desk.tell(name, "waiting")
+        if more > 1 and len(done) + len(no) < len(left):
+            pause(desk.order.policy.waits.poll)
+    return refused

@@ -29,9 +29,11 @@ STATES: tuple[State, ...] = get_args(State)
 Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""
 
-Word = Literal["begun", "resumed", "batch", "abort", "going back", "category", "stopped", "ended", "note"]
-"""What happens to a rollout as a whole. ``stopped``: there is more to do, and it can be resumed; ``ended``:
-all nodes are where they stay."""
+Word = Literal[
+    "begun", "resumed", "batch", "abort", "going back", "once more", "category", "stopped", "ended", "note"
+]
+"""What happens to a rollout as a whole. ``once more``: nodes go out again, and not back; ``stopped``: there
+is more to do, and it can be resumed; ``ended``: all nodes are where they stay."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +92,16 @@ class NodeProgress(msgspec.Struct, frozen=True):
         """Whether nothing more happens to it by itself."""
         return self.state in ("released", "failed")
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether its turn has come, and it is not at its end."""
+        return not self.is_settled and self.state != "waiting"
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether there is something to take back: it has the new, or is not back yet."""
+        return self.state != ("released" if self.way == "back" else "waiting")
+
 
 class Progress(msgspec.Struct, frozen=True):
     """A rollout after all events. ``outcome`` is "" while it goes on (or was killed), else ``stopped`` or
@@ -105,6 +117,11 @@ class Progress(msgspec.Struct, frozen=True):
     is_going_back: bool = False
     switched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether nodes have begun to go back: none goes out any more."""
+        return self.is_going_back and any(node.way == "back" for node in self.nodes.values())
 
     def named(self, *states: State) -> tuple[str, ...]:
         """The nodes that are in one of these states."""
@@ -152,6 +169,8 @@ def _whole(now: Progress, event: Event) -> Progress:
             return replace(now, is_aborting=True)
         case "going back":
             return replace(now, is_going_back=True, why=event.why)
+        case "once more":
+            return replace(now, is_going_back=False, why="")
         case "category":
             return replace(now, switched=(*now.switched, event.why))
         case "stopped" | "ended":

@@ -40,6 +40,10 @@ class Steps:
         """Those whose last install had failed: their status says so until they are really gone."""
         self._seen_away = {name for name in desk.nodes if "installing" in desk.of[name].times}
         self._undoing_since: float | None = None
+        self._allowed: dict[str, float] = {}
+        """When hooks let a node go; what they told another process is too old."""
+        self._asked_after: set[str] = set()
+        """Those of which it is known what they are installed from next."""
 
     def prepare(self) -> None:
         """Have hooks agree that nodes go away."""
@@ -51,6 +55,7 @@ class Steps:
         done, refused = self._hooking.before(names)
         for name in done:
             self._desk.tell(name, "prepared")
+            self._allowed[name] = self._desk.ticks()
         self._fail(refused)
         self._fail_late("preparing", self._waits.prepare, "its turn could not come")
 
@@ -76,8 +81,11 @@ class Steps:
 
     def disarm(self, names: Sequence[str]) -> None:
         """See that nobody's reboot installs nodes that failed before theirs. What can't be done is told."""
-        for own in {self._desk.nodes[name].own_image for name in names}:
-            group = [name for name in names if self._desk.nodes[name].own_image == own]
+        of: dict[str, list[str]] = {}
+        for name in names:
+            # On its way back a node has what it was given on its way out.
+            of.setdefault(self._own(name, out=self._desk.of[name].way == "back"), []).append(name)
+        for own, group in of.items():
             try:
                 self._manager.point(group, own, "")
             except MachineError:
@@ -105,6 +113,7 @@ class Steps:
             statuses = self._manager.statuses(names)
             for name in names:
                 self._seen_away.discard(name)
+                self._asked_after.discard(name)
                 (self._stale.add if statuses[name].condition == "failed" else self._stale.discard)(name)
                 self._desk.tell(name, "rebooting", sync=syncs[name].ended if name in syncs else UNKNOWN)
             self._desk.commit()
@@ -117,8 +126,8 @@ class Steps:
         """Reboot those of which nobody knows whether they were told to, and that have not begun."""
         named = set(self._desk.named("rebooting"))
         self._maybe_rebooted &= named
-        clock, wait = self._desk.clock(), min(SHUTDOWN_SECONDS, self._waits.begin / 4)
-        names = sorted(name for name in self._maybe_rebooted if clock - self._desk.of[name].since > wait)
+        wait = min(SHUTDOWN_SECONDS, self._waits.begin / 4)
+        names = sorted(name for name in self._maybe_rebooted if self._desk.is_late(name, wait))
         if names:
             statuses, syncs = self._manager.statuses(names), self._manager.synced(names)
             begun = {name for name in names if self._has_begun(name, statuses, syncs)}
@@ -172,13 +181,42 @@ class Steps:
         up = [name for name in names if statuses[name].condition == "up"]
         for name in set(names) - set(up):
             self._reason(name, f"it is not up any more: {statuses[name].text or statuses[name].condition}")
+        own = self._still_ours(up)
         self._desk.commit()
         # Stopped here: hooks are asked to undo it once more.
-        done, refused = self._hooking.after(up)
+        done, refused = self._hooking.after(own)
         for name in done:
             self._desk.tell(name, "released")
         self._fail(refused)
         self._fail_late("verified", self._waits.release, "it could not be released")
+
+    def _still_ours(self, names: Sequence[str]) -> list[str]:
+        """Those that are what was proved, and not what others have made of them since."""
+        of, found = self._desk.of, list(names)
+        installed = [name for name in names if "provisioned" in of[name].times]
+        syncs = self._manager.synced(installed) if installed else {}
+        for name in installed:
+            sync, wanted = syncs.get(name), self._desk.target(name).name
+            if sync is None or (sync.is_good and sync.image == wanted):
+                continue
+            found.remove(name)
+            if sync.is_good:
+                why = f"others have installed it meanwhile, from {sync.image}, not from {wanted}"
+                self._desk.tell(name, "failed", why)
+            else:
+                self._reason(name, f"others install it, which is not done: {sync.text or 'nothing is told'}")
+        self._tell_pointed([name for name in found if name in syncs and name not in self._asked_after])
+        return found
+
+    def _tell_pointed(self, names: Sequence[str]) -> None:
+        """Tell, once, to whom others have given another image."""
+        facts = self._manager.survey().nodes if names else {}
+        for name in names:
+            self._asked_after.add(name)
+            if name in facts and facts[name].image != self._desk.target(name).name:
+                image = facts[name].image
+                what = f"others have given it the image {image} meanwhile, which its next reboot installs"
+                self._desk.note(name, what)
 
     def undo_preparing(self) -> None:
         """Nodes that are only about to go stay where they are."""
@@ -186,7 +224,7 @@ class Steps:
         if names:
             if self._undoing_since is None:
                 self._undoing_since = self._desk.ticks()
-            done, refused = self._hooking.after(names)
+            done, refused = self._hooking.undo(names)
             for name in done:
                 self._desk.tell(name, "waiting")
             self._fail(refused)
@@ -200,9 +238,8 @@ class Steps:
 
     def _still_allowed(self, names: Sequence[str]) -> list[str]:
         """Those that hooks let go now; who was asked just now is not asked again."""
-        clock = self._desk.clock()
-        of = self._desk.of
-        old = [name for name in names if clock - of[name].times.get("prepared", 0.0) > ANSWER_SECONDS]
+        now, when = self._desk.ticks(), self._allowed
+        old = [name for name in names if name not in when or now - when[name] > ANSWER_SECONDS]
         if not old:
             return list(names)
         allowed, refused = self._hooking.before(old)
@@ -265,12 +302,14 @@ class Steps:
         """Nodes by what is to be set at them: their own image and the next install mode."""
         found: dict[tuple[str, str], list[str]] = {}
         for name in names:
-            back = self._desk.of[name].way == "back"
-            order = self._desk.order
-            out = order.own.get(name, order.wanted[name])
-            image = self._desk.nodes[name].own_image if back else out
+            image = self._own(name, out=self._desk.of[name].way == "out")
             found.setdefault((image, self._desk.order.policy.install), []).append(name)
         return found
+
+    def _own(self, name: str, *, out: bool) -> str:
+        """What is set at a node itself for its way ``out``, or was before it."""
+        order = self._desk.order
+        return order.own.get(name, order.wanted[name]) if out else self._desk.nodes[name].own_image
 
     def _each(
         self, names: Sequence[str], do: Callable[[Sequence[str]], None], was: State | None = None
@@ -304,9 +343,10 @@ class Steps:
             self._desk.tell(name, "failed", why)
 
     def _fail_late(self, state: State, seconds: float, what: str) -> None:
-        for name in self._desk.named(state):
-            if self._desk.is_late(name, seconds):
-                last = self._desk.of[name].why
-                self._desk.tell(
-                    name, "failed", f"{what} for {seconds:.0f} s" + (f"; last: {last}" if last else "")
-                )
+        late = [name for name in self._desk.named(state) if self._desk.is_late(name, seconds)]
+        there = self._manager.survey().nodes if late else {}
+        for name in late:
+            last = self._desk.of[name].why
+            last = f"last: {last}" if last else ""
+            more = last if name in there else "the cluster manager has no such node any more"
+            self._desk.tell(name, "failed", f"{what} for {seconds:.0f} s" + (f"; {more}" if more else ""))

@@ -153,7 +153,7 @@ def time_left(order: Order, progress: Progress, now: float) -> float | None:
     if not through:
         return None
     typical = median(through)
-    left = [typical - (now - began(node)) for node in progress.nodes.values() if _is_in_motion(node)]
+    left = [typical - (now - began(node)) for node in progress.nodes.values() if node.is_moving]
     current = max([0.0, *left])
     if progress.is_going_back or progress.is_aborting:
         return current
@@ -201,28 +201,31 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         return () if progress.is_aborting else (stop,)
     if how != "ended":
         resume = Following(f"pipeline rollout resume {cluster}", "go on where it stopped")
-        if how == "stopped" and progress.named("failed"):
+        if how == "stopped" and progress.named("failed") and not progress.has_turned:
             resume = Following(
                 f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
             )
         return resume, back, Following(abort, "give it up: nodes stay as they are")
-    failed = progress.named("failed")
-    has_new = any(node.state == "released" and node.way == "out" for node in progress.nodes.values())
+    nodes = progress.nodes
+    if order.back_of is not None:
+        left = [name for name, node in nodes.items() if node.state != "released"]
+        back = Following(
+            f"{back.command} --number {order.back_of} --nodes {_quoted(left)}" if left else "",
+            "take back those that are not back yet",
+        )
+        return (back,) if left else ()
+    failed = [name for name in progress.named("failed") if nodes[name].way == "out"]
     again = Following(
-        f"pipeline rollout start {cluster} --nodes {shlex.quote(_folded(failed))}" if failed else "",
+        f"pipeline rollout start {cluster} --nodes {_quoted(failed)}" if failed else "",
         "once more with the nodes that failed, when they are mended",
     )
-    is_back = order.back_of is not None
-    return (*((again,) if failed and not is_back else ()), *((back,) if has_new and not is_back else ()))
+    touched = any(node.is_touched for node in nodes.values())
+    return (*((again,) if failed else ()), *((back,) if touched else ()))
 
 
 def _fell(node: NodeProgress) -> bool:
     """Whether it failed on any of its ways."""
     return node.failed_in is not None or (node.before is not None and _fell(node.before))
-
-
-def _is_in_motion(node: NodeProgress) -> bool:
-    return not node.is_settled and node.state != "waiting"
 
 
 def _last_change(progress: Progress) -> float:
@@ -237,7 +240,8 @@ def _same(said: Iterable[tuple[str, str]]) -> tuple[Said, ...]:
     return tuple(Said(text, tuple(names)) for text, names in found.items())
 
 
-def _folded(names: Iterable[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
+    """A node set, for a shell."""
     from pipeline.cluster.nodesets import folded
 
-    return folded(names)
+    return shlex.quote(folded(names))

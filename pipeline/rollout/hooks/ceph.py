@@ -62,7 +62,7 @@ class Ceph:
             may = side_by_side([node.name for node in nodes], self._asking(nodes))
         except PipelineError as error:
             return findings(error, "Ceph can't be asked")
-        told = [*self._left(nodes), *_as_findings(now, nodes, self._table.accept)]
+        told = [*self._left(nodes), *self._held(nodes), *_as_findings(now, nodes, self._table.accept)]
         if any(answer is None for answer, _ in may.values()):
             told.append(
                 Finding(
@@ -94,6 +94,22 @@ class Ceph:
             if name not in mine
         ]
 
+    def _held(self, nodes: Sequence[Node]) -> list[Finding]:
+        """Hosts of this rollout that an earlier one has not released, and for which others would wait."""
+        mine = {node.name for node in nodes if node.osds}
+        held = {name: note for name, note in self._away().items() if note.get("by") != self._reason}
+        return [
+            Finding(
+                "error",
+                "another rollout has taken it and not released it; no other host with OSDs can go before it",
+                name,
+                "take it to the version, or back, before the others",
+                f"pipeline rollout start {self._kept.file.parent.parent.name} --nodes {name}",
+            )
+            for name in sorted(mine & held.keys())
+            if len(mine) > 1
+        ]
+
     def steps(self, node: Node) -> tuple[str, ...]:
         osds = _named(node.osds)
         return (
@@ -110,7 +126,7 @@ class Ceph:
         answers: dict[str, Answer] = {}
         for node in nodes:
             others = sorted(begun.keys() - {node.name})
-            if others:
+            if others and not _is_down(node, now):
                 answers[node.name] = Answer("wait", f"hosts with OSDs go one at a time: {others[0]} is away")
                 continue
             answers[node.name] = self._before(node, now)

@@ -359,9 +359,28 @@ def test_what_another_rollout_left_is_told_and_taken_over_with_its_node(lab: Ser
     (found,) = later.find([THREE])
     assert (found.severity, found.where) == ("error", "node002")
     assert found.command == "ceph osd unset-group noout osd.0 osd.1"
-    assert later.find([TWO, THREE]) == []
+    (found,) = later.find([TWO, THREE])
+    assert (found.severity, found.where) == ("error", "node002")
+    assert found.command == f"pipeline rollout start {lab.folder.parent.name} --nodes node002"
+    assert later.find([TWO]) == [] and lab.hook("ceph", number=12).find([THREE, TWO]) == []
     assert states(later.before([TWO])) == {"node002": "done"}
     assert states(later.after([TWO])) == {"node002": "done"}
+    assert noout(lab) == ([], [])
+
+
+@AT_BOTH_ENDS
+def test_a_host_that_is_down_already_waits_for_no_other_one(lab: ServicesLab, release: str) -> None:
+    lab.switch(ceph=release)
+    lab.hook("ceph").before([TWO])
+    assert states(lab.hook("ceph").before([THREE])) == {"node003": "wait"}
+    lab.is_down("node003")
+    assert states(lab.hook("ceph").before([THREE])) == {"node003": "done"}
+    lab.boot("node003")
+    assert states(lab.hook("ceph").after([THREE, TWO])) in (
+        {"node002": "done", "node003": "done"},
+        {"node002": "done", "node003": "wait"},
+    )
+    assert states(lab.hook("ceph").after([THREE])) == {"node003": "done"}
     assert noout(lab) == ([], [])
 
 

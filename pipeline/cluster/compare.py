@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from pipeline.cluster.added import NOTHING, Added, once_left
 from pipeline.cluster.objects import Action, Assignment, Change, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.words import with_words
@@ -53,7 +55,7 @@ def changes(
         before = _before(item, here, state, clones)
         change = _change(item, here, before, applied, added)
         if change is not None:
-            found.append(change)
+            found.append(replace(change, drift=change.drift and item.ref not in state.older))
     found += _taken_back(wanted, state, applied, added)
     return (*found, *_restarts(found, restarts, due))
 

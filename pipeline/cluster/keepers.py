@@ -75,6 +75,7 @@ class Keepers:
         """What there is of all of them, but for the cloud's when that can't be asked."""
         objects: dict[Ref, Properties] = {}
         notes: list[str] = []
+        older: frozenset[Ref] = frozenset()
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -89,7 +90,8 @@ class Keepers:
                 continue
             objects.update(state.objects)
             notes += state.notes
-        return State(objects, tuple(notes))
+            older |= state.older
+        return State(objects, tuple(notes), older)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""

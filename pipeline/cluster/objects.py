@@ -97,11 +97,13 @@ class State(msgspec.Struct, frozen=True):
 
     All images, categories, networks and nodes are among them, whether asked for or not, so that an unknown
     name can be told with the nearest one. ``notes`` are for the administrator: what this manager can't do and
-    what is done instead.
+    what is done instead. ``older`` are objects that have an earlier version of an image: it was published
+    anew since, and nobody changed them by hand.
     """
 
     objects: Mapping[Ref, Properties]
     notes: tuple[str, ...] = ()
+    older: frozenset[Ref] = frozenset()
 
 
 class Assignment(msgspec.Struct, frozen=True):

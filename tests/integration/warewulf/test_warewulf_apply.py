@@ -80,6 +80,12 @@ def test_the_plan_and_apply_of_the_product_work_with_it(server: Server, tmp_path
     keepers = Keepers([server.driver])
     apply(cluster, keepers, tmp_path / "store")
     assert look(cluster, keepers, tmp_path / "store").changes == ()
+    for version, kinds in ((4, ["image", "category", "category"]), (3, ["category", "category"])):
+        server.publish(version)
+        published = look(cluster, keepers, tmp_path / "store").changes
+        assert [change.ref.kind for change in published] == kinds
+        assert not any(change.drift for change in published), "nobody did it by hand"
+        apply(cluster, keepers, tmp_path / "store")
     other = edited(server)
     other.profiles["hosts-web"]["image name"] = "openstack-image"
     other.save()

@@ -85,7 +85,29 @@ def state(found: Registry, wanted: Iterable[Wanted]) -> State:
         )
     objects.update(_nodes(found, wanted))
     objects.update(_networks(found, wanted))
-    return State(objects, tuple(_notes(found, wanted)))
+    return State(objects, tuple(_notes(found, wanted)), _older(found))
+
+
+def _older(found: Registry) -> frozenset[Ref]:
+    """Images of which an earlier version was imported and the published one was not, and the profiles that
+    have an earlier one."""
+    versions = {
+        name: re.compile(rf"{re.escape(name)}-[0-9]+")
+        for name, target in found.targets.items()
+        if target != name
+    }
+    refs = [
+        Ref("image", name)
+        for name, version in versions.items()
+        if found.targets[name] not in found.images and any(map(version.fullmatch, found.images))
+    ]
+    refs += [
+        Ref("category", category)
+        for category, profile in found.profiles.items()
+        for name, version in versions.items()
+        if profile.image != found.targets[name] and version.fullmatch(profile.image)
+    ]
+    return frozenset(refs)
 
 
 def _nodes(found: Registry, wanted: Sequence[Wanted]) -> dict[Ref, Properties]:

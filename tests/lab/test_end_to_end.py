@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.project import Project, make_project, unmount_all
+from tests.lab.project import REPOSITORY, Project, make_project, unmount_all
 
 IMAGES = ["openstack-image-mellanox", "virtual-node-image"]
 CORE_CONF = "overlays/openstack-image-mellanox/etc/modprobe.d/mlx4_core.conf.j2"
@@ -50,6 +51,11 @@ def test_both_images_become_version_1_tested_and_published(project: Project, fir
         assert os.readlink(project.images / name) == f"{name}-1"
         assert (project.images / name / "etc/redhat-release").is_file()
         assert not any(stage["cached"] for stage in image["stages"])
+
+
+def test_the_readme_counts_the_tests_that_there_are(first: dict[str, Any]) -> None:
+    said = set(re.findall("^tests: (.*) passed$", (REPOSITORY / "README.md").read_text(), re.MULTILINE))
+    assert said == {"{} of {}".format(*image["tests"]) for image in first.values()}
 
 
 def test_the_document_says_all_of_each_stage(first: dict[str, Any]) -> None:

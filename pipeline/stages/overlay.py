@@ -37,12 +37,12 @@ class Overlay(Stage, frozen=True, kw_only=True, tag="overlay"):
     matches nothing is an error.
 
     A file whose name ends in .j2 is a template of the parameters of recipe or
-    fragment, "{{ vfs }}", and is laid without that suffix. It is written in Jinja. Its
-    line ends stay as they are, mixed ones too. A line of nothing but blocks {% … %}
-    and comments {# … #} is left out; on any other line they take no blank and no line
-    end away. What is put in has to be text, a number, true or false: anything else, a
-    list for instance, is refused with its line. All other files are laid as they are,
-    links as links.
+    fragment, "{{ vfs }}", and is laid without that suffix. It is written in Jinja.
+    Its line ends stay as they are, mixed ones too. A line of nothing but blocks
+    {% … %} and comments {# … #} is left out; on any other line they take no blank
+    and no line end away. What is put in has to be text, a number, true or false:
+    anything else, a list for instance, is refused with its line. All other files
+    are laid as they are, links as links.
 
     Since git keeps no modes, a file is 0755 if it is executable in the tree and
     0644 if not, and a new directory is 0755. Directories that the image has keep

@@ -219,7 +219,8 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
 )
 def test_a_record_that_no_apply_has_written_is_told(tmp_path: Path, wrong: dict[str, object]) -> None:
     added = Added({str(OURS): {"value": "2"}}, {str(OURS): {"value": "1"}}, ("node/node003",))
-    record = Record(1.0, (str(SERVICE),), {str(IMAGE): PARAMETERS, str(FILE): {"mode": "0644"}}, added)
+    applied = {str(IMAGE): PARAMETERS, str(FILE): {"mode": "0644"}}
+    record = Record(1.0, (str(SERVICE),), ("node/node003",), applied, added)
     save(tmp_path, "c", record)
     assert load(tmp_path, "c") == record
     (tmp_path / "clusters/c.json").write_text(json.dumps(wrong))

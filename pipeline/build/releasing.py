@@ -14,6 +14,8 @@ from pipeline.publish.record import Publication, present_directory, publication
 from pipeline.publish.unpublishing import take_down
 from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
+from pipeline.rollout.folder import unfinished
+from pipeline.rollout.using import why_used
 from pipeline.store.filesystem import told
 from pipeline.store.garbage import Removal, size_of
 from pipeline.store.records import Version
@@ -39,8 +41,10 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
     """The versions of ``image`` that stay though they are not among the newest ``keep``.
 
     All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
-    ``rollback`` goes back to, those that somebody uses and those whose directory is not ours.
+    ``rollback`` goes back to, those that somebody uses and those whose directory is not ours. Those that a
+    rollout needs which is not at its end stay in any case.
     """
+    rollouts = unfinished(store.path)
     now = publication(store, image)
     if unpublish:
         now = now.following(pointed_to(site, image))
@@ -48,10 +52,12 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
     found = []
     for number in sorted(set(store.versions.numbers(image)) - set(newest(store, image, keep))):
         place = present_directory(site, now, image, number)
-        if number in published or os.path.lexists(place):
+        if reason := why_used(rollouts, image, number):
+            found.append(Held(f"{image}@{number}", number, *reason))
+        elif number in published or os.path.lexists(place):
             release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"
-            reason = _reason(site, now, image, number, place, release)
-            found += [Held(f"{image}@{number}", number, *reason)] if reason else []
+            if reason := _reason(site, now, image, number, place, release):
+                found.append(Held(f"{image}@{number}", number, *reason))
     return tuple(found)
 
 

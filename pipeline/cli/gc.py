@@ -1,8 +1,9 @@
 """Remove layers and downloads that no version, base, kept failure or lock needs; with --keep, also versions.
 
-Waits for builds that run to end. Versions that are published stay. With --unpublish those older than the
-newest N go, too, but for the one that IMAGES/NAME points to, the one that rollback goes back to, and those
-that a process of this machine uses. Which nodes boot from one by the network this machine does not know.
+Waits for builds that run to end. Versions that are published stay, and those that a rollout needs which is
+not at its end. With --unpublish published ones older than the newest N go, too, but for the one that
+IMAGES/NAME points to, the one that rollback goes back to, and those that a process of this machine uses.
+Which nodes boot from one by the network this machine does not know.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.interrupts import work_begins
     from pipeline.publish.unpublishing import planned_unpublish, unpublish
     from pipeline.recipe.site import load_site
+    from pipeline.rollout.using import refuse_used
     from pipeline.store.store import Store
 
     if not options.dry_run:
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None
     take = planned_unpublish if options.dry_run else unpublish
-    gone = take(site, store, version.image, number)
+    gone = take(site, store, version.image, number, refuse_used)
     if options.json:
         print(json.dumps({"removed": [str(path) for path in gone], "dry_run": options.dry_run}))
     else:

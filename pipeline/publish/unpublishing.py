@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -15,8 +15,13 @@ from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
 
+Refuse = Callable[[Path, str, Iterable[int]], None]
+"""Raises ``PipelineError`` for those versions (store, image, numbers) that somebody needs."""
 
-def planned_unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
+
+def planned_unpublish(
+    site: Site, store: Store, image: str, number: int | None, refuse: Refuse | None = None
+) -> tuple[Path, ...]:
     """The directories that ``unpublish`` would take away now, but for those in use."""
     now = publication_here(site, store, image).following(pointed_to(site, image))
     numbers = sorted(now.directories) if number is None else [number]
@@ -28,17 +33,22 @@ def planned_unpublish(site: Site, store: Store, image: str, number: int | None) 
             hint="publish another version first, or unpublish the image as a whole",
             command=f"pipeline rollback {image}" if now.previous else f"pipeline unpublish {image}",
         )
+    if refuse is not None:
+        refuse(store.path, image, numbers)
     return tuple(directory(site, image, each) for each in numbers)
 
 
-def unpublish(site: Site, store: Store, image: str, number: int | None) -> tuple[Path, ...]:
+def unpublish(
+    site: Site, store: Store, image: str, number: int | None, refuse: Refuse | None = None
+) -> tuple[Path, ...]:
     """Take away the directory of a version (None: of all, and the link), and return what is gone.
 
     Hand edits in what was mounted are kept in the store; those in a copy go with it. Raises
-    ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to.
+    ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to, or when
+    ``refuse`` does.
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be unpublished", site.images):
-        targets = planned_unpublish(site, store, image, number)
+        targets = planned_unpublish(site, store, image, number, refuse)
         if not targets:
             return ()
         refuse_busy(targets)

@@ -16,8 +16,11 @@ from pipeline.build.entering import root_of
 from pipeline.events import ignore
 from pipeline.publish.publication import publish, rollback
 from pipeline.publish.record import Publication, publication, remember
+from pipeline.rollout import folder as folders
+from pipeline.rollout.model import Policy
 from pipeline.store.presence import alone, occupied
 from tests.integration.small_project import STAGES, SmallProject, make_small_project
+from tests.simulated_rollout import WAITS, Scene, World
 
 
 @pytest.fixture
@@ -125,6 +128,30 @@ def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(projec
     assert "web-1" in [each["name"] for each in planned["removed"] if each["kind"] == "directory"]
     assert labels(project) == ["web@1", "web@2", "web@3", "web@4"]
     assert project.run("gc", "--unpublish").exit_code == 2
+
+
+def test_what_a_rollout_needs_that_is_not_at_its_end_stays(project: SmallProject) -> None:
+    build(project, "a", "b", "c", "d")
+    images = project.path / "images"
+    scene = Scene(project.site.store, World(["node001"]), Policy(canary=1, max_unavailable=1, waits=WAITS))
+    (images / "web-1").mkdir(parents=True)
+    remember(project.store, "web", Publication(directories=dict.fromkeys((1, 2), "copy")))
+    command = "pipeline rollout status lab"
+    for words in (("web@1",), ("web",), ("web@2", "--dry-run")):
+        refused = project.run("unpublish", *words)
+        assert refused.exit_code == 1 and f"run: {command}" in refused.err, words
+    told = project.run("gc", "--keep", "1", "--unpublish", "--dry-run").out
+    why = "rollout 1 of lab is not at its end, and takes nodes to it or back to it"
+    assert f"web@1 stays: {why}; to release it: {command}\n" in told
+    assert ("version", "web@3") in gone(project, 1, unpublish=True)
+    assert labels(project) == ["web@1", "web@2", "web@4"] and (images / "web-1").is_dir()
+    (scene.folder / "order.json").write_text("{")
+    refused = project.run("unpublish", "web@1")
+    assert "rollout 1 of lab can't be read, and may need it" in refused.err
+    assert gone(project, 1, unpublish=True) == []
+    folders.abandon(scene.folder, "me")
+    assert project.run("unpublish", "web@1").exit_code == 0
+    assert ("version", "web@2") in gone(project, 1, unpublish=True)
 
 
 def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:

@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import CephTable
@@ -20,6 +20,7 @@ from pipeline.rollout.hooks.asking import (
     failed,
     findings,
     last_words,
+    not_understood,
     side_by_side,
 )
 from pipeline.rollout.hooks.cephstate import FORMAT, Look, is_unknown, look
@@ -29,6 +30,9 @@ from pipeline.rollout.parts import Answer
 
 WAYS = (("set-group", "unset-group"), ("add-noout", "rm-noout"), ("set", "unset"))
 """noout of some OSDs: since Nautilus, since Luminous; before, there is only one for all."""
+
+MAY_STOP = "are ok to stop without reducing availability"
+"""What releases before 14.2.22 say, on either of the two outputs, of OSDs that may be stopped."""
 
 LEFT = "left"
 """The note of a host that stays as it is, without noout: others may go, and it may have its turn again."""
@@ -219,20 +223,22 @@ class Ceph:
         """Whether all OSDs of a node may be stopped, and why not; None: this release can't tell.
 
         The JSON is there although it ends with an error; releases before 14.2.22 say it in plain words.
+        Raises ``PipelineError`` for any other answer: a service that is not well may answer anything.
         """
         argv = self._ok_to_stop(node)
         ran = asked(self._head, argv)
-        try:
-            said = json.loads(ran.out)
-            may = bool(said["ok_to_stop"])
-            return may, f"{said.get('num_not_ok_pgs', 'some')} placement groups would not be available"
-        except (ValueError, KeyError, TypeError):
-            pass
+        said = _verdict(ran.out)
+        if said is not None and said["ok_to_stop"] is False:
+            return False, f"{said.get('num_not_ok_pgs', 'some')} placement groups would not be available"
+        if not ran.code and (said is not None or MAY_STOP in f"{ran.out}\n{ran.err}"):
+            return True, ""
         if ran.code and is_unknown(ran):
             return None, ""
-        if ran.code and "EBUSY" not in ran.err:
+        if not ran.code:
+            raise not_understood(self._head, argv, ran.out.strip() or ran.err)
+        if "EBUSY" not in ran.err:
             raise failed(self._head, argv, ran)
-        return not ran.code, last_words(ran)
+        return False, last_words(ran)
 
     def _set(self, node: Node, found: Note) -> tuple[str, str]:
         """noout for the node's OSDs, in the narrowest way that the release has; noted before."""
@@ -268,6 +274,15 @@ class Ceph:
 
     def _osd(self, *words: str) -> tuple[str, ...]:
         return (*self._table.program, "osd", *words)
+
+
+def _verdict(text: str) -> dict[str, Any] | None:
+    """The JSON of ``ok-to-stop``; None when it is something else."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("ok_to_stop"), bool) else None
 
 
 def _found(node: Node, now: Look) -> Note:

@@ -194,6 +194,48 @@ def test_osds_that_ceph_can_not_do_without_stay(lab: ServicesLab, release: str) 
     assert noout(lab) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        "{}",
+        "<html>",
+        '{"ok_to_stop": "false"}',
+        '{"ok_to_stop": 1}',
+        "[" * 10_000,
+        "OSD(s) 0 are ok",
+    ],
+    ids=["nothing", "list", "object", "page", "word", "number", "deep", "other words"],
+)
+def test_only_a_clear_answer_lets_osds_be_stopped(lab: ServicesLab, answer: str) -> None:
+    _answers(lab, answer)
+    (found,) = lab.hook("ceph").find([TWO])
+    assert found.severity == "error" and "ok-to-stop 0 1 -f json gave an answer that is not" in found.what
+    with pytest.raises(PipelineError, match="is not understood"):
+        lab.hook("ceph").before([TWO])
+    assert noout(lab) == ([], [])
+
+
+@pytest.mark.parametrize("where", ["", " >&2"], ids=["output", "errors"])
+def test_the_plain_words_of_luminous_are_known_on_either_output(lab: ServicesLab, where: str) -> None:
+    _answers(lab, "OSD(s) 0,1 are ok to stop without reducing availability or risking data", where)
+    assert states(lab.hook("ceph").before([TWO])) == {"node002": "done"}
+
+
+def test_what_may_be_stopped_and_ends_with_an_error_may_not(lab: ServicesLab) -> None:
+    _answers(lab, '{"ok_to_stop": true}', "; exit 1")
+    with pytest.raises(PipelineError, match="exit code 1"):
+        lab.hook("ceph").before([TWO])
+
+
+def _answers(lab: ServicesLab, answer: str, more: str = "") -> None:
+    """From now on ``ceph osd ok-to-stop`` says this; all else is as ever."""
+    program = lab.directory / "bin/ceph"
+    first, rest = program.read_text().split("\n", 1)
+    program.write_text(f"{first}\n[ \"$2\" != ok-to-stop ] || {{ echo '{answer}'{more}; exit; }}\n{rest}")
+
+
 def test_a_release_without_ok_to_stop_says_so_and_goes_by_the_placement_groups(lab: ServicesLab) -> None:
     lab.switch(ceph="icehouse")
     hook = lab.hook("ceph")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.cluster.drivers.nodes import NodeFacts, Survey
 from pipeline.cluster.nodesets import folded
+from pipeline.cluster.rolling import RACK
 from pipeline.rollout.model import Finding, Order
 from pipeline.rollout.ordering import AWAY, RISING, Draft
 
@@ -42,6 +43,7 @@ def _either_way(order: Order, facts: Sequence[NodeFacts], survey: Survey) -> lis
         *_images(order, survey),
         *_virtual(order),
         *_osd_hosts(order, survey),
+        *_domains(order),
     ]
     if order.policy.install == "FULL" and facts:
         what = f"FULL wipes the disks of {_nodes(len(facts))}: whatever was changed on them is lost"
@@ -190,6 +192,27 @@ def _virtual(order: Order) -> list[Finding]:
             'hooks = ["virtual"] in [rollout], with a table [rollout.virtual]',
         )
     ]
+
+
+def _domains(order: Order) -> list[Finding]:
+    """Nodes without a label for which there is a limit, where that would let fewer go than all may."""
+    policy = order.policy
+    found = []
+    for label, most in policy.domains.items():
+        names = [node.name for node in order.nodes if label not in node.domains]
+        if not names or most >= policy.max_unavailable:
+            continue
+        where = f'[[rollout.label]]: nodes = "{folded(names)}", {label} = "…"'
+        found.append(
+            Finding(
+                "warning",
+                f"{_nodes(len(names))} {_has(names)} no {label}, and domains.{label} = {most} does not hold "
+                f"for {'it' if len(names) == 1 else 'them'}",
+                folded(names),
+                f"set it in the cluster manager, or in {where}" if label == RACK else where,
+            )
+        )
+    return found
 
 
 def _osd_hosts(order: Order, survey: Survey) -> list[Finding]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster.drivers.nodes import ImageFacts
-from pipeline.rollout.checks_nodes import node_findings
+from pipeline.cluster.rolling import Share
+from pipeline.rollout.checks_nodes import findings_back, node_findings
 from pipeline.rollout.model import Finding
 from tests.rollout_world import IMAGE, World
 
@@ -51,6 +52,26 @@ def test_nodes_that_are_not_up_are_told_by_how_they_are(world: World) -> None:
         ("error", "node004", "it is in the installer, which failed"),
         ("error", "node009", "it is of unknown state"),
     ]
+
+
+def test_nodes_for_which_a_limit_of_a_domain_is_nothing_are_told(world: World) -> None:
+    limits = {"rack": Share(1), "switch": Share(2), "room": Share(3)}
+    world.rollout(
+        max_unavailable=Share(3),
+        domains=limits,
+        labels={f"node00{number}": {"switch": "s1"} for number in (1, 2, 3, 4)},
+    )
+    findings = [each for each in found(world) if "domains." in each.what]
+    assert [(each.severity, each.where, each.what) for each in findings] == [
+        ("warning", "node009", "1 node has no rack, and domains.rack = 1 does not hold for it"),
+        ("warning", "node009", "1 node has no switch, and domains.switch = 2 does not hold for it"),
+    ]
+    assert findings[1].hint == '[[rollout.label]]: nodes = "node009", switch = "…"'
+    assert findings[0].hint.startswith("set it in the cluster manager, or in [[rollout.label]]")
+    back = [each for each in findings_back(world.draft().order, world.survey()) if "domains." in each.what]
+    assert back == findings
+    world.rollout(max_unavailable=Share(1), domains=limits)
+    assert not [each for each in found(world) if "domains." in each.what], "the other limit is as narrow"
 
 
 def test_nodes_left_out_because_they_are_down_come_back_with_the_version(world: World) -> None:

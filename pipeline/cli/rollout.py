@@ -220,7 +220,7 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
     kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
     order = kept.order
     watching = watching_rollout(order, plain=options.plain, folder=place)
-    with _told_when_interrupted(order), watching as board:
+    with told_when_interrupted(order, place), watching as board:
         progress = run_rollout(
             place,
             order,
@@ -232,25 +232,35 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
             retry=getattr(options, "retry", False),
             pause=partial(_wait, board),
         )
-    return _told(options, opened, place, order, progress)
+    return tell_end(options, opened, place, order, progress)
 
 
 @contextmanager
-def _told_when_interrupted(order: Order) -> Iterator[None]:
-    """Ctrl-C ends this command, not what nodes do."""
+def told_when_interrupted(order: Order, place: Path) -> Iterator[None]:
+    """Ctrl-C, or a full disk, ends this command, not what nodes do."""
     from pipeline.errors import PipelineError
     from pipeline.interrupts import exit_code
 
+    resume = f"pipeline rollout resume {order.cluster}"
     try:
         yield
     except KeyboardInterrupt as end:
         error = PipelineError(
             "interrupted; nodes that are on their way go on by themselves",
             hint="resume sees how far they are, and repeats nothing",
-            command=f"pipeline rollout resume {order.cluster}",
+            command=resume,
         )
         error.exit_code = exit_code(end)
         raise error from None
+    except BrokenPipeError:
+        raise
+    except OSError as end:
+        where = end.filename or f"the output, or a file in {place}"
+        raise PipelineError(
+            f"{where}: {end.strerror or end}",
+            hint="nodes that are on their way go on by themselves; put it right, then resume repeats nothing",
+            command=resume,
+        ) from None
 
 
 def _wait(board: Watching, seconds: float) -> None:
@@ -263,32 +273,32 @@ def _wait(board: Watching, seconds: float) -> None:
         board.refresh()
 
 
-def _told(options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress) -> int:
+def tell_end(
+    options: argparse.Namespace, opened: Opened, place: Path, order: Order, progress: Progress
+) -> int:
+    """Write the report, and say how all is; returns the exit code."""
     import time
 
     from pipeline.cli.rollout_text import document, status_lines
+    from pipeline.errors import PipelineError
     from pipeline.rollout import report
     from pipeline.rollout.differing import differing
 
     cluster = opened.cluster
     different = differing(progress, cluster.parameters, cluster.parameters_for)
-    written = report.write(place, order, progress, time.time(), differences=different)
+    how: dict[str, Any] = {"is_running": False, "folder": place, "differences": different}
+    written = None
+    try:
+        written = report.write(place, order, progress, time.time(), differences=different)
+    except PipelineError as error:  # such as a full disk: how the nodes are is told all the same
+        print(f"pipeline: {error}", file=sys.stderr)
     if options.json:
-        print_json(
-            document(
-                order,
-                progress,
-                is_running=False,
-                folder=place,
-                differences=different,
-                report={"html": str(written[0]), "junit": str(written[1])},
-            )
-        )
+        files = {"html": str(written[0]), "junit": str(written[1])} if written else None
+        print_json(document(order, progress, **how, report=files))
     else:
-        lines = status_lines(order, progress, is_running=False, folder=place, differences=different)
-        print("\n".join(lines))
-        print(f"report: {written[0]}")
-    return 0 if _is_well(progress) else 1
+        print("\n".join(status_lines(order, progress, **how)))
+        print(f"report: {written[0]}" if written else "report: none, it could not be written")
+    return 0 if written and _is_well(progress) else 1
 
 
 def _is_well(progress: Progress) -> bool:

@@ -72,6 +72,7 @@ class Journal:
     """Writes events; they are on the disk when ``write`` returns."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self._cut_torn_line()
@@ -80,14 +81,16 @@ class Journal:
             raise
 
     def write(self, told: Iterable[Event]) -> None:
-        """Append all of them, with one sync. Raises ``OSError`` when the disk is full: then none counts."""
+        """Append all of them, with one sync. Raises ``OSError`` with its name when the disk is full: then
+        none counts."""
         text = b"".join(ENCODER.encode(event) + b"\n" for event in told)
         end = os.fstat(self._fd).st_size
         try:
             while text:
                 text = text[os.write(self._fd, text) :]
             os.fdatasync(self._fd)
-        except OSError:
+        except OSError as error:
+            error.filename = str(self._path)
             os.ftruncate(self._fd, end)
             raise
 

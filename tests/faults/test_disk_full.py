@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pipeline.cli.rollout import tell_end, told_when_interrupted
+from pipeline.cluster.model import Cluster
+from pipeline.errors import PipelineError
+from pipeline.rollout.model import Policy
 from tests.faults.archives import tar_with
 from tests.faults.site import Site, add_shell, archive_stage, command_stage, file_stage
+from tests.simulated_rollout import NEW, WAITS, Scene, World
 
 MEGABYTE = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -149,3 +157,43 @@ def test_a_store_that_is_read_only_is_told(site: Site, disk: Path) -> None:
     assert "Read-only file system" in ended.err and str(disk) in ended.err
     assert "hint: " in ended.err
     assert site.run("build").exit_code == 0
+
+
+def test_a_full_disk_below_the_journal_is_told_with_what_goes_on(memory: Path) -> None:
+    world = World(("node001", "node002"))
+    scene = Scene(memory, world, Policy(canary=1, max_unavailable=1, waits=WAITS))
+    journal = scene.folder / "journal.jsonl"
+    filler: list[Path] = []
+
+    def fill_it(now: object) -> None:
+        if world.machines["node001"].rebooted is not None and not filler:
+            with journal.open("ab") as file:  # to the end of a page, so that the next line needs another one
+                file.write(b" " * (PAGE - journal.stat().st_size % PAGE - 1) + b"x")
+            filler.append(fill(memory, but=0))
+
+    scene.watch = fill_it
+    with pytest.raises(PipelineError) as ended, told_when_interrupted(scene.order, scene.folder):
+        scene.run()
+    [problem] = ended.value.problems
+    assert problem.message == f"{journal}: No space left on device"
+    assert problem.command == "pipeline rollout resume lab"
+    filler[0].unlink()
+    progress = scene.run()
+    assert {node.state for node in progress.nodes.values()} == {"released"}
+    assert all(machine.installs == {NEW: 1} for machine in world.machines.values())
+
+
+def test_a_report_for_which_there_is_no_room_hides_nothing(
+    memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Scene(memory, World(("node001",)), Policy(canary=1, max_unavailable=1, waits=WAITS))
+    progress = scene.run()
+    filler = fill(memory, but=0)
+    opened: Any = SimpleNamespace(cluster=Cluster("lab", "", memory, {}, ()))
+    try:
+        code = tell_end(Namespace(json=False), opened, scene.folder, scene.order, progress)
+    finally:
+        filler.unlink()
+    said = capsys.readouterr()
+    assert code == 1 and "No space left on device" in said.err
+    assert "released  1  node001" in said.out and "report: none, it could not be written" in said.out

@@ -116,7 +116,7 @@ def _read(file: Path) -> Rolled:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, str]])
     except FileNotFoundError:
         return {}
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(
             f"what was rolled out cannot be read: {error}",
             where=str(file),

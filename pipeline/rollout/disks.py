@@ -56,15 +56,14 @@ def osd_disks(head: Head, nodes: Iterable[Node], program: Sequence[str] = ("ceph
     ran = head.run(argv, seconds=SECONDS)
     try:
         found = json.loads(ran.out) if ran.code == 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    known = (
-        {each.get("id"): each for each in found if isinstance(each, dict)} if isinstance(found, list) else {}
-    )
+    told = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    known = {each["id"]: each for each in told if isinstance(each.get("id"), int)}
     return {name: _of_host(node, known) for name, node in hosts.items()}
 
 
-def _of_host(node: Node, known: Mapping[Any, Mapping[str, Any]]) -> OsdDisks:
+def _of_host(node: Node, known: Mapping[int, Mapping[str, Any]]) -> OsdDisks:
     disks: dict[str, list[int]] = {}
     unknown = []
     for osd in node.osds:

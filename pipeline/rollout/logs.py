@@ -38,7 +38,7 @@ def _verdict(log: str, folder: Path | None) -> Verdict | None:
         return None
     try:
         return VERDICT.decode(_place(log, folder).read_bytes())
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -25,6 +25,10 @@ FEW = 5
 """So many things are named before the rest is counted."""
 
 
+ODD = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+"""What taking an answer apart raises when it has a form that nothing here knows."""
+
+
 def asked(head: Head, argv: Sequence[str], *, seconds: float = SECONDS) -> Ran:
     """Run ``argv``, however it ends. Raises ``MachineError`` when it could not be run or did not end."""
     return head.run(argv, seconds=seconds)
@@ -57,7 +61,7 @@ def document(head: Head, argv: Sequence[str], text: str) -> Any:
     """The JSON that ``argv`` printed."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise not_understood(head, argv, text) from None
 
 

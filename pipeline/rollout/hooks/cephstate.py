@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pipeline.cluster.head import Head, Ran
-from pipeline.rollout.hooks.asking import answered, asked, document, failed, not_understood, some
+from pipeline.rollout.hooks.asking import ODD, answered, asked, document, failed, not_understood, some
 
 CLEAN = "active+clean"
 """With whatever comes behind it: scrubbing, snaptrim, remapped."""
@@ -75,13 +75,13 @@ def look(head: Head, program: Sequence[str]) -> Look:
     text = answered(head, argv)
     try:
         health, checks, unclean = _status(document(head, argv, text))
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except ODD:
         raise not_understood(head, argv, text) from None
     argv = (*program, "osd", "dump", *FORMAT)
     text = answered(head, argv)
     try:
         known, up, inside, noout, everywhere = _dump(document(head, argv, text))
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except ODD:
         raise not_understood(head, argv, text) from None
     return Look(health, checks, unclean, known, up, inside, noout, everywhere)
 
@@ -96,7 +96,7 @@ def osds_of(head: Head, program: Sequence[str] = ("ceph",)) -> dict[str, tuple[i
     text = answered(head, argv)
     try:
         found = _tree(document(head, argv, text))
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except ODD:
         raise not_understood(head, argv, text) from None
     for host, osds in _running(head, program).items():
         found.setdefault(host, set()).update(osds)
@@ -124,7 +124,7 @@ def _running(head: Head, program: Sequence[str]) -> dict[str, set[int]]:
         for one in document(head, argv, ran.out):
             if one.get("hostname"):
                 found.setdefault(str(one["hostname"]), set()).add(int(one["id"]))
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except ODD:
         raise not_understood(head, argv, ran.out) from None
     return found
 
@@ -161,7 +161,7 @@ def _status(said: Any) -> tuple[str, dict[str, str], dict[str, int]]:
     checks = {
         name: str(check.get("summary", {}).get("message", name))
         for name, check in (health.get("checks") or {}).items()
-        if not check.get("muted")
+        if check.get("muted") is not True
     }
     if "status" not in health:
         texts = [str(one["summary"]) for one in health.get("summary", ())]
@@ -183,11 +183,18 @@ def _dump(
     osds = said["osds"]
     return (
         frozenset(int(one["osd"]) for one in osds),
-        frozenset(int(one["osd"]) for one in osds if one["up"]),
-        frozenset(int(one["osd"]) for one in osds if one["in"]),
+        frozenset(int(one["osd"]) for one in osds if _is_set(one["up"])),
+        frozenset(int(one["osd"]) for one in osds if _is_set(one["in"])),
         frozenset(int(one["osd"]) for one in osds if "noout" in one.get("state", ())),
         frozenset(str(said.get("flags", "")).split(",")),
     )
+
+
+def _is_set(flag: Any) -> bool:
+    """0 or 1, or a truth value; any other thing is no answer."""
+    if flag not in (0, 1):
+        raise ValueError(flag)
+    return bool(flag)
 
 
 def _is_noout(name: str, text: str) -> bool:

@@ -36,7 +36,7 @@ class Kept:
             return msgspec.json.decode(self.file.read_bytes(), type=dict[str, Note])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise PipelineError(
                 f"what was begun with nodes can't be read: {error}",
                 where=str(self.file),

@@ -229,11 +229,12 @@ def test_what_may_be_stopped_and_ends_with_an_error_may_not(lab: ServicesLab) ->
         lab.hook("ceph").before([TWO])
 
 
-def _answers(lab: ServicesLab, answer: str, more: str = "") -> None:
-    """From now on ``ceph osd ok-to-stop`` says this; all else is as ever."""
+def _answers(lab: ServicesLab, answer: str, more: str = "", word: str = "ok-to-stop") -> None:
+    """From now on ``ceph osd WORD``, or ``ceph WORD``, says this; all else is as ever."""
     program = lab.directory / "bin/ceph"
     first, rest = program.read_text().split("\n", 1)
-    program.write_text(f"{first}\n[ \"$2\" != ok-to-stop ] || {{ echo '{answer}'{more}; exit; }}\n{rest}")
+    says = f"case $1,$2 in {word},*|osd,{word}) echo '{answer}'{more}; exit ;; esac"
+    program.write_text(f"{first}\n{says}\n{rest}")
 
 
 def test_a_release_without_ok_to_stop_says_so_and_goes_by_the_placement_groups(lab: ServicesLab) -> None:
@@ -381,7 +382,11 @@ def test_a_ceph_that_is_silent_is_told_and_asked_again(lab: ServicesLab) -> None
         hook.before([TWO])
 
 
-@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"health": 1}', "not JSON"])
+@pytest.mark.parametrize(
+    "answer",
+    ["", "[]", "{}", '{"health": 1}', "not JSON", "[" * 10_000],
+    ids=["nothing", "list", "object", "number", "words", "deep"],
+)
 def test_an_answer_that_nobody_knows_is_told(lab: ServicesLab, answer: str) -> None:
     program = lab.directory / "bin/ceph"
     program.write_text(f"#!/bin/sh\necho '{answer}'\n")
@@ -431,7 +436,32 @@ def test_only_hosts_with_osds_are_asked_for(lab: ServicesLab) -> None:
     assert "after: ceph osd unset-group noout osd.0 osd.1" in steps
 
 
-@pytest.mark.parametrize("file", [b"{", b"[]"])
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("dump", '{"osds": [{"osd": 1e999, "up": 1, "in": 1}]}'),
+        ("dump", '{"osds": [{"osd": 0, "up": "0", "in": 1}]}'),
+        ("dump", '{"osds": [{"osd": 0, "up": 1, "in": "false"}]}'),
+        ("status", '{"health": {"status": "HEALTH_OK"}, "pgmap": {"num_pgs": 1e999}}'),
+    ],
+)
+def test_a_number_that_is_none_is_told(lab: ServicesLab, word: str, answer: str) -> None:
+    _answers(lab, answer, word=word)
+    (found,) = lab.hook("ceph").find([TWO])
+    assert "is not understood" in found.what
+    with pytest.raises(PipelineError, match="is not understood"):
+        lab.hook("ceph").before([TWO])
+
+
+def test_a_host_of_which_osds_are_no_numbers_is_told(lab: ServicesLab) -> None:
+    _answers(lab, '{"nodes": [{"name": "node002", "type": "host", "children": [1e999]}]}', word="tree")
+    with pytest.raises(PipelineError, match="is not understood"):
+        osds_of(lab.head)
+
+
+@pytest.mark.parametrize(
+    "file", [b"{", b"[]", b'{"a": {"b": "\xff"}}', b"[" * 100_000], ids=["torn", "list", "no text", "deep"]
+)
 def test_a_damaged_note_is_told(lab: ServicesLab, file: bytes) -> None:
     lab.folder.mkdir()
     (lab.folder / "ceph.json").write_bytes(file)

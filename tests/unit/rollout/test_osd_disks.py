@@ -122,6 +122,10 @@ def test_ceph_is_asked_once_for_all_hosts(tmp_path: Path) -> None:
         "node003": OsdDisks({}, (2,)),
     }
     assert (tmp_path / "calls").read_text() == "osd metadata -f json\n"
+    odd = json.dumps([{"id": [0], "devices": "sda"}, {"id": {}}, 7, {"id": 1, "devices": "sdb"}])
+    for text, known in ((odd, OsdDisks({"sdb": (1,)}, (0,))), ("[" * 10_000, OsdDisks({}, (0, 1)))):
+        program.write_text(f"#!/bin/sh\necho '{text}'\n")
+        assert osd_disks(head, nodes)["node002"] == known
     program.write_text("#!/bin/sh\necho no valid command; exit 22\n")
     assert osd_disks(head, nodes)["node002"] == OsdDisks({}, (0, 1))
     assert osd_disks(Head(programs=("/nowhere",)), nodes[2:]) == {}

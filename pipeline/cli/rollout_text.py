@@ -13,7 +13,7 @@ from pipeline.cluster.nodesets import folded
 from pipeline.printable import on_one_line, plain
 from pipeline.rollout.batches import canaries
 from pipeline.rollout.differing import Difference, to_write
-from pipeline.rollout.logs import last_lines
+from pipeline.rollout.logs import telling_line
 from pipeline.rollout.model import Finding, Node, Order
 from pipeline.rollout.spans import moment, span, zone
 from pipeline.rollout.states import NodeProgress, Progress
@@ -26,7 +26,7 @@ WORD, DOTTED = re.compile(r"[\w-]+"), re.compile(r"[\w.-]+")
 
 
 def tail_in(folder: Path | None) -> Tail:
-    """Reads the last line of logs that lie in ``folder`` or have absolute paths."""
+    """Reads the line that says what failed of logs that lie in ``folder`` or have absolute paths."""
     return partial(_tail, folder)
 
 
@@ -139,7 +139,7 @@ def left(summary: Summary) -> str:
 
 
 def _tail(folder: Path | None, log: str) -> str:
-    return "".join(last_lines(log, folder))
+    return telling_line(log, folder)
 
 
 def _wanted(order: Order) -> list[str]:
@@ -298,7 +298,7 @@ def _budget(order: Order) -> str:
         "roll back failed": "it stops and failed nodes are taken back",
         "roll back all": "it stops and all nodes are taken back",
     }
-    when = f"more than {budget:,} fail" if budget else "one fails"
+    when = f"more than {budget:,} {'fails' if budget == 1 else 'fail'}" if budget else "one fails"
     return f"when {when}, {ends[order.policy.on_failure]}"
 
 

@@ -65,7 +65,9 @@ class Comparing:
                 _packages(f"{label}: packages", packages, wanted),
                 _files(f"{label}: files", files, found),
             ),
-            {EXTRA: exact.told(extra, "files are not of the version")} if extra else {},
+            {EXTRA: exact.told(extra, "file is not of the version", "files are not of the version")}
+            if extra
+            else {},
         )
 
 
@@ -73,14 +75,18 @@ def _packages(name: str, answer: Ran | Lost, wanted: Expected) -> Check:
     if isinstance(answer, Lost) or answer.exit_code or not answer.stdout:
         return Check(name, "error", _why(answer))
     differ = exact.packages_differ(answer.stdout, wanted)
-    return Check(name, "failed", exact.told(differ, "packages differ")) if differ else Check(name, "passed")
+    return _checked(name, exact.told(differ, "package differs", "packages differ") if differ else "")
 
 
 def _files(name: str, answer: Ran | Lost, found: tuple[exact.Difference, ...] | None) -> Check:
     if found is None:
         return Check(name, "error", _why(answer))
     differ = [difference for difference in found if difference.kind != "extra"]
-    return Check(name, "failed", exact.told(differ, "files differ")) if differ else Check(name, "passed")
+    return _checked(name, exact.told(differ, "file differs", "files differ") if differ else "")
+
+
+def _checked(name: str, why: str) -> Check:
+    return Check(name, "failed", why) if why else Check(name, "passed")
 
 
 def _why(answer: Ran | Lost) -> str:

@@ -143,9 +143,12 @@ def packages_differ(printed: bytes, expected: Expected) -> tuple[str, ...]:
     return (*told, *(f"{label} is not of the version" for label in by_name.values()))
 
 
-def told(differences: Sequence[object], what: str) -> str:
-    """The first of them, a line each, and how many there are."""
-    lines = [f"{len(differences)} {what}", *(f"  {found}" for found in differences[:TOLD])]
+def told(differences: Sequence[object], one: str, many: str) -> str:
+    """The first of them, a line each, and how many there are: ``one`` is said of a single one."""
+    lines = [
+        f"{len(differences)} {one if len(differences) == 1 else many}",
+        *(f"  {found}" for found in differences[:TOLD]),
+    ]
     return "\n".join([*lines, "  …"] if len(differences) > TOLD else lines)
 
 

@@ -17,13 +17,13 @@ def policy(cluster: Cluster, nodes: int, members: int) -> tuple[Policy, tuple[Fi
     """
     said = cluster.rollout
     kept: dict[str, int] = {}
+    there = "the 1 node that" if members == 1 else f"the {members} nodes that"
+    are = "is" if members == 1 else "are"
     over: list[tuple[KeyPath, str]] = []
 
     def limit(key: str, share: Share, at: KeyPath) -> int:
         if members and not share.is_percent and share.number > members:
-            over.append(
-                (("rollout", *at), f"{key} = {share} is more than the {members} nodes that there are")
-            )
+            over.append((("rollout", *at), f"{key} = {share} is more than {there} there {are}"))
         return min(share.of(nodes), max(nodes, 1))
 
     canary = limit("canary", Share(said.canary), ("canary",))
@@ -32,7 +32,8 @@ def policy(cluster: Cluster, nodes: int, members: int) -> tuple[Policy, tuple[Fi
         kept[name] = limit(f"domains.{name}", share, ("domains", name))
     budget = said.failure_budget.of(nodes, least=0)
     if members and not said.failure_budget.is_percent and budget >= members:
-        what = f"failure_budget = {budget} would let all {members} nodes fail"
+        all_of_them = "the only node" if members == 1 else f"all {members} nodes"
+        what = f"failure_budget = {budget} would let {all_of_them} fail"
         over.append((("rollout", "failure_budget"), what))
     made = Policy(
         canary=canary,

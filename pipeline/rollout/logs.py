@@ -33,6 +33,17 @@ def last_lines(log: str, folder: Path | None = None, most: int = 1) -> tuple[str
     return _last(told or verdict.why, most)
 
 
+def telling_line(log: str, folder: Path | None = None) -> str:
+    """The line that says what failed: of the first check that did, pytest's first with E or its first one; of
+    any other log the last one. What pytest prints below that is the values that it compared."""
+    verdict = _verdict(log, folder)
+    for check in verdict.checks if verdict else ():
+        if check.outcome in FAILED and (lines := [line for line in check.why.split("\n") if line.strip()]):
+            first = next((line[1:] for line in lines if line.startswith(("E ", "E\t"))), lines[0])
+            return f"{check.name}: {first.strip()}"
+    return "".join(last_lines(log, folder))
+
+
 def _verdict(log: str, folder: Path | None) -> Verdict | None:
     if not log.endswith(".json"):
         return None

@@ -48,7 +48,9 @@ class Nova:
             )
             return findings(error, "Nova can't be asked", hint)
         if nodes and not hosts:
-            return [Finding("warning", f"Nova: none of {len(nodes)} nodes has a {COMPUTE}")]
+            one = len(nodes) == 1
+            what = f"the node has no {COMPUTE}" if one else f"none of {len(nodes)} nodes has a {COMPUTE}"
+            return [Finding("warning", f"Nova: {what}", nodes[0].name if one else "")]
         return [self._guests(name, found) for name, found in guests.items() if found]
 
     def _guests(self, name: str, guests: Sequence[str]) -> Finding:

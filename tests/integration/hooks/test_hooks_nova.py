@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.cluster.head import Head
 from pipeline.cluster.rollout_written import NovaTable
@@ -168,7 +169,9 @@ def test_nodes_without_a_compute_and_virtual_ones_are_not_nova_s(lab: ServicesLa
     virtual = Node("vnode001", "openstack-compute-hosts", is_virtual=True)
     assert [hook.applies(node) for node in (ONE, TWO, virtual)] == [False, True, False]
     (found,) = lab.hook("nova").find([ONE])
-    assert found.severity == "warning" and "none of 1 nodes" in found.what
+    assert found.severity == "warning" and found.what == "Nova: the node has no nova-compute"
+    (found,) = lab.hook("nova").find([ONE, replace(ONE, name="node009")])
+    assert found.what == "Nova: none of 2 nodes has a nova-compute"
     assert states(lab.hook("nova").before([ONE])) == {"node001": "done"}
 
 

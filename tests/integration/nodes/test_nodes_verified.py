@@ -138,7 +138,7 @@ def test_a_wrong_package_a_changed_a_missing_and_an_extra_file_are_named(
     assert named(verdicts["node001"], "packages").outcome == "passed"
     packages = named(verdicts["node002"], "packages")
     assert packages.outcome == "failed"
-    assert packages.why.splitlines()[0] == "1 packages differ"
+    assert packages.why.splitlines()[0] == "1 package differs"
     assert packages.why.endswith("is missing")
     assert verdicts["node003"].passed
 

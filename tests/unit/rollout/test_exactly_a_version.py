@@ -145,6 +145,9 @@ def test_packages_are_compared_by_their_whole_names(
 
 
 def test_of_many_differences_twenty_are_named() -> None:
-    lines = exact.told([f"difference {number}" for number in range(30)], "files differ").splitlines()
+    lines = exact.told(
+        [f"difference {number}" for number in range(30)], "file differs", "files differ"
+    ).splitlines()
     assert lines[0] == "30 files differ"
+    assert exact.told(["x"], "file differs", "files differ") == "1 file differs\n  x"
     assert (len(lines), lines[-1]) == (22, "  …")

@@ -10,7 +10,7 @@ from rollout_examples import NEW, OLD, T0, an_order, goes, how_it_is
 
 from pipeline.recipe.model import Parameter
 from pipeline.rollout.differing import differing, to_write
-from pipeline.rollout.logs import checks, last_lines
+from pipeline.rollout.logs import checks, last_lines, telling_line
 from pipeline.rollout.model import Check, Verdict
 from pipeline.rollout.spans import span
 from pipeline.rollout.states import Event
@@ -171,15 +171,35 @@ def test_the_last_lines_are_those_of_checks_that_failed(tmp_path: Path) -> None:
     )
     (tmp_path / "node001.json").write_bytes(msgspec.json.encode(verdict))
     assert last_lines("node001.json", tmp_path) == ("E  agent: None",)
+    assert telling_line("node001.json", tmp_path) == "test_b: dead"
     assert last_lines("node001.json", tmp_path, 9) == ("test_b: E  dead", "E  agent: None")
     assert [check.name for check in checks("node001.json", tmp_path)] == ["test_a", "test_b"]
     (tmp_path / "node002.json").write_bytes(msgspec.json.encode(Verdict(False, "it can't be reached")))
     assert last_lines("node002.json", tmp_path) == ("it can't be reached",)
+    assert telling_line("node002.json", tmp_path) == "it can't be reached"
+
+
+@pytest.mark.parametrize(
+    ("why", "line"),
+    [
+        ("test_x.py:9: assert [1] == [2]\n  [\n-     1,\n+     2,\n  ]", "a: test_x.py:9: assert [1] == [2]"),
+        (
+            "    def test_a():\n>       assert 0\nE       assert 0\nE       more\n\n  ...Full output",
+            "a: assert 0",
+        ),
+        ("Every line\nis plain", "a: Every line"),
+    ],
+)
+def test_the_line_of_a_failure_is_the_one_that_says_what_failed(tmp_path: Path, why: str, line: str) -> None:
+    verdict = Verdict(False, "", (Check("a", "failed", why), Check("b", "failed", "E later")))
+    (tmp_path / "node001.json").write_bytes(msgspec.json.encode(verdict))
+    assert telling_line("node001.json", tmp_path) == line
 
 
 def test_a_log_of_plain_text_that_is_long_torn_or_gone_is_no_trouble(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"x" * 200_000 + b"\nlast \xff\n\n")
     assert last_lines("a.log", tmp_path) == ("last \ufffd",)
+    assert telling_line("a.log", tmp_path) == "last \ufffd"
     (tmp_path / "b.json").write_text('{"passed": fal\nthe end')
     assert last_lines("b.json", tmp_path) == ("the end",)
     assert last_lines("gone.log", tmp_path) == last_lines("", tmp_path) == ()

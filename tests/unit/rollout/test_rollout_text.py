@@ -191,6 +191,8 @@ def test_the_plan_says_limits_what_is_down_already_and_what_failures_do() -> Non
         "  at most 5 away at once, 2 of each rack; AUTO install; when more than 3 fail, it stops",
         "  down already, and counted: node009",
     ]
+    one = msgspec.structs.replace(order, policy=Policy(1, 5, failure_budget=1, on_failure="stop"))
+    assert "when more than 1 fails, it stops" in list(plan_lines(one, {}, ()))[1]
 
 
 @pytest.mark.parametrize("names", [("node1.cluster", "node2.cluster"), ("node1", "node2")])

@@ -13,7 +13,7 @@ from pipeline.cluster.compare import PROPERTY, Applied, asked
 from pipeline.cluster.differing import told
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import folded
-from pipeline.cluster.objects import Properties, Ref, State, Value, Wanted
+from pipeline.cluster.objects import HEAD, Properties, Ref, State, Value, Wanted
 
 LEFT = "no longer in the file, and left as it is"
 
@@ -24,6 +24,8 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
     said = {*wanted, *map(str, cluster.unasked)}
     gone = [name for name in applied if name not in said and "/setting/" not in name]
     gone = [name for name in gone if not name.startswith("node/") or name.count("/") > 1]
+    there = {str(ref) for ref in state.objects}
+    gone = [name for name in gone if name.startswith("os-") or _owner(name) in {*there, str(HEAD)}]
     found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
     found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)
@@ -33,6 +35,11 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
             found += [f"{name}: {each}" for each in _properties(item, last)]
             found += [f"{name}: {each}" for each in _members(item, last, state, added)]
     return found
+
+
+def _owner(name: str) -> str:
+    """The image, category, network or node that an object is or belongs to; all of them have been read."""
+    return "/".join(name.split("/")[:2])
 
 
 def _settings(wanted: Mapping[str, Wanted], state: State, applied: Applied, added: Added) -> list[str]:

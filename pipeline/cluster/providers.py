@@ -208,7 +208,9 @@ def _check_vxlan(reading: Reading, found: Neutron) -> None:
 
 
 def _check_address(reading: Reading, at: KeyPath, label: str, found: Neutron) -> None:
-    if found.vxlan and OPEN not in found.local_ip and _address(found.local_ip) is None:
+    address = _address(found.local_ip)
+    wrong = address is None or address.is_multicast or address.is_unspecified or address.is_loopback
+    if found.vxlan and OPEN not in found.local_ip and (wrong or found.local_ip == "255.255.255.255"):
         reading.say(
             at,
             f"{label} has to be the node's IPv4 address on the network under VXLAN, got {found.local_ip!r}",

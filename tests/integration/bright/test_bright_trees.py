@@ -41,6 +41,16 @@ def test_an_image_whose_copying_failed_is_told_until_it_is_removed(tmp_path: Pat
     assert lab.plan(seed()[:1])[0] == ()
 
 
+def test_the_directory_of_an_image_that_nobody_clones_is_not_advised_to_be_removed(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path)
+    (tmp_path / "root/cm/images/openstack-image").rename(tmp_path / "away")
+    with pytest.raises(PipelineError, match="openstack-image is not there") as caught:
+        lab.plan(seed()[:1])
+    (problem,) = caught.value.problems
+    assert problem.message == "its directory /cm/images/openstack-image is not there"
+    assert (problem.command, "mount it" in str(problem.hint)) == (None, True)
+
+
 def test_an_image_that_is_still_being_copied_is_told(tmp_path: Path) -> None:
     lab = LabHead(tmp_path, Switches(copy_seconds=600))
     lab.head.run_file(("cmsh", "-f"), f"softwareimage; clone openstack-image {IMAGE}; commit\n")

@@ -13,6 +13,7 @@ import pytest
 from pipeline.lab.head import start, state
 from tests.integration.cluster_site import COMPUTE, NAME, NODE2, OVERRIDE, Cluster, edit
 from tests.lab.head import seed
+from tests.lab.project import REPOSITORY
 
 
 def test_plan_touches_nothing_apply_does_it_and_a_second_plan_is_empty(site: Cluster) -> None:
@@ -30,6 +31,11 @@ def test_plan_touches_nothing_apply_does_it_and_a_second_plan_is_empty(site: Clu
     assert site.cluster("plan").out.endswith(f"{NAME}: nothing to do\n")
     after, calls = state.snapshot(str(site.head)), len(state.calls(str(site.head)))
     again = site.cluster("apply", "--json").json()
+    page = (REPOSITORY / "docs/exit-codes.md").read_text()
+    for verb in ("plan", "status"):
+        [row] = re.findall(rf"^\| `cluster {verb}` \|(.*)$", page, re.MULTILINE)
+        keys = site.cluster(verb, "--json").json().keys() - (set(again) if verb == "status" else set())
+        assert all(f"`{key}`" in row for key in keys - {"problems"}), verb
     assert again["changes"] == []
     assert state.snapshot(str(site.head)) == after
     assert not any("set " in call["text"] for call in state.calls(str(site.head))[calls:])

@@ -174,6 +174,7 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
         str(FILE): {"+words": ("a TRUE", "b FALSE"), "mode": "0644"},
         str(IMAGE): PARAMETERS,
         str(CATEGORY): {"image": "new"},
+        "category/gone": {"image": "new"},
         "os-network/gone": {"segment": 1},
         "os-network/unasked": {"segment": 2},
         **{str(ref): {"value": value} for ref, value in ((THEIRS, "1"), (OURS, "2"), (CHANGED, "3"))},
@@ -191,7 +192,7 @@ def test_what_leaves_the_file_and_stays_as_it_is_is_noted() -> None:
     cluster = Cluster("c", "", Path("c.toml"), {}, wanted, unasked=(Ref("os-network", "unasked"),))
     left = "no longer in the file, and left as it is"
     there |= {Ref("node", "node004"): {"category": "x"}, IMAGE: {"kernel_parameters": ("quiet", "iommu=pt")}}
-    there |= {THEIRS: {"value": "1"}, OURS: {"value": "2"}, CHANGED: {"value": "4"}}
+    there |= {CATEGORY: {}, THEIRS: {"value": "1"}, OURS: {"value": "2"}, CHANGED: {"value": "4"}}
     added = Added({str(IMAGE): {"+kernel_parameters": ("quiet",)}, str(OURS): {"value": "2"}})
     assert notes(cluster, State(there), applied, added) == [
         f"{left}: category/ib, os-network/gone",

@@ -24,7 +24,12 @@ COPYING = re.compile(r"copying\b.*->\s*(?P<path>/\S+)", re.IGNORECASE)
 
 
 def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> None:
-    """Raise with all wanted images that are there and have no tree, or one that is still being copied."""
+    """Raise with all wanted images that are there and have no tree, or one that is still being copied.
+
+    Only what the file itself clones is advised to be removed: an apply makes it again.
+    """
+    wanted = tuple(wanted)
+    cloned = {item.ref for item in wanted if item.source}
     refs = [item.ref for item in wanted if item.ref.kind == "image" and item.ref in top]
     paths = [str(top[ref].get("path", "")) for ref in refs]
     if not refs:
@@ -42,13 +47,22 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
     ]
     problems += [
         Problem(
+            f"its directory {path} is not there",
+            str(ref),
+            "it is not made by this file: mount it or put it back, or give the image its directory",
+        )
+        for ref, path in zip(refs, paths, strict=True)
+        if ref in missing and ref not in cloned and path not in copying
+    ]
+    problems += [
+        Problem(
             f"its directory {path} is not there: it was copied only in part, or not at all",
             str(ref),
             "remove the object by hand and apply again",
             f"cmsh -c 'softwareimage; remove -d {ref.name}; commit'",
         )
         for ref, path in zip(refs, paths, strict=True)
-        if ref in missing and path not in copying
+        if ref in missing and ref in cloned and path not in copying
     ]
     if problems:
         raise PipelineError(problems)

@@ -192,7 +192,7 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
     targets: tuple[Target, ...], nodes: Nodes, tmp_path: Path, number: signal.Signals
 ) -> None:
     for name in NAMES:
-        adapter.break_it(nodes[name].folder, slow=5)
+        adapter.break_it(nodes[name].folder, slow=8)
     folder = tmp_path / "runs/firmware-1"
 
     def burning() -> list[str]:

@@ -98,7 +98,7 @@ def as_files_say(store: Path, state: State) -> Meant:
     for name in made:
         objects.pop(Ref("image", name), None)
     there = tuple(name for name in made if Ref("image", name) in state.objects)
-    return Meant(State(objects, state.notes), tuple(rolled), there)
+    return Meant(State(objects, state.notes, state.older), tuple(rolled), there)
 
 
 def _meanings(store: Path) -> dict[tuple[str, str], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
@@ -219,7 +219,11 @@ CHANGES = st.one_of(
 )
 BLOCKS = st.none() | st.builds(Block, st.sampled_from(["^a {", r"^\[s"]), st.none() | st.just("^b"))
 
+OFTEN_REFUSED = settings(suppress_health_check=[HealthCheck.filter_too_much])
+"""What matches nothing, or more than one line, is refused: those examples are of no use."""
 
+
+@OFTEN_REFUSED
 @given(TEXTS, CHANGES, BLOCKS)
 def test_every_change_that_is_made_changes_nothing_when_made_again(
     text: str, change: Change, block: Block | None
@@ -234,6 +238,7 @@ def test_every_change_that_is_made_changes_nothing_when_made_again(
         assert isinstance(change, Replace) and "no line" in str(error)
 
 
+@OFTEN_REFUSED
 @given(TEXTS, CHANGES, BLOCKS)
 def test_lines_that_do_not_match_stay_as_they_are(text: str, change: Change, block: Block | None) -> None:
     pattern = change.anchor if isinstance(change, Insert) else change.pattern

@@ -213,8 +213,8 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
     second = run_firmware(ORDER, choose(ORDER, targets, tmp_path / "runs", retry=True), tmp_path / "runs")
     assert statuses(second) == {waiting: "updated"} | dict.fromkeys(begun, "busy")
     for name in begun:
-        _until(lambda name=name: adapter.read(nodes[name].folder) == BURNT)  # type: ignore[misc]
         _until(lambda name=name: "end installer" in nodes.run(name, f"tail -n 1 {LOG}"))  # type: ignore[misc]
+        assert adapter.read(nodes[name].folder) == BURNT
         adapter.break_it(nodes[name].folder, "")
     third = run_firmware(ORDER, choose(ORDER, targets, tmp_path / "runs", retry=True), tmp_path / "runs")
     assert set(third.names) == set(begun)

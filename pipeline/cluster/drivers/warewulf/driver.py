@@ -43,7 +43,7 @@ class Warewulf:
         state = reading.state(found, wanted)
         taken = [problem for item in wanted for problem in _taken(item.ref, item.exact, found)]
         notes = [f"{problem.where}: {problem.message}; an apply refuses it" for problem in taken]
-        return State(state.objects, (*state.notes, *notes))
+        return State(state.objects, (*state.notes, *notes), state.older)
 
     def survey(self) -> State:
         """See `Driver`. The device that a node boots from is none of the interfaces."""

@@ -33,6 +33,11 @@ def on_one_line(name: str) -> str:
     return UNSHOWN.sub(_escape, masked(name))
 
 
+def counted(number: int, what: str) -> str:
+    """``1 node``, ``3 nodes``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code - 0xDC00:02x}" if code >= 0xDC80 else found[0].encode("unicode_escape").decode()

@@ -165,10 +165,10 @@ def _ask(cluster: Cluster, plan: Plan) -> bool:
 
 
 def _status(options: argparse.Namespace, site: Site) -> int:
-    from pipeline.cli.cluster_text import counted
     from pipeline.cli.text import when
     from pipeline.cluster import record
     from pipeline.cluster.apply import look
+    from pipeline.printable import counted
 
     cluster, keepers = _opened(options, site)
     last = record.load(site.store, cluster.name)
@@ -219,7 +219,7 @@ def _import(options: argparse.Namespace, site: Site) -> int:
 
 
 def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> None:
-    from pipeline.cli.cluster_text import counted
+    from pipeline.printable import counted
     from pipeline.recipe.findings import shown
 
     said = "it has what is there, so that a plan finds nothing to do"

@@ -11,8 +11,9 @@ import msgspec
 
 from pipeline.cluster.differing import changed_lines, shown, told
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import Assignment, Change
+from pipeline.cluster.objects import Assignment, Change, members
 from pipeline.cluster.plan import Plan, named
+from pipeline.printable import counted
 from pipeline.recipe.findings import positions
 
 SIGNS = {"clone": "+", "add": "+", "set": "~", "remove": "-", "restart": "!", "build": "!"}
@@ -77,10 +78,6 @@ def one_line(text: str) -> str:
     return shown(text).replace("\n", "\\n")
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _likeness(change: Change, place: str) -> tuple[object, ...]:
     """What changes that are shown as one have in common."""
     owner, name = change.ref.of.partition("/")[0], change.ref.name
@@ -102,7 +99,7 @@ def _head(alike: Sequence[Change], place: str) -> str:
 
 def _assignment(entry: Assignment) -> Iterable[str]:
     if isinstance(entry.new, tuple):
-        old = entry.old if isinstance(entry.old, tuple) else ()
+        old = members(entry.old)
         added = [member for member in entry.new if member not in old]
         gone = [member for member in old if member not in entry.new]
         parts = [*(f"+{member}" for member in added), *(f"-{member}" for member in gone)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from pipeline.errors import MachineError, PipelineError
-from pipeline.printable import on_one_line
+from pipeline.printable import counted, on_one_line
 
 if TYPE_CHECKING:
     from pipeline.chroot.machine import Check
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"      {on_one_line(check.hint)}")
         if not check.good and check.command:
             print(f"      run: {check.command}")
-    missing = "1 thing is missing" if len(lacking) == 1 else f"{len(lacking)} things are missing"
+    missing = f"{counted(len(lacking), 'thing')} {'is' if len(lacking) == 1 else 'are'} missing"
     print(missing if lacking else "this machine can build images")
     return MachineError.exit_code if lacking else 0
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.cluster.objects import Change, Properties, State, Value, Wanted
+from pipeline.cluster.objects import Change, Properties, State, Value, Wanted, members
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -83,8 +83,7 @@ def _fresh(item: Wanted, change: Change, known: Properties) -> dict[str, Value]:
     found = dict(known)
     for entry in change.assignments:
         if entry.name in item.append and isinstance(entry.new, tuple):
-            there = entry.old if isinstance(entry.old, tuple) else ()
-            was = _members(found.get(f"+{entry.name}"))
+            there, was = members(entry.old), members(found.get(f"+{entry.name}"))
             new = [each for each in item.append[entry.name] if each not in there and each not in was]
             found[f"+{entry.name}"] = (*was, *new)
     return {name: value for name, value in found.items() if value}
@@ -92,15 +91,11 @@ def _fresh(item: Wanted, change: Change, known: Properties) -> dict[str, Value]:
 
 def _members_there(written: Properties, here: Properties) -> dict[str, Value]:
     found: dict[str, Value] = {}
-    for name, members in written.items():
-        there = _members(here.get(name.removeprefix("+")))
-        if left := tuple(member for member in _members(members) if member in there):
+    for name, value in written.items():
+        there = members(here.get(name.removeprefix("+")))
+        if left := tuple(member for member in members(value) if member in there):
             found[name] = left
     return found
-
-
-def _members(value: Value | None) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else ()
 
 
 def still_added(

@@ -13,7 +13,7 @@ from pipeline.cluster.compare import PROPERTY, Applied, asked
 from pipeline.cluster.differing import told
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import folded
-from pipeline.cluster.objects import HEAD, Properties, Ref, State, Value, Wanted
+from pipeline.cluster.objects import HEAD, Properties, Ref, State, Wanted, members
 
 LEFT = "no longer in the file, and left as it is"
 
@@ -79,8 +79,8 @@ def _properties(item: Wanted, last: Properties) -> list[str]:
     for name in PROPERTY:
         if PROPERTY[name] in item.exact:
             continue
-        keys = {line.split()[0] for line in _lines(now.get(f"+{name}"))}
-        lines = [line for line in _lines(last.get(f"+{name}")) if line.split()[0] not in keys]
+        keys = {line.split()[0] for line in members(now.get(f"+{name}"))}
+        lines = [line for line in members(last.get(f"+{name}")) if line.split()[0] not in keys]
         found += [f"the line {told(line)} is {LEFT}" for line in lines]
     return found
 
@@ -89,16 +89,12 @@ def _members(item: Wanted, last: Properties, state: State, added: Added) -> list
     """Of members of properties that were there before an apply, and are there still."""
     here, put = state.objects.get(item.ref, {}), added.put.get(str(item.ref), {})
     found = []
-    for name, members in last.items():
+    for name, value in last.items():
         plain = name.removeprefix("+")
         if plain == name or plain in PROPERTY or plain in item.exact:
             continue
-        ours = (*item.append.get(plain, ()), *_lines(put.get(name)))
-        there = _lines(here.get(plain))
-        if left := tuple(each for each in _lines(members) if each in there and each not in ours):
+        ours = (*item.append.get(plain, ()), *members(put.get(name)))
+        there = members(here.get(plain))
+        if left := tuple(each for each in members(value) if each in there and each not in ours):
             found.append(f"{plain} ({told(left)}) is {LEFT}")
     return found
-
-
-def _lines(value: Value | None) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else ()

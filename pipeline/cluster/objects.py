@@ -49,6 +49,12 @@ Action = Literal["clone", "add", "set", "remove", "restart", "build"]
 
 Value = str | bool | int | tuple[str, ...]
 
+
+def members(value: Value | None) -> tuple[str, ...]:
+    """Those of a property that has several; none of any other."""
+    return value if isinstance(value, tuple) else ()
+
+
 Properties = Mapping[str, Value]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pipeline.cluster.drivers.nodes import NodeFacts, Survey
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.rolling import RACK
+from pipeline.printable import counted
 from pipeline.rollout.model import Finding, Order
 from pipeline.rollout.ordering import AWAY, RISING, Draft
 
@@ -264,4 +265,4 @@ def _has(names: Sequence[str]) -> str:
 
 
 def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+    return counted(count, "node")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
 from pipeline.errors import MachineError, PipelineError
+from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
@@ -143,7 +144,7 @@ class Engine:
         if lost := [name for name in failed if name in self._canaries]:
             return f"the canary {lost[0]} failed: {self._desk.of[lost[0]].why}", True
         if len(failed) > order.policy.failure_budget:
-            return f"{_counted(failed)} failed; failure_budget = {order.policy.failure_budget}", True
+            return f"{_nodes(failed)} failed; failure_budget = {order.policy.failure_budget}", True
         return "", False
 
     def _note_abort(self, who: str) -> None:
@@ -258,7 +259,7 @@ class Engine:
             if category not in self._desk.fold.whole.switched and not self._switch(category, image):
                 return self._finish("stopped", f"the category {category} could not be switched to {image}")
         failed = self._desk.named("failed")
-        return self._finish("ended", f"{_counted(failed)} failed" if failed else "")
+        return self._finish("ended", f"{_nodes(failed)} failed" if failed else "")
 
     def _finish(self, outcome: Outcome, why: str) -> Outcome:
         self._desk.say(outcome, why)
@@ -322,5 +323,5 @@ def _failed(node: NodeProgress) -> bool:
     return "failed" in (node.state, node.before.state if node.before else "")
 
 
-def _counted(names: Sequence[str]) -> str:
-    return "1 node" if len(names) == 1 else f"{len(names)} nodes"
+def _nodes(names: Sequence[str]) -> str:
+    return counted(len(names), "node")

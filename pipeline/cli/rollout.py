@@ -217,7 +217,7 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
     from pipeline.rollout.opening import switched
     from pipeline.rollout.running import run as run_rollout
 
-    kept = folder.read(place.parent, int(place.name.rpartition("-")[2]))
+    kept = folder.read(place.parent, folder.number_of(place))
     order = kept.order
     watching = watching_rollout(order, plain=options.plain, folder=place)
     with told_when_interrupted(order, place), watching as board:

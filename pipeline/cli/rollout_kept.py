@@ -86,7 +86,7 @@ def _abort_damaged(options: argparse.Namespace, site: Site, error: DamagedError)
 
     place = folder.rollouts(site.store, options.cluster)
     number = options.number if options.number is not None else folder.numbers(place)[-1]
-    where = place / f"rollout-{number}"
+    where = folder.folder_of(place, number)
     if folder.is_at_its_end(where):
         raise error
     running = folder.is_running(where)

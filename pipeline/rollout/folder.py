@@ -53,6 +53,21 @@ def rollouts(store: Path, cluster: str) -> Path:
     return store / "clusters" / cluster / "rollouts"
 
 
+def folder_of(place: Path, number: int) -> Path:
+    """That of one of them, which need not be there."""
+    return place / f"rollout-{number}"
+
+
+def number_of(folder: Path) -> int:
+    """The number of the rollout in ``folder``."""
+    return int(folder.name.rpartition("-")[2])
+
+
+def cluster_of(folder: Path) -> str:
+    """The cluster of the rollout in ``folder``, whatever else of it can be read."""
+    return folder.parents[1].name
+
+
 def numbers(place: Path) -> list[int]:
     """The rollouts that there are, oldest first."""
     names = os.listdir(place) if place.is_dir() else []
@@ -62,7 +77,7 @@ def numbers(place: Path) -> list[int]:
 def read(place: Path, number: int) -> Kept:
     """One of them. Raises ``UsageError`` when there is none of this number, ``DamagedError`` when it can't be
     read."""
-    folder = place / f"rollout-{number}"
+    folder = folder_of(place, number)
     if not folder.is_dir():
         known = ", ".join(map(str, numbers(place))) or "none"
         raise UsageError(f"there is no rollout {number} (there are: {known})", where=str(place))
@@ -130,11 +145,7 @@ def is_at_its_end(folder: Path) -> bool:
 
 def abort_command(folder: Path) -> str:
     """The command that gives up the rollout in ``folder``."""
-    return f"pipeline rollout abort {folder.parents[1].name} --number {_number(folder)}"
-
-
-def _number(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
+    return f"pipeline rollout abort {cluster_of(folder)} --number {number_of(folder)}"
 
 
 def abandon(folder: Path, who: str) -> Lost:
@@ -159,7 +170,7 @@ def unfinished(store: Path) -> list[Kept | Lost]:
     found: list[Kept | Lost] = []
     for place in places:
         for number in numbers(place):
-            folder = place / f"rollout-{number}"
+            folder = folder_of(place, number)
             if not is_at_its_end(folder):
                 found.append(_read_or_lost(place, number))
     return [one for one in found if isinstance(one, Lost) or one.is_unfinished]
@@ -169,7 +180,7 @@ def _read_or_lost(place: Path, number: int) -> Kept | Lost:
     try:
         return read(place, number)
     except DamagedError:
-        return lost(place / f"rollout-{number}")
+        return lost(folder_of(place, number))
 
 
 def begin(store: Path, order: Order) -> Path:
@@ -191,9 +202,9 @@ def begin(store: Path, order: Order) -> Path:
         write_whole(new / ORDER, msgspec.json.encode(msgspec.structs.replace(order, number=number)))
         sync_directory(new)
         # Stopped here: the folder has a name that nobody looks at, and is made anew.
-        new.rename(place / f"rollout-{number}")
+        new.rename(folder_of(place, number))
         sync_directory(place)
-    return place / f"rollout-{number}"
+    return folder_of(place, number)
 
 
 def refuse_overlap(store: Path, order: Order, but: Path | None = None) -> None:
@@ -214,8 +225,8 @@ def refuse_overlap(store: Path, order: Order, but: Path | None = None) -> None:
 def _damaged(lost: Lost, shared: list[str]) -> Problem:
     from pipeline.cluster.nodesets import folded
 
-    cluster, known = lost.folder.parents[1].name, lost.states()
-    which = f"rollout {_number(lost.folder)} of {cluster}"
+    cluster, known = cluster_of(lost.folder), lost.states()
+    which = f"rollout {number_of(lost.folder)} of {cluster}"
     return Problem(
         f"{folded(shared)}: {which}, to which they belong, can't be read"
         if lost.order
@@ -261,7 +272,7 @@ def held(folder: Path) -> Iterator[Journal]:
             raise PipelineError(
                 "another process runs this rollout",
                 where=str(folder),
-                command=f"pipeline rollout status {folder.parents[1].name}",
+                command=f"pipeline rollout status {cluster_of(folder)}",
             ) from None
         journal = Journal(folder / JOURNAL)
         try:

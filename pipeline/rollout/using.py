@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
-from pipeline.rollout.folder import Kept, Lost, abort_command, unfinished
+from pipeline.rollout.folder import Kept, Lost, abort_command, cluster_of, number_of, unfinished
 
 
 def why_used(rollouts: Sequence[Kept | Lost], image: str, number: int) -> tuple[str, str] | None:
     """Why ``image@number`` has to stay for one of ``rollouts``, and the command that tells more; None when it
     need not. One whose order can't be read may need any version."""
     for kept in rollouts:
-        cluster, name = kept.folder.parents[1].name, kept.folder.name.replace("-", " ")
+        cluster, name = cluster_of(kept.folder), f"rollout {number_of(kept.folder)}"
         if kept.order is None:
             return f"{name} of {cluster} can't be read, and may need it", abort_command(kept.folder)
         targets = kept.order.targets.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.cluster.drivers.nodes import NodeManager, NodeStatus, Sync
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.model import Node
@@ -71,13 +71,8 @@ class Steps:
 
     def unset(self, name: str) -> str:
         """Give a node that was not rebooted back what it was installed from; why that can't be, or ""."""
-        try:
-            self._manager.point([name], self._desk.nodes[name].own_image, "")
-        except MachineError:
-            raise
-        except PipelineError as error:
-            return error.problems[0].message
-        return ""
+        problems = self._pointed([name], self._desk.nodes[name].own_image)
+        return problems[0].message if problems else ""
 
     def disarm(self, names: Sequence[str]) -> None:
         """See that nobody's reboot installs nodes that failed before theirs. What can't be done is told."""
@@ -86,24 +81,24 @@ class Steps:
             # On its way back a node has what it was given on its way out.
             of.setdefault(self._own(name, out=self._desk.of[name].way == "back"), []).append(name)
         for own, group in of.items():
-            try:
-                self._manager.point(group, own, "")
-            except MachineError:
-                raise
-            except PipelineError as error:
-                for problem in error.problems:
-                    name = problem.where if problem.where in group else group[0]
-                    self._desk.note(name, f"its next reboot may install it: {problem.message}")
+            for problem in self._pointed(group, own):
+                name = problem.where if problem.where in group else group[0]
+                self._desk.note(name, f"its next reboot may install it: {problem.message}")
 
     def follow_category(self, nodes: Sequence[Node]) -> list[str]:
         """Clear the own image of nodes, which their category has by now; what went wrong with some."""
+        problems = self._pointed([node.name for node in nodes], "")
+        return [f"{problem.where or 'a node'}: {problem.message}" for problem in problems]
+
+    def _pointed(self, names: Sequence[str], image: str) -> Sequence[Problem]:
+        """Give nodes this own image, and no way to be installed that is theirs alone; what went wrong."""
         try:
-            self._manager.point([node.name for node in nodes], "", "")
+            self._manager.point(names, image, "")
         except MachineError:
             raise
         except PipelineError as error:
-            return [f"{problem.where or 'a node'}: {problem.message}" for problem in error.problems]
-        return []
+            return error.problems
+        return ()
 
     def reboot(self) -> None:
         """Reboot what is switched; the journal knows it before it happens."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from pipeline.cluster import gateways
+from pipeline.cluster.head import SSH_FAILED
 from pipeline.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def handler_of(listener: Listener, names: Sequence[str], local: str = "") -> Any
 
         def ev_hup(self, worker: Any, node: Any, rc: int) -> None:
             self.waiting.discard(local or str(node))
-            listener.ended(local or str(node), rc if rc is not None else 255)
+            listener.ended(local or str(node), rc if rc is not None else SSH_FAILED)
 
         def ev_close(self, worker: Any, timedout: bool) -> None:
             for name in sorted(self.waiting) if timedout else ():

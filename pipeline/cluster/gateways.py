@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cluster.head import SSH_FAILED
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from ClusterShell.Task import Task
-
-UNREACHABLE = 255
-"""How a node ends to which no gateway is left: as with ssh, nothing was run there."""
 
 GATEWAY_LOST = 76
 """How a node ends whose gateway broke off (ClusterShell's EX_PROTOCOL): what was run there is not known."""
@@ -60,7 +58,7 @@ def worker(command: str, nodes: Sequence[str], handler: Any, seconds: float | No
             super()._launch(targets - cut)
             for node in cut:
                 self._target_count += 1
-                self._on_node_close(node, UNREACHABLE)
+                self._on_node_close(node, SSH_FAILED)  # as there, nothing was run
             if cut:
                 self._check_fini()
 

@@ -13,14 +13,13 @@ from typing import Literal
 import msgspec
 
 from pipeline.cluster.gateways import GATEWAY_LOST
+from pipeline.cluster.head import SSH_FAILED
 from pipeline.cluster.nodescript import SIGN
 
 Status = Literal["updated", "up to date", "failed", "unreachable", "busy", "interrupted", "not run"]
 
 DONE: frozenset[Status] = frozenset({"updated", "up to date"})
 """What a later ``--retry`` leaves alone."""
-
-SSH_FAILED = 255
 
 CODES = {
     1: "an error, or its question was not answered with y",

@@ -157,7 +157,8 @@ class Supervisor:
     def _bind(self, guest: str) -> bool:
         """Have an eSwitch bind the guest's interface, as Nova's VIF driver does where a guest is started.
 
-        False as long as there is none."""
+        False as long as there is none.
+        """
         state = self._state()
         for machine in self.machines.values():
             if not wishes.is_virtual(state, machine.name) and machine.power.runs("eswitchd", 0):

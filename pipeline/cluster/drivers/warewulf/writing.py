@@ -256,14 +256,16 @@ def nodes(changes: Sequence[Change], found: Registry) -> list[Step]:
     for change in changes:
         name = change.ref.name
         if change.action == "build":
-            pass
-        elif change.ref.kind == "node":
-            groups.setdefault(_membership(change, found.nodes[name]), []).append(change.ref)
+            names[name] = None
+            continue
+        if change.ref.kind == "node":
+            options = _membership(change, found.nodes[name])
         elif change.ref.kind == "interface":
             name = change.ref.of.partition("/")[2]
-            groups.setdefault(_device(change, found.nodes[name]), []).append(change.ref)
+            options = _device(change, found.nodes[name])
         else:
             continue
+        groups.setdefault(options, []).append(change.ref)
         names[name] = None
     steps = [_set(options, refs) for options, refs in groups.items() if options]
     if names:

@@ -27,16 +27,16 @@ def make_layer(work: Work, trees: Sequence[Path], epoch: int, shims: Mapping[str
     remove_tree(work.work)  # its links would count as names of the layer's files
     seal.put_back(work.upper, trees, shims)
     seal.drop_unwanted(work.upper, trees)
-    seal.settle(work.upper, trees, work.earliest, epoch)
-    return _write_manifest(work, shims)
+    digests = seal.settle(work.upper, trees, work.earliest, epoch)
+    return _write_manifest(work, shims, digests)
 
 
-def _write_manifest(work: Work, shims: Mapping[str, str]) -> Summary:
+def _write_manifest(work: Work, shims: Mapping[str, str], digests: Mapping[int, str]) -> Summary:
     stands_for = {sha256: path for path, sha256 in shims.items()}
     copies: list[Problem] = []
 
     def checked(root: int) -> Iterator[Entry]:
-        for entry, _ in entries(root):
+        for entry, _ in entries(root, digests):
             if entry.sha256 in stands_for:
                 copies.append(
                     Problem(

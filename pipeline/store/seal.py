@@ -179,17 +179,18 @@ def _copy_real(
         os.close(source)
 
 
-def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> None:
+def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> Mapping[int, str]:
     """Remove overlayfs's own attributes, and set every time since ``started`` to one of this layer's own.
 
     ``started`` and ``epoch`` are seconds since 1970; see ``_own_time``. Older times stay: files of packages
     keep theirs, so that ``rpm -V`` is clean. ``opaque`` stays where something below is hidden by it; the
-    kernel also puts it on every new directory.
+    kernel also puts it on every new directory. Returns the sha256 of each file that had to be read, by inode.
     """
     since = int(started * 10**9) - _CLOCK_STEP_NS
     root = os.open(upper, DIRECTORY)
     try:
-        own = _own_time(root, since, epoch) * 10**9
+        seconds, digests = _own_time(root, since, epoch)
+        own = seconds * 10**9
         for item in walk(root):
             status = lstat(item)
             if not is_whiteout(status):
@@ -203,23 +204,26 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> No
                 os.utime(item.name, ns=(own, own), dir_fd=item.directory, follow_symlinks=False)
     finally:
         os.close(root)
+    return digests
 
 
-def _own_time(root: int, since: int, epoch: int) -> int:
+def _own_time(root: int, since: int, epoch: int) -> tuple[int, dict[int, str]]:
     """``epoch`` and up to ``SPAN`` seconds more, which is decided by the names and contents of the files that
     are to get it.
 
     The same files have the same time, other ones another: rsync, by which nodes are updated, takes a file of
     the same size and time for the same. One time for all, so that none of them is older than what it was made
-    of. Only seconds: not every rsync and file system looks at more.
+    of. Only seconds: not every rsync and file system looks at more. With it come the digests, by inode.
     """
-    whole = hashlib.sha256()
+    whole, digests = hashlib.sha256(), dict[int, str]()
     for item in walk(root):
         status = lstat(item)
         if stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= since:
-            fd = open_file(item)
-            try:
-                whole.update(b"%d:%s%s" % (len(item.path), item.path, digest_of(fd).encode()))
-            finally:
-                os.close(fd)
-    return epoch + int.from_bytes(whole.digest()[:8]) % SPAN
+            if status.st_ino not in digests:
+                fd = open_file(item)
+                try:
+                    digests[status.st_ino] = digest_of(fd)
+                finally:
+                    os.close(fd)
+            whole.update(b"%d:%s%s" % (len(item.path), item.path, digests[status.st_ino].encode()))
+    return epoch + int.from_bytes(whole.digest()[:8]) % SPAN, digests

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -210,12 +210,12 @@ def describe(item: Item, status: os.stat_result, attributes: dict[str, bytes], s
     )
 
 
-def read_entry(item: Item, status: os.stat_result) -> Entry:
-    """The entry of a path; the content of a regular file is read."""
+def read_entry(item: Item, status: os.stat_result, sha256: str | None = None) -> Entry:
+    """The entry of a path; the content of a regular file is read unless its digest is known."""
     if stat.S_ISREG(status.st_mode):
         fd = open_file(item)
         try:
-            return describe(item, status, xattrs(fd), digest_of(fd))
+            return describe(item, status, xattrs(fd), sha256 or digest_of(fd))
         finally:
             os.close(fd)
     return describe(item, status, {} if is_whiteout(status) else xattrs(by_descriptor(item)), None)
@@ -226,15 +226,17 @@ def groups_links(status: os.stat_result) -> bool:
     return status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) and not is_whiteout(status)
 
 
-def entries(root: int) -> Iterator[tuple[Entry, os.stat_result]]:
-    """Every entry below the open directory ``root`` in order; a file with several names is read once."""
+def entries(root: int, digests: Mapping[int, str] | None = None) -> Iterator[tuple[Entry, os.stat_result]]:
+    """Every entry below the open directory ``root`` in order; a file with several names is read once, and one
+    whose digest is known by its inode not at all."""
+    digests = digests or {}
     first: dict[int, Entry] = {}
     for item in walk(root):
         try:
             status = lstat(item)
             known = first.get(status.st_ino) if groups_links(status) else None
             if known is None:
-                entry = read_entry(item, status)
+                entry = read_entry(item, status, digests.get(status.st_ino))
                 if groups_links(status):
                     first[status.st_ino] = entry
             else:

@@ -188,6 +188,12 @@ class OpenStack:
             ) from None
         except (auth.ClientException, told.SDKException, OSError) as error:
             raise MachineError(f"{self._label} could not be reached: {error}", where=str(ref)) from None
+        except PipelineError:
+            raise
+        except Exception as error:  # keystoneauth has no better one for a password that is missing
+            raise UsageError(
+                f"{self._label} can't be asked: {error}", where=str(ref), hint="see its entry in clouds.yaml"
+            ) from None
 
     def _known(self, said: list[str]) -> Connection:
         """The connection, to which nobody has been asked yet: every error is one of the configuration."""

@@ -136,3 +136,12 @@ def test_a_mistake_in_clouds_yaml_is_no_answer_of_the_cloud(clouds: Path, text: 
     clouds.write_text(text)
     with pytest.raises(UsageError, match=rf"the cloud 'bright' is not known: (?s:.*){said}"):
         OpenStack("bright").read(WANTED)
+
+
+@needs_sdk
+def test_a_cloud_without_a_password_is_told_before_it_is_reached(clouds: Path) -> None:
+    auth = "auth_url: http://127.0.0.1:9/v3, username: u, project_name: p, user_domain_name: d"
+    clouds.write_text(f"clouds:\n  bright:\n    auth: {{{auth}, project_domain_name: d}}\n")
+    with pytest.raises(UsageError, match=r"the cloud 'bright' can't be asked: (?s:.*)password") as told:
+        OpenStack("bright").read(WANTED)
+    assert told.value.problems[0].where == "os-network/ibnetwork"

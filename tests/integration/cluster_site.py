@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pipeline.lab.head import start, state
 from pipeline.lab.head.switches import Faults, read_switches, write_faults, write_switches
+from pipeline.recipe.model import Site
+from pipeline.recipe.site import load_site
 from tests.lab.project import REPOSITORY, Project, Result
 
 NAME = "openstack-mellanox"
@@ -63,6 +65,18 @@ def make_site(tmp_path: Path) -> Cluster:
         f'[head]\nroot = "{project.head}/root"\nprograms = ["{project.head}/bin"]\n',
     )
     return project
+
+
+def applied(project: Cluster) -> Site:
+    """The project's site once its cluster is applied; it publishes copies, which its head node sees."""
+    file = project.path / "pipeline.toml"
+    file.write_text(file.read_text().replace("[bases]", 'publish = "copy"\n[bases]'))
+    site = load_site(file)
+    assert project.cluster("apply").exit_code == 0
+    seen = project.head / "root" / str(site.images).lstrip("/")
+    seen.parent.mkdir(parents=True, exist_ok=True)
+    seen.symlink_to(site.images)
+    return site
 
 
 def edit(site: Cluster, *pairs: tuple[str, str]) -> str:

@@ -12,13 +12,12 @@ from pipeline.lab.head.power import put_status
 from pipeline.lab.services import state
 from pipeline.publish.publication import publish
 from pipeline.publish.record import directory
-from pipeline.recipe.site import load_site
 from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Finding, Node, Order, Target
 from pipeline.rollout.opening import Planned, open_rollouts, plan_back
 from pipeline.rollout.states import Event
 from pipeline.store.store import Store
-from tests.integration.cluster_site import COMPUTE, NAME, Cluster
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster, applied
 from tests.integration.published_versions import PASSED, Place
 
 IMAGE = "openstack-image-mellanox"
@@ -32,10 +31,7 @@ class Rolled:
     def __init__(self, project: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         self.project = project
         monkeypatch.chdir(project.path)
-        file = project.path / "pipeline.toml"
-        file.write_text(file.read_text().replace("[bases]", 'publish = "copy"\n[bases]'))
-        self.site = load_site(file)
-        assert project.cluster("apply").exit_code == 0
+        self.site = applied(project)
         place = Place(self.site, Store.open(self.site.store))
         for number in (1, 2):
             made = place.version(
@@ -44,9 +40,6 @@ class Rolled:
                 tested=PASSED,
             )
             publish(self.site, place.store, made)
-        images = project.head / "root" / str(self.site.images).lstrip("/")
-        images.parent.mkdir(parents=True, exist_ok=True)
-        images.symlink_to(self.site.images)
         for name, number in ((OLD, 1), (NEW, 2)):
             path = directory(self.site, IMAGE, number)
             project.cmsh(f"softwareimage\nclone {IMAGE} {name}\nset path {path}\ncommit -w\nhome\n")
@@ -71,7 +64,7 @@ class Rolled:
             hooks=self.hooks,
         )
         folder = folders.begin(self.site.store, order)
-        kept = folders.read(folder.parent, int(folder.name.rpartition("-")[2]))
+        kept = folders.read(folder.parent, folders.number_of(folder))
         with folders.held(folder) as journal:
             journal.write(
                 [

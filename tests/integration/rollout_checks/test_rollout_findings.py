@@ -15,14 +15,12 @@ from pipeline.cluster.plan import Plan
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish.publication import publish
 from pipeline.publish.record import directory
-from pipeline.recipe.model import Site
-from pipeline.recipe.site import load_site
 from pipeline.rollout.checks import Asked, find
 from pipeline.rollout.hooks.cephstate import osds_of
 from pipeline.rollout.model import Finding, Node, Target, Verdict
 from pipeline.rollout.ordering import Draft, Wishes, draft
 from pipeline.store.store import Store
-from tests.integration.cluster_site import COMPUTE, NAME, Cluster
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster, applied
 from tests.integration.published_versions import FAILED, PASSED, Place
 
 IMAGE = "openstack-image-mellanox"
@@ -47,19 +45,13 @@ class Rollouts:
     def __init__(self, project: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         self.project = project
         monkeypatch.chdir(project.path)
-        file = project.path / "pipeline.toml"
-        file.write_text(file.read_text().replace("[bases]", 'publish = "copy"\n[bases]'))
-        self.site: Site = load_site(file)
-        assert project.cluster("apply").exit_code == 0
+        self.site = applied(project)
         place = Place(self.site, Store.open(self.site.store))
         self.store = place.store
         for tested in (PASSED, FAILED):
             made = place.version(lambda root: (root / "motd").write_text("hello"), image=IMAGE, tested=tested)
             if tested is PASSED:
                 publish(self.site, self.store, made)
-        images = project.head / "root" / str(self.site.images).lstrip("/")
-        images.parent.mkdir(parents=True)
-        images.symlink_to(self.site.images)
         self.cluster = load_cluster(NAME, self.site)
         self.head = head(self.site)
 

@@ -16,18 +16,9 @@ from pipeline.rollout.running import give_up
 from pipeline.rollout.states import Event, Progress, State, Way
 from pipeline.rollout.summary import summarize
 from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
+from tests.unit.rollout.rollout_examples import WAY
 
 ONE = Policy(canary=1, max_unavailable=1, waits=WAITS)
-ON_THE_WAY: tuple[State, ...] = (
-    "preparing",
-    "prepared",
-    "switched",
-    "rebooting",
-    "installing",
-    "up",
-    "provisioned",
-    "verified",
-)
 
 
 @dataclass
@@ -71,7 +62,7 @@ def given_up(scene: Scene, hook: type[Drain] = Drain) -> Progress:
 
 
 @pytest.mark.parametrize("hook", [Drain, Unwell])
-@pytest.mark.parametrize("state", ON_THE_WAY)
+@pytest.mark.parametrize("state", WAY[:-1])
 def test_a_bad_node_on_its_way_back_stays_failed_when_it_is_given_up(
     tmp_path: Path, state: State, hook: type[Drain], monkeypatch: pytest.MonkeyPatch
 ) -> None:

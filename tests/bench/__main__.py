@@ -25,7 +25,10 @@ def main() -> int:
     """Run all parts or those named, print the table, keep the figures. Exit 1 when a limit is not met."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="buildah, commands, shipped, tenth, big (default: all)"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="buildah, commands, shipped, large, tenth, big",
     )
     parser.add_argument("-n", type=int, default=5, help="runs of each (default: 5)")
     parser.add_argument("--slow", type=int, default=3, help="runs of what copies a tree (default: 3)")
@@ -40,6 +43,7 @@ def main() -> int:
         "buildah": partial(against_buildah.rows, count=options.n),
         "commands": partial(against_script.rows, count=options.n),
         "shipped": partial(shipped.rows, lab=options.lab.absolute(), count=options.n),
+        "large": partial(shipped.large_rows, lab=options.lab.absolute(), count=options.n),
         "tenth": partial(big_base.rows, size=TENTH, count=options.n, slow=options.slow, limits=False),
         "big": partial(big_base.rows, size=BIG, count=options.n, slow=options.slow, limits=True),
     }

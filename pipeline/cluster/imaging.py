@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 
+from pipeline.cluster.cloning import in_order
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.written import ImageTable
@@ -69,7 +70,7 @@ def images_of(reading: Reading, site: Site, recipes: Mapping[str, Recipe]) -> li
     """The images that are wanted. An image that is neither cloned nor at a path has to be there already."""
     found = [_image(reading, site, recipes, at, table) for at, table in reading.each("image", ImageTable)]
     _refuse_shared(reading, found)
-    return found
+    return in_order(reading, found, lambda item: (item.ref.name, item.source, item.at))
 
 
 def _refuse_shared(reading: Reading, images: Iterable[Wanted]) -> None:

@@ -313,6 +313,16 @@ def test_a_category_that_is_cloned_too_keeps_the_image_that_it_is_to_have(server
     assert server.plan(wanted) == ()
 
 
+def test_a_category_is_cloned_from_one_that_is_made_as_well(server: Server) -> None:
+    first = Wanted(Ref("category", "first"), {"image": "web"}, source="openstack-compute-hosts")
+    wanted = (server.wanted()[0], first, Wanted(Ref("category", "second"), source="first"))
+    server.apply(wanted)
+    profiles = registry.snapshot(server.home)["profiles"]
+    assert profiles["second"] == profiles["first"]
+    assert profiles["second"]["image name"] == "web-3"
+    assert server.plan(wanted) == ()
+
+
 def test_survey_leaves_out_the_category_of_a_node_with_an_image_of_its_own(server: Server) -> None:
     other = edited(server)
     other.nodes["node002"]["image name"] = "rescue"

@@ -119,7 +119,15 @@ def _image(
         make=bool(table.clone or path),
         at=at,
         ats={"path": (*at, "path" if table.path else "version")} if path else {},
+        version=_version(table),
     )
+
+
+def _version(table: ImageTable) -> str:
+    """What `pipeline publish` is told for it; empty for an image that is at a path of its own."""
+    if table.version is None:
+        return ""
+    return f"{table.name}@{table.version}" if isinstance(table.version, int) else table.name
 
 
 def _path(

@@ -82,7 +82,8 @@ class Wanted(msgspec.Struct, frozen=True):
     be there, in this order behind what is there already. A property that is not named is left alone.
     ``source`` is the object of the same kind that it is cloned from when it isn't there; without one it is
     added. ``make`` says whether it may be made at all: a node that isn't there is a mistake. ``at`` is where
-    the cluster file says it, ``ats`` where it says each property, if elsewhere.
+    the cluster file says it, ``ats`` where it says each property, if elsewhere. ``version`` is what
+    `pipeline publish` is told for an image whose path is that of a published version: nothing else makes it.
     """
 
     ref: Ref
@@ -92,6 +93,7 @@ class Wanted(msgspec.Struct, frozen=True):
     make: bool = True
     at: KeyPath = ()
     ats: Mapping[str, KeyPath] = {}
+    version: str = ""
 
     def place(self, name: str) -> KeyPath:
         """Where the property ``name`` is said."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
 
 from pipeline.cluster.cloning import in_order
@@ -11,6 +10,7 @@ from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.written import ImageTable
 from pipeline.nearest import nearest
+from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import recipe_names
@@ -106,7 +106,7 @@ def _image(
     recipe = recipes.get(table.name)
     own = recipe.kernel_parameters if recipe else ()
     for index, text in enumerate(table.append_kernel_parameters):
-        if not text or not text.isprintable() or " " in re.sub(r'"[^"]*"', "", text):
+        if not is_parameter(text):
             place = (*at, "append_kernel_parameters", index)
             reading.say(place, f"{label}{text!r} is not one kernel parameter")
     appended = tuple(dict.fromkeys((*own, *table.append_kernel_parameters)))

@@ -1,4 +1,4 @@
-"""``pipeline cluster``: clones of what the same file makes or changes."""
+"""``pipeline cluster``: clones of what the same file makes or changes, and kernel parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.lab.head import start
 from pipeline.lab.head.switches import Switches
-from tests.integration.cluster_site import NAME, Cluster
+from tests.integration.cluster_site import NAME, Cluster, edit
 
 
 def appended(site: Cluster, text: str) -> None:
@@ -103,3 +103,20 @@ def test_a_category_is_cloned_from_one_that_the_file_makes_wherever_it_stands(
             assert "mine=b" in text
             assert "also=a" in text
             assert "physical_interface_mappings" in text
+
+
+QUOTED = 'append_kernel_parameters = ["dyndbg=\\"file x.c +p\\"", "last=1"]'
+
+
+def test_a_kernel_parameter_with_a_blank_in_quotes_is_one(site: Cluster) -> None:
+    path = 'path = "/cm/images/openstack-image-mellanox"'
+    edit(site, (path, f"{path}\n{QUOTED}"))
+    done = site.cluster("apply")
+    assert done.exit_code == 0, done.err
+    assert site.left() == []
+    assert parameters(site, "openstack-image-mellanox")[-4:] == ['dyndbg="file', "x.c", '+p"', "last=1"]
+    edit(site, (QUOTED, 'append_kernel_parameters = ["last=1"]'))
+    assert site.cluster("apply").exit_code == 0
+    text = site.cmsh("softwareimage use openstack-image-mellanox; get kernelparameters\n")
+    assert "last=1" in text
+    assert "dyndbg" not in text

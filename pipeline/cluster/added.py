@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.cluster.objects import Change, Properties, State, Value, Wanted, members
+from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Wanted, members
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -27,6 +27,12 @@ class Added(msgspec.Struct, frozen=True):
 
 
 NOTHING = Added()
+
+
+def gone_images(added: Added, wanted: Iterable[Wanted], there: Iterable[Ref]) -> list[Wanted]:
+    """Images that are no longer wanted, and have members in properties that applies have put there."""
+    names = added.put.keys() - {str(item.ref) for item in wanted}
+    return [Wanted(ref, make=False) for ref in there if ref.kind == "image" and str(ref) in names]
 
 
 def once_left(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from pipeline.cluster.added import NOTHING, Added, once_left
+from pipeline.cluster.added import NOTHING, Added, gone_images, once_left
 from pipeline.cluster.cloning import origins, owned
 from pipeline.cluster.objects import Action, Assignment, Change, Kind, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.words import with_words
@@ -47,12 +47,13 @@ def changes(
     due: Collection[str] = (),
     added: Added = NOTHING,
 ) -> tuple[Change, ...]:
-    """The smallest changes that make ``wanted`` true, in its order; then settings that applies ``added`` and
-    nobody wants any more are taken back, and services restarted.
+    """The smallest changes that make ``wanted`` true, in its order. Before them kernel parameters are taken
+    back, and after them settings, that applies ``added`` and nobody wants any more; then services restarted.
 
     ``due`` are services whose restart an earlier apply owes.
     """
     wanted = tuple(wanted)
+    wanted = (*gone_images(added, wanted, state.objects), *wanted)
     clones = origins(wanted, state)
     after: dict[Ref, Properties] = {}
     found: list[Change] = []

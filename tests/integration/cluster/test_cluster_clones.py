@@ -105,6 +105,21 @@ def test_a_category_is_cloned_from_one_that_the_file_makes_wherever_it_stands(
             assert "physical_interface_mappings" in text
 
 
+def test_kernel_parameters_of_an_image_that_leaves_the_file_are_taken_back(site: Cluster) -> None:
+    first = parameters(site, "default-image")
+    table = f'[[image]]\nname = "default-image"\nappend_kernel_parameters = ["foo=1", "{first[0]}"]\n'
+    appended(site, table)
+    assert site.cluster("apply").exit_code == 0
+    assert parameters(site, "default-image") == [*first, "foo=1"]
+    edit(site, (table, ""))
+    planned = site.cluster("plan")
+    assert "kernel_parameters: -foo=1" in planned.out
+    (site.head / "root/cm/images/default-image").rename(site.path / "away")  # it is nobody's wish any more
+    assert site.cluster("apply").exit_code == 0
+    assert parameters(site, "default-image") == first
+    assert site.cluster("plan").out.endswith("nothing to do\n")
+
+
 QUOTED = 'append_kernel_parameters = ["dyndbg=\\"file x.c +p\\"", "last=1"]'
 
 

@@ -180,10 +180,11 @@ def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, t
     keepers, store = Keepers([server.driver]), tmp_path / "store"
     start.switch(server.home, keys="go")
 
-    def applied(*more: str) -> dict[str, Any]:
+    def applied(*more: str, named: bool = True) -> dict[str, Any]:
         appended = {"kernel_parameters": more} if more else {}
         image = msgspec.structs.replace(server.wanted()[0], append=appended)
-        cluster = Cluster("web", "", tmp_path / "web.toml", {}, (image, *server.wanted()[1:]))
+        wanted = (image, *server.wanted()[1:]) if named else server.wanted()[3:]
+        cluster = Cluster("web", "", tmp_path / "web.toml", {}, wanted)
         apply(cluster, keepers, store)
         assert look(cluster, keepers, store).changes == ()
         profiles = registry.snapshot(server.home)["profiles"]
@@ -197,6 +198,8 @@ def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, t
     assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200"]
     assert args["openstack-network-nodes"] is None
     assert args["openstack-compute-hosts"] == ["biosdevname=0", "console=ttyS0,115200"]
+    assert applied("iommu=pt")["openstack-network-nodes"] == ["iommu=pt"]
+    assert applied(named=False)["openstack-network-nodes"] is None
 
 
 def test_other_profiles_of_a_node_stay(server: Server) -> None:

@@ -108,6 +108,8 @@ def test_what_was_appended_and_is_no_longer_wanted_is_taken_out() -> None:
     assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
     assert changes([wanted], State({IMAGE: {"kernel_parameters": new}}), {}, {}, (), added) == ()
     assert only(Wanted(IMAGE), state, **{str(IMAGE): PARAMETERS}) == (), "what others had set stays"
+    (change,) = changes([], state, {str(IMAGE): PARAMETERS}, {}, (), added)
+    assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
 
 
 def test_what_is_to_be_taken_out_is_kept_in_mind_until_it_is() -> None:

@@ -91,6 +91,8 @@ def _images(wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> list[Ima
     """The images that are wanted, each once: as the file says it, if it does."""
     items: dict[Ref, Wanted] = {}
     for item in wanted:
+        if item.exact and not item.make:
+            continue  # the file no longer has it
         if item.ref.kind == "image" and (item.at or item.exact or item.source or item.ref not in items):
             items[item.ref] = item
     found = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.cluster.objects import Change, Properties, State, Value, Wanted, members
+from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Wanted, members
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -27,6 +27,12 @@ class Added(msgspec.Struct, frozen=True):
 
 
 NOTHING = Added()
+
+
+def gone_images(added: Added, wanted: Iterable[Wanted], there: Iterable[Ref]) -> list[Wanted]:
+    """Images that are no longer wanted, and have members in properties that applies have put there."""
+    names = added.put.keys() - {str(item.ref) for item in wanted}
+    return [Wanted(ref, make=False) for ref in there if ref.kind == "image" and str(ref) in names]
 
 
 def once_left(
@@ -53,7 +59,7 @@ def _is_ours(added: Added, applied: Mapping[str, Properties], name: str, here: P
 def with_changes(added: Added, wanted: Iterable[Wanted], state: State, changes: Iterable[Change]) -> Added:
     """``added``, and what the ``changes`` are about to add."""
     items = {item.ref: item for item in wanted}
-    with_list = {ref.of for ref in state.objects if ref.kind == "setting"}
+    with_list = state.holders | {ref.of for ref in state.objects if ref.kind == "setting"}
     put, before = dict(added.put), dict(added.before)
     lists = dict.fromkeys(added.lists)
     for change in changes:

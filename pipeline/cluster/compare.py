@@ -6,14 +6,19 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from pipeline.cluster.added import NOTHING, Added, once_left
-from pipeline.cluster.objects import Action, Assignment, Change, Properties, Ref, State, Value, Wanted
+from pipeline.cluster.added import NOTHING, Added, gone_images, once_left
+from pipeline.cluster.cloning import origins, owned
+from pipeline.cluster.objects import Action, Assignment, Change, Kind, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.words import with_words
 
 Applied = Mapping[str, Properties]
 """What the last apply had ``asked`` for, by the ``str()`` of each object."""
 
 ABSENT: Properties = {}
+
+FLAT: frozenset[Kind] = frozenset({"category"})
+"""Kinds that are cloned from what is there already, however many clones are between: only an image's clone
+has something that is made with the source, its tree."""
 
 NOT_CLONED = frozenset({"path"})
 """Properties that a clone does not have from its source."""
@@ -22,14 +27,16 @@ NOT_CLONED = frozenset({"path"})
 def sources(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
     """What must be read as well: where an object will be cloned, what belongs to the clone comes along."""
     wanted = tuple(wanted)
-    clones = {str(item.ref): Ref(item.ref.kind, item.source) for item in wanted if item.source}
-    owners = [Wanted(source, make=False) for source in clones.values()]
-    owned = [
-        Wanted(Ref(item.ref.kind, item.ref.name, str(clones[item.ref.of])), item.exact, make=False)
-        for item in wanted
-        if item.ref.of in clones
+    clones = origins(wanted)
+    owners = [
+        Wanted(source, make=False) for source in dict.fromkeys(s for one in clones.values() for s in one)
     ]
-    return (*owners, *owned)
+    owned_ = [
+        Wanted(Ref(item.ref.kind, item.ref.name, str(source)), item.exact, make=False)
+        for item in wanted
+        for source in clones.get(item.ref.of, ())
+    ]
+    return (*owners, *owned_)
 
 
 def changes(
@@ -40,24 +47,41 @@ def changes(
     due: Collection[str] = (),
     added: Added = NOTHING,
 ) -> tuple[Change, ...]:
-    """The smallest changes that make ``wanted`` true, in its order; then settings that applies ``added`` and
-    nobody wants any more are taken back, and services restarted.
+    """The smallest changes that make ``wanted`` true, in its order. Before them kernel parameters are taken
+    back, and after them settings, that applies ``added`` and nobody wants any more; then services restarted.
 
     ``due`` are services whose restart an earlier apply owes.
     """
     wanted = tuple(wanted)
-    clones: dict[str, str] = {}
+    wanted = (*gone_images(added, wanted, state.objects), *wanted)
+    clones = origins(wanted, state)
+    after: dict[Ref, Properties] = {}
     found: list[Change] = []
-    for item in wanted:
+    for item in _as_cloned(wanted, state, clones) if clones else wanted:
         here = state.objects.get(item.ref)
-        if here is None and item.source:
-            clones[str(item.ref)] = str(Ref(item.ref.kind, item.source))
-        before = _before(item, here, state, clones)
-        change = _change(item, here, before, applied, added)
+        before, given = _before(item, here, state, clones, after)
+        put = added.put.get(str(item.ref), ABSENT) if here is not None else ABSENT
+        target = {**given, **values(item, {**(before or ABSENT), **given}, put)}
+        after[item.ref] = {**(before or ABSENT), **target}
+        change = _change(item, here, before, target, applied, put)
         if change is not None:
+            if change.action == "clone" and item.ref.kind in FLAT:
+                change = replace(change, source=clones[str(item.ref)][-1].name)
             found.append(replace(change, drift=change.drift and item.ref not in state.older))
-    found += _taken_back(wanted, state, applied, added)
+    back = _taken_back(wanted, state, applied, added)
+    found += back + _of_clones(back, wanted, clones)
     return (*found, *_restarts(found, restarts, due))
+
+
+def _as_cloned(wanted: Iterable[Wanted], state: State, clones: Mapping[str, tuple[Ref, ...]]) -> list[Wanted]:
+    """``wanted``, and what clones that are yet to be made get because the file says it of their sources."""
+    wanted = tuple(wanted)
+    whole = owned(wanted, state)
+    found = [
+        whole[item.ref.of][item.ref.kind, item.ref.name] if item.ref.of in clones else item for item in wanted
+    ]
+    said = {item.ref for item in wanted}
+    return found + [item for name in clones for item in whole.get(name, {}).values() if item.ref not in said]
 
 
 def _taken_back(wanted: Iterable[Wanted], state: State, applied: Applied, added: Added) -> list[Change]:
@@ -70,32 +94,60 @@ def _taken_back(wanted: Iterable[Wanted], state: State, applied: Applied, added:
             continue
         left = once_left(added, applied, name, here)
         if left is None:
-            found.append(Change(ref, "remove"))
+            found.append(Change(ref, "remove", with_list=ref.of in added.lists))
         elif left != here:
             old = [Assignment(key, here.get(key), new) for key, new in left.items() if here.get(key) != new]
             found.append(Change(ref, "set", tuple(old)))
     return found
 
 
+def _of_clones(
+    back: Iterable[Change], wanted: Iterable[Wanted], clones: Mapping[str, tuple[Ref, ...]]
+) -> list[Change]:
+    """The same for clones that are made of those from which settings are taken back."""
+    said = {item.ref for item in wanted}
+    copies = [
+        replace(change, ref=replace(change.ref, of=name))
+        for change in back
+        for name, chain in clones.items()
+        if change.ref.of == str(chain[-1])
+    ]
+    return [change for change in copies if change.ref not in said]
+
+
 def _before(
-    item: Wanted, here: Properties | None, state: State, clones: Mapping[str, str]
-) -> Properties | None:
-    """What the object has before anything is set on it, its own or what a clone gives it; None: nothing."""
+    item: Wanted,
+    here: Properties | None,
+    state: State,
+    clones: Mapping[str, tuple[Ref, ...]],
+    after: Mapping[Ref, Properties],
+) -> tuple[Properties | None, Properties]:
+    """What the object has before anything is set on it, its own or what a clone gives it; None: nothing. And
+    what it is to have besides, for its source gets it."""
     if here is not None:
-        return here
-    if item.source:
-        source = state.objects.get(Ref(item.ref.kind, item.source), ABSENT)
-        return {name: value for name, value in source.items() if name not in NOT_CLONED}
+        return here, ABSENT
+    chain = clones.get(str(item.ref), ())
+    if chain:
+        source = state.objects.get(chain[-1] if item.ref.kind in FLAT else chain[0], ABSENT)
+        then = after.get(chain[0], source)
+        if item.ref.kind not in FLAT:
+            source, then = then, ABSENT
+        cloned = ({name: one for name, one in of.items() if name not in NOT_CLONED} for of in (source, then))
+        return next(cloned), next(cloned)
     if item.ref.of in clones:
-        return state.objects.get(Ref(item.ref.kind, item.ref.name, clones[item.ref.of]))
-    return None
+        return state.objects.get(Ref(item.ref.kind, item.ref.name, str(clones[item.ref.of][-1]))), ABSENT
+    return None, ABSENT
 
 
 def _change(
-    item: Wanted, here: Properties | None, before: Properties | None, applied: Applied, added: Added
+    item: Wanted,
+    here: Properties | None,
+    before: Properties | None,
+    target: Properties,
+    applied: Applied,
+    put: Properties,
 ) -> Change | None:
-    last, put = applied.get(str(item.ref)), added.put.get(str(item.ref), ABSENT)
-    target = values(item, before or ABSENT, put if here is not None else ABSENT)
+    last = applied.get(str(item.ref))
     assignments = tuple(
         Assignment(name, None if before is None else before.get(name), value)
         for name, value in target.items()

@@ -34,8 +34,23 @@ def _difference(old: Value | None, new: Value | None, before: str, after: str) -
     if any(isinstance(value, str) and "\n" in value for value in (old, new)):
         lines = "\n".join(f"  {line}" for line in changed_lines(str(old or ""), str(new or ""), ""))
         return f"{before} (-), and {after} (+):\n{lines}"
+    old, new = _cut(old, new)
     joined = ", and is" if after == "is" else f", {after}"
     return f"{before} {told(old)}{joined} {told(new)}"
+
+
+def _cut(old: Value | None, new: Value | None) -> tuple[Value | None, Value | None]:
+    """Lists that are too long to be shown without those members that both begin with."""
+    if (
+        not isinstance(old, tuple)
+        or not isinstance(new, tuple)
+        or max(len(" ".join(one)) for one in (old, new)) <= LONGEST
+    ):
+        return old, new
+    same = next(
+        (n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))
+    )
+    return ("…", *old[same:]), ("…", *new[same:])
 
 
 def changed_lines(old: str, new: str, rest: str) -> list[str]:

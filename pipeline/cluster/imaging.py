@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
 
+from pipeline.cluster.cloning import in_order
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.written import ImageTable
 from pipeline.nearest import nearest
+from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import recipe_names
@@ -69,7 +70,7 @@ def images_of(reading: Reading, site: Site, recipes: Mapping[str, Recipe]) -> li
     """The images that are wanted. An image that is neither cloned nor at a path has to be there already."""
     found = [_image(reading, site, recipes, at, table) for at, table in reading.each("image", ImageTable)]
     _refuse_shared(reading, found)
-    return found
+    return in_order(reading, found, lambda item: (item.ref.name, item.source, item.at))
 
 
 def _refuse_shared(reading: Reading, images: Iterable[Wanted]) -> None:
@@ -105,7 +106,7 @@ def _image(
     recipe = recipes.get(table.name)
     own = recipe.kernel_parameters if recipe else ()
     for index, text in enumerate(table.append_kernel_parameters):
-        if not text or not text.isprintable() or " " in re.sub(r'"[^"]*"', "", text):
+        if not is_parameter(text):
             place = (*at, "append_kernel_parameters", index)
             reading.say(place, f"{label}{text!r} is not one kernel parameter")
     appended = tuple(dict.fromkeys((*own, *table.append_kernel_parameters)))
@@ -118,7 +119,15 @@ def _image(
         make=bool(table.clone or path),
         at=at,
         ats={"path": (*at, "path" if table.path else "version")} if path else {},
+        version=_version(table),
     )
+
+
+def _version(table: ImageTable) -> str:
+    """What `pipeline publish` is told for it; empty for an image that is at a path of its own."""
+    if table.version is None:
+        return ""
+    return f"{table.name}@{table.version}" if isinstance(table.version, int) else table.name
 
 
 def _path(

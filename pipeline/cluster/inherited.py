@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from pipeline.cluster.added import Added, once_left
+from pipeline.cluster.cloning import origins, owned
 from pipeline.cluster.compare import Applied
 from pipeline.cluster.objects import Properties, Ref, State, Wanted
 
@@ -19,7 +22,7 @@ ANY = "/any[file]key"
 
 def owners(wanted: Iterable[Wanted], state: State) -> dict[str, tuple[str, str]]:
     """Each node that is to have settings of its own → its category, and whose list that category has now: its
-    own, or its source's when it is yet to be cloned. All as ``str()`` of objects."""
+    own, or that of what it is cloned from when it is yet to be. All as ``str()`` of objects."""
     wanted = tuple(wanted)
     nodes = {item.ref.of for item in wanted if item.ref.kind == "setting" and item.ref.of.startswith("node/")}
     if not nodes:
@@ -30,11 +33,7 @@ def owners(wanted: Iterable[Wanted], state: State) -> dict[str, tuple[str, str]]
         if ref.kind == "node"
     }
     category |= {str(item.ref): item.exact["category"] for item in wanted if "category" in item.exact}
-    sources = {
-        str(item.ref): f"category/{item.source}"
-        for item in wanted
-        if item.ref.kind == "category" and item.source and item.ref not in state.objects
-    }
+    sources = {name: str(chain[-1]) for name, chain in origins(wanted, state).items()}
     of = {node: f"category/{category[node]}" for node in sorted(nodes) if category.get(node)}
     return {node: (name, sources.get(name, name)) for node, name in of.items()}
 
@@ -60,13 +59,20 @@ def with_inherited(
         if ref.kind == "setting":
             lists.setdefault(ref.of, {})[ref.name] = properties
     said: dict[str, dict[str, Wanted]] = {}
-    for item in wanted:
-        if item.ref.kind == "setting":
-            said.setdefault(item.ref.of, {})[item.ref.name] = item
+    for (kind, name), item in (
+        (key, item) for items in owned(wanted, state).values() for key, item in items.items()
+    ):
+        if kind == "setting":
+            said.setdefault(item.ref.of, {})[name] = item
     found: list[Wanted] = []
     for node, (category, has) in owners(wanted, state).items():
         mine = lists.get(node, {})
-        for name, here in lists.get(has, {}).items() if not mine or node in added.lists else ():
+        theirs = (mine or node in state.holders) and node not in added.lists
+        if category != has and not theirs:
+            # A clone that is yet to be made has what the file says of its source.
+            more = [item for name, item in said.get(category, {}).items() if name not in said[node]]
+            found += [replace(item, ref=replace(item.ref, of=node)) for item in more]
+        for name, here in lists.get(has, {}).items() if not theirs else ():
             # What an apply had put into the category's and the file no longer says goes from both.
             left = once_left(added, applied, f"{category}/setting/{name}", here)
             if name in said[node] or name in said.get(category, {}) or left is None:

@@ -26,6 +26,7 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
     gone = [name for name in gone if not name.startswith("node/") or name.count("/") > 1]
     there = {str(ref) for ref in state.objects}
     gone = [name for name in gone if name.startswith("os-") or _owner(name) in {*there, str(HEAD)}]
+    gone = [name for name in gone if not _is_taken_back(name, applied[name], state, added)]
     found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
     found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)
@@ -35,6 +36,18 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
             found += [f"{name}: {each}" for each in _properties(item, last)]
             found += [f"{name}: {each}" for each in _members(item, last, state, added)]
     return found
+
+
+def _is_taken_back(name: str, last: Properties, state: State, added: Added) -> bool:
+    """Whether all that was applied of an image are kernel parameters, of which none stay."""
+    kind, _, image = name.partition("/")
+    here = state.objects.get(Ref("image", image), {}) if kind == "image" else {}
+    put = added.put.get(name, {})
+    return kind == "image" and all(
+        key.startswith("+")
+        and not set(members(value)).intersection(members(here.get(key[1:]))).difference(members(put.get(key)))
+        for key, value in last.items()
+    )
 
 
 def _owner(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.cluster.cloning import in_order
 from pipeline.cluster.neutron import Neutron
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import Ref, Wanted
@@ -114,7 +115,7 @@ def _categories(reading: Reading, neutron: Neutron | None) -> list[Category]:
         check_services(reading, at, table.service)
         nodes = reading.nodes((*at, "nodes"), table.nodes, label) if table.nodes else ()
         found.append(Category(at, table, nodes, settings_of(at, table.file, neutron)))
-    return found
+    return in_order(reading, found, lambda each: (each.table.name, each.table.clone, each.at))
 
 
 def _category_of(reading: Reading, categories: Iterable[Category]) -> dict[str, Category]:

@@ -82,7 +82,8 @@ class Wanted(msgspec.Struct, frozen=True):
     be there, in this order behind what is there already. A property that is not named is left alone.
     ``source`` is the object of the same kind that it is cloned from when it isn't there; without one it is
     added. ``make`` says whether it may be made at all: a node that isn't there is a mistake. ``at`` is where
-    the cluster file says it, ``ats`` where it says each property, if elsewhere.
+    the cluster file says it, ``ats`` where it says each property, if elsewhere. ``version`` is what
+    `pipeline publish` is told for an image whose path is that of a published version: nothing else makes it.
     """
 
     ref: Ref
@@ -92,6 +93,7 @@ class Wanted(msgspec.Struct, frozen=True):
     make: bool = True
     at: KeyPath = ()
     ats: Mapping[str, KeyPath] = {}
+    version: str = ""
 
     def place(self, name: str) -> KeyPath:
         """Where the property ``name`` is said."""
@@ -104,12 +106,14 @@ class State(msgspec.Struct, frozen=True):
     All images, categories, networks and nodes are among them, whether asked for or not, so that an unknown
     name can be told with the nearest one. ``notes`` are for the administrator: what this manager can't do and
     what is done instead. ``older`` are objects that have an earlier version of an image: it was published
-    anew since, and nobody changed them by hand.
+    anew since, and nobody changed them by hand. ``holders`` are owners that have a list of settings, by their
+    ``str()``, one without any setting too: it stands instead of the category's all the same.
     """
 
     objects: Mapping[Ref, Properties]
     notes: tuple[str, ...] = ()
     older: frozenset[Ref] = frozenset()
+    holders: frozenset[str] = frozenset()
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -127,7 +131,8 @@ class Change(msgspec.Struct, frozen=True):
     ``restart`` and ``build`` have no assignments: a setting that the last apply had set and the file no
     longer has, a service whose files change, and a node whose overlays are to be built. ``drift`` says that
     the last apply had set what is wanted, and somebody has changed it since. ``at`` is the place in the
-    cluster file.
+    cluster file. ``with_list`` is for a setting that is removed: the owner's list was an apply's doing, and
+    goes with the last of them.
     """
 
     ref: Ref
@@ -136,3 +141,4 @@ class Change(msgspec.Struct, frozen=True):
     source: str = ""
     drift: bool = False
     at: KeyPath = ()
+    with_list: bool = False

@@ -12,7 +12,7 @@ from pipeline.cluster import compare, inherited, leaving
 from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import HEAD, Change, Kind, Ref, State, Wanted
+from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Wanted
 from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
@@ -80,14 +80,20 @@ def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:
 
 
 def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
-    """Settings that were applied, and that the file no longer has."""
+    """Settings that were applied, and images with what was, that the file no longer has."""
     names = {str(item.ref) for item in cluster.wanted}
-    return [
+    images = [Ref("image", name[6:]) for name in last.added.put if name.startswith("image/")]
+    settings = [
         Wanted(Ref("setting", setting, of), properties, make=False)
         for name, properties in {**last.added.put, **last.applied}.items()
         if name not in names
         for of, found, setting in [name.partition("/setting/")]
         if found
+    ]
+    paths = {ref: last.applied.get(str(ref), {}).get("path") for ref in images if str(ref) not in names}
+    bare: Properties = {"kernel_parameters": ()}
+    return settings + [
+        Wanted(ref, {**bare, "path": path} if path else bare, make=False) for ref, path in paths.items()
     ]
 
 

@@ -15,15 +15,13 @@ from pipeline.cluster.objects import HEAD, Kind, Properties, Ref, State, Value
 from pipeline.cluster.owned import KEY, SECTION, path_fault
 from pipeline.cluster.reading import CONTROL, OPEN
 from pipeline.cluster.segments import read_range
+from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.names import file_name_fault
 
 SETTING = re.compile(r"(?P<file>[^\[]+)\[(?P<section>[^\]]*)\](?P<key>.+)", re.DOTALL)
 
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 """What begins a template: a value can have it in another spelling, the name of a key can't."""
-
-PARAMETER = re.compile(r'([^\s"]|"[^"]*")+')
-"""A kernel parameter; blanks stand within quotes only."""
 
 NAMED = ("image", "category", "network")
 NETWORKS_OWN = ("domain", "openstack_type", "openstack_physical_network")
@@ -106,7 +104,7 @@ class Sayable(msgspec.Struct):
         return found
 
     def _takes_parameter(self, ref: Ref, text: str) -> bool:
-        if text.isprintable() and PARAMETER.fullmatch(text) and OPEN not in text:
+        if is_parameter(text) and OPEN not in text:
             return True
         self.left_out.append(f"{ref}: {text!r} is not one kernel parameter")
         return False

@@ -15,6 +15,7 @@ from pipeline import regular, stages
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import Document, read_document, read_text
 from pipeline.recipe.findings import Findings
+from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.model import Recipe, Site
@@ -149,8 +150,7 @@ class _Loading(msgspec.Struct):
         for index, parameter in enumerate(parameters):
             if not isinstance(parameter, str):
                 continue  # told with its type
-            unquoted = re.sub(r'"[^"]*"', "", parameter)
-            if not parameter or not parameter.isprintable() or " " in unquoted:
+            if not is_parameter(parameter):
                 at = ("kernel", "append_parameters", index)
                 say(at, f'"append_parameters[{index}]" is not one kernel parameter: {parameter!r}')
         name = image.get("name")

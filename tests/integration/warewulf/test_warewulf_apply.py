@@ -180,10 +180,11 @@ def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, t
     keepers, store = Keepers([server.driver]), tmp_path / "store"
     start.switch(server.home, keys="go")
 
-    def applied(*more: str) -> dict[str, Any]:
+    def applied(*more: str, named: bool = True) -> dict[str, Any]:
         appended = {"kernel_parameters": more} if more else {}
         image = msgspec.structs.replace(server.wanted()[0], append=appended)
-        cluster = Cluster("web", "", tmp_path / "web.toml", {}, (image, *server.wanted()[1:]))
+        wanted = (image, *server.wanted()[1:]) if named else server.wanted()[3:]
+        cluster = Cluster("web", "", tmp_path / "web.toml", {}, wanted)
         apply(cluster, keepers, store)
         assert look(cluster, keepers, store).changes == ()
         profiles = registry.snapshot(server.home)["profiles"]
@@ -197,6 +198,8 @@ def test_parameters_that_the_file_no_longer_has_are_taken_back(server: Server, t
     assert args["hosts-web"] == ["biosdevname=0", "console=ttyS0,115200"]
     assert args["openstack-network-nodes"] is None
     assert args["openstack-compute-hosts"] == ["biosdevname=0", "console=ttyS0,115200"]
+    assert applied("iommu=pt")["openstack-network-nodes"] == ["iommu=pt"]
+    assert applied(named=False)["openstack-network-nodes"] is None
 
 
 def test_other_profiles_of_a_node_stay(server: Server) -> None:
@@ -310,6 +313,16 @@ def test_a_category_that_is_cloned_too_keeps_the_image_that_it_is_to_have(server
     wanted = (server.wanted()[0], plain, clone, server.member("node002", "plain"))
     server.apply(wanted)
     assert registry.snapshot(server.home)["nodes"]["node002"]["profiles"] == ["gpu", "plain"]
+    assert server.plan(wanted) == ()
+
+
+def test_a_category_is_cloned_from_one_that_is_made_as_well(server: Server) -> None:
+    first = Wanted(Ref("category", "first"), {"image": "web"}, source="openstack-compute-hosts")
+    wanted = (server.wanted()[0], first, Wanted(Ref("category", "second"), source="first"))
+    server.apply(wanted)
+    profiles = registry.snapshot(server.home)["profiles"]
+    assert profiles["second"] == profiles["first"]
+    assert profiles["second"]["image name"] == "web-3"
     assert server.plan(wanted) == ()
 
 

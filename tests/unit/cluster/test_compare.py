@@ -108,6 +108,8 @@ def test_what_was_appended_and_is_no_longer_wanted_is_taken_out() -> None:
     assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
     assert changes([wanted], State({IMAGE: {"kernel_parameters": new}}), {}, {}, (), added) == ()
     assert only(Wanted(IMAGE), state, **{str(IMAGE): PARAMETERS}) == (), "what others had set stays"
+    (change,) = changes([], state, {str(IMAGE): PARAMETERS}, {}, (), added)
+    assert change == Change(IMAGE, "set", (Assignment("kernel_parameters", old, ("first", "theirs")),))
 
 
 def test_what_is_to_be_taken_out_is_kept_in_mind_until_it_is() -> None:
@@ -228,3 +230,49 @@ def test_a_record_that_no_apply_has_written_is_told(tmp_path: Path, wrong: dict[
     with pytest.raises(PipelineError, match="what was applied last cannot be read") as raised:
         load(tmp_path, "c")
     assert (raised.value.problems[0].command or "").startswith("mv ")
+
+
+A, B = Ref("category", "a"), Ref("category", "b")
+
+
+def test_a_clone_of_what_is_changed_as_well_has_what_that_gets() -> None:
+    last = Ref("image", "last")
+    wanted = (
+        Wanted(OLD, append={"kernel_parameters": ("x=1",)}),
+        Wanted(IMAGE, append={"kernel_parameters": ("a=1",)}, source="old"),
+        Wanted(last, append={"kernel_parameters": ("b=1",)}, source="new"),
+    )
+    found = changes(wanted, State({OLD: {"path": "/old", "kernel_parameters": ("q",)}}), {}, {})
+    assert [(change.source, change.assignments[0].new) for change in found] == [
+        ("", ("q", "x=1")),
+        ("old", ("q", "x=1", "a=1")),
+        ("new", ("q", "x=1", "a=1", "b=1")),
+    ]
+
+
+def test_clones_of_clones_are_made_of_what_is_there_with_what_the_file_gives_the_others() -> None:
+    def of(owner: Ref, key: str, value: str) -> Wanted:
+        return Wanted(Ref("setting", f"/f[s]{key}", str(owner)), {"value": value})
+
+    wanted = (
+        Wanted(A, {"image": "new"}, source="ib"),
+        Wanted(B, source="a"),
+        *(of(A, "both", "a"), of(A, "mine", "a"), of(B, "both", "b")),
+        Wanted(Ref("service", "s", str(A)), {"autostart": True, "monitored": False}),
+        Wanted(Ref("service", "s", str(B)), {"monitored": True}),
+    )
+    asked = {str(item.ref) for item in sources(wanted)}
+    assert {"category/ib", "category/ib/setting//f[s]mine", "category/ib/setting//f[s]both"} <= asked
+    there = State({CATEGORY: {"image": "old"}, of(CATEGORY, "both", "").ref: {"value": "b"}})
+    assert [
+        (str(change.ref), change.action, change.source, [(one.name, one.new) for one in change.assignments])
+        for change in changes(wanted, there, {}, {})
+    ] == [
+        ("category/a", "clone", "ib", [("image", "new")]),
+        ("category/b", "clone", "ib", [("image", "new")]),
+        ("category/a/setting//f[s]both", "set", "", [("value", "a")]),
+        ("category/a/setting//f[s]mine", "add", "", [("value", "a")]),
+        ("category/a/service/s", "add", "", [("autostart", True), ("monitored", False)]),
+        ("category/b/service/s", "add", "", [("autostart", True), ("monitored", True)]),
+        ("category/b/setting//f[s]mine", "add", "", [("value", "a")]),
+    ]

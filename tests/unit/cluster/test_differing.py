@@ -28,6 +28,8 @@ def test_lines_that_differ_are_shown_however_they_differ(old: str, new: str, lin
 def test_single_values_are_shown_in_one_line() -> None:
     assert differences({"a": True, "b": "x"}, {"a": False, "b": "x"}) == ["a was yes, and is no"]
     assert unlike("parameters", ("a", "b"), None) == "parameters is a b, wanted nothing"
+    long = tuple(f"parameter={number}" for number in range(20))
+    assert unlike("parameters", long, (*long, "b")) == "parameters is …, wanted … b"
     assert differences(None, {}) == ["was not there, and is now"]
     assert told("a\nb") == "2 lines"
 

@@ -18,6 +18,7 @@ from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
+from pipeline.recipe.kernel_words import parameters_in
 
 RAMDISK = "createramdisk"
 """Nodes boot from it, and it is made of what lies at the path."""
@@ -88,13 +89,13 @@ def _path(path: str) -> str:
 
 
 def _missing(has: str, wanted: Sequence[str]) -> list[str]:
-    there = has.split()
+    there = parameters_in(has)
     return [word for word in wanted if word not in there]
 
 
 def _parameters(has: str, wanted: Sequence[str]) -> list[str]:
     missing = _missing(has, wanted)
-    return [f"set kernelparameters {argument(' '.join([*has.split(), *missing]))}"] if missing else []
+    return [f"set kernelparameters {argument(' '.join([*parameters_in(has), *missing]))}"] if missing else []
 
 
 def _images(session: Session) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
 
 from pipeline.cluster.drivers.bright.parse import plain
 from pipeline.cluster.drivers.bright.session import Session
@@ -23,52 +25,135 @@ COPYING = re.compile(r"copying\b.*->\s*(?P<path>/\S+)", re.IGNORECASE)
 """A line of `provisioningstatus`; how it is worded is not documented."""
 
 
+TREE = "/cm/images/{}"
+"""Where the tree of a clone is copied to that is given no other path."""
+
+REMOVED = "remove the object by hand and apply again"
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image that is wanted: the path that it has, and the one that it is to have; None: it is not there.
+
+    ``users`` are categories that have it.
+    """
+
+    item: Wanted
+    now: str | None
+    goal: str
+    users: tuple[str, ...] = ()
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether it is made by copying its source's tree to its path."""
+        return bool(self.item.source) and self.goal == TREE.format(self.item.ref.name)
+
+    @property
+    def comes(self) -> bool:
+        """Whether it gets its path by what is applied, with a tree that has to be there."""
+        return self.goal != self.now and not (self.now is None and self.is_copied)
+
+
 def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> None:
-    """Raise with all wanted images that are there and have no tree, or one that is still being copied.
+    """Raise with all wanted images that have no tree, or one that is still being copied, and those that are
+    to have a directory that is not there. One that the file itself gives another directory may lack its own.
 
     Only what the file itself clones is advised to be removed: an apply makes it again.
     """
-    wanted = tuple(wanted)
-    cloned = {item.ref for item in wanted if item.source}
-    refs = [item.ref for item in wanted if item.ref.kind == "image" and item.ref in top]
-    paths = [str(top[ref].get("path", "")) for ref in refs]
-    if not refs:
+    images = _images(wanted, top)
+    if not images:
         return
     head = session.head
+    paths = list(dict.fromkeys(path for image in images for path in (image.goal, image.now) if path))
     ran = head.run(("sh", "-c", MISSING, "sh", head.root, *paths), seconds=head.answer_seconds)
-    missing = {refs[int(line)] for line in ran.out.split() if line.isdigit()}
+    missing = {paths[int(line)] for line in ran.out.split() if line.isdigit()}
     copying = _copying(session)
+    held = {image.item.ref for image in images}
     problems = [
         Problem(
-            f"its tree is still being copied to {path}", str(ref), "plan again when CMDaemon has copied it"
+            f"its tree is still being copied to {image.now}",
+            str(image.item.ref),
+            "plan again when CMDaemon has copied it",
         )
-        for ref, path in zip(refs, paths, strict=True)
-        if path in copying
+        for image in images
+        if image.now in copying
     ]
     problems += [
-        Problem(
-            f"its directory {path} is not there",
-            str(ref),
-            "it is not made by this file: mount it or put it back, or give the image its directory",
-        )
-        for ref, path in zip(refs, paths, strict=True)
-        if ref in missing and ref not in cloned and path not in copying
+        _missing(image)
+        for image in images
+        if image.goal in missing and image.goal not in copying and (image.comes or image.now is not None)
     ]
-    problems += [
-        Problem(
-            f"its directory {path} is not there: it was copied only in part, or not at all",
-            str(ref),
-            "remove the object by hand and apply again",
-            f"cmsh -c 'softwareimage; remove -d {ref.name}; commit'",
-        )
-        for ref, path in zip(refs, paths, strict=True)
-        if ref in missing and ref in cloned and path not in copying
-    ]
+    problems += [problem for image in images for problem in _taken(image, held, top)]
     if problems:
         raise PipelineError(problems)
 
 
-def _copying(session: Session) -> set[str]:
+def _images(wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> list[Image]:
+    """The images that are wanted, each once: as the file says it, if it does."""
+    items: dict[Ref, Wanted] = {}
+    for item in wanted:
+        if item.exact and not item.make:
+            continue  # the file no longer has it
+        if item.ref.kind == "image" and (item.at or item.exact or item.source or item.ref not in items):
+            items[item.ref] = item
+    found = []
+    for ref, item in items.items():
+        now = str(top[ref].get("path", "")) if ref in top else None
+        goal = str(item.exact.get("path") or now or (TREE.format(ref.name) if item.source else ""))
+        users = tuple(
+            one.name for one, its in top.items() if one.kind == "category" and its.get("image") == ref.name
+        )
+        if goal:
+            found.append(Image(item, now, goal, users))
+    return found
+
+
+def _missing(image: Image) -> Problem:
+    """That the directory is not there which an image has, or is to have."""
+    item, path = image.item, image.goal
+    if item.version:
+        return Problem(
+            f"path: {path} is not there: this version is not published",
+            str(item.ref),
+            "nothing but publishing makes it; an image and its nodes get what is published",
+            f"pipeline publish {item.version}",
+        )
+    if image.comes:
+        copied = f", or leave the path out: the clone's tree is copied to {TREE.format(item.ref.name)}"
+        hint = f"make it first{copied if item.source and image.now is None else ''}"
+        return Problem(f"path: {path} is not there, and nothing is copied to it", str(item.ref), hint)
+    if not image.is_copied:
+        return Problem(
+            f"its directory {path} is not there",
+            str(item.ref),
+            "it is not made by this file: mount it or put it back, or give the image its directory",
+        )
+    message = f"its directory {path} is not there: it was copied only in part, or not at all"
+    if image.users:
+        users = ", ".join(image.users)
+        hint = f"put it back; or give other images to those that have it (category {users}), then {REMOVED}"
+        return Problem(message, str(item.ref), hint)
+    command = f"cmsh -c 'softwareimage; remove -d {item.ref.name}; commit'"
+    return Problem(message, str(item.ref), REMOVED, command)
+
+
+def _taken(image: Image, held: Collection[Ref], top: Mapping[Ref, Properties]) -> Iterable[Problem]:
+    """That another image of the cluster, which the file does not have, is where this one is to be."""
+    if image.goal == image.now:
+        return
+    # A clone is committed where its tree is copied to, whatever path it gets then.
+    copied = TREE.format(image.item.ref.name) if image.item.source and image.now is None else image.goal
+    for ref, its in top.items():
+        theirs = str(its.get("path", ""))
+        if ref.kind != "image" or ref in held or not theirs:
+            continue
+        for path in dict.fromkeys((image.goal, copied)):
+            if f"{path}/".startswith(f"{theirs}/") or f"{theirs}/".startswith(f"{path}/"):
+                message = f"path: {path} is the directory of another image, or within it or around it"
+                hint = "give this one another path, or let the cluster file have the other one too"
+                yield Problem(f"{message}: {ref} has {theirs}", str(image.item.ref), hint)
+
+
+def _copying(session: Session) -> Collection[str]:
     """Where trees are being copied to; nothing where cmsh doesn't tell."""
     ran = session.run("softwareimage\nprovisioningstatus\n", seconds=session.head.answer_seconds)
     return {match["path"] for match in COPYING.finditer(plain(ran.out))}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.cluster.objects import Kind, Value
+from pipeline.recipe.kernel_words import parameters_in
 
 MODES: Mapping[Kind, str] = {
     "image": "softwareimage",
@@ -85,7 +86,7 @@ def understood(name: str, text: str) -> Value:
     if name in NUMBERS and text.isdigit():
         return int(text)
     if name in TUPLES:
-        return tuple(text.split())
+        return parameters_in(text)
     return text.lower() if name in LOWER else text
 
 

@@ -59,7 +59,7 @@ def _is_ours(added: Added, applied: Mapping[str, Properties], name: str, here: P
 def with_changes(added: Added, wanted: Iterable[Wanted], state: State, changes: Iterable[Change]) -> Added:
     """``added``, and what the ``changes`` are about to add."""
     items = {item.ref: item for item in wanted}
-    with_list = state.holders | {ref.of for ref in state.objects if ref.kind == "setting"}
+    with_list = {ref.of for ref in state.objects if ref.kind == "setting"}
     put, before = dict(added.put), dict(added.before)
     lists = dict.fromkeys(added.lists)
     for change in changes:

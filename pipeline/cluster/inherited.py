@@ -67,12 +67,11 @@ def with_inherited(
     found: list[Wanted] = []
     for node, (category, has) in owners(wanted, state).items():
         mine = lists.get(node, {})
-        theirs = (mine or node in state.holders) and node not in added.lists
-        if category != has and not theirs:
+        if category != has and (not mine or node in added.lists):
             # A clone that is yet to be made has what the file says of its source.
             more = [item for name, item in said.get(category, {}).items() if name not in said[node]]
             found += [replace(item, ref=replace(item.ref, of=node)) for item in more]
-        for name, here in lists.get(has, {}).items() if not theirs else ():
+        for name, here in lists.get(has, {}).items() if not mine or node in added.lists else ():
             # What an apply had put into the category's and the file no longer says goes from both.
             left = once_left(added, applied, f"{category}/setting/{name}", here)
             if name in said[node] or name in said.get(category, {}) or left is None:

@@ -76,7 +76,6 @@ class Keepers:
         objects: dict[Ref, Properties] = {}
         notes: list[str] = []
         older: frozenset[Ref] = frozenset()
-        holders: frozenset[str] = frozenset()
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -92,8 +91,7 @@ class Keepers:
             objects.update(state.objects)
             notes += state.notes
             older |= state.older
-            holders |= state.holders
-        return State(objects, tuple(notes), older, holders)
+        return State(objects, tuple(notes), older)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""

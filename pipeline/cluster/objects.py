@@ -106,14 +106,12 @@ class State(msgspec.Struct, frozen=True):
     All images, categories, networks and nodes are among them, whether asked for or not, so that an unknown
     name can be told with the nearest one. ``notes`` are for the administrator: what this manager can't do and
     what is done instead. ``older`` are objects that have an earlier version of an image: it was published
-    anew since, and nobody changed them by hand. ``holders`` are owners that have a list of settings, by their
-    ``str()``, one without any setting too: it stands instead of the category's all the same.
+    anew since, and nobody changed them by hand.
     """
 
     objects: Mapping[Ref, Properties]
     notes: tuple[str, ...] = ()
     older: frozenset[Ref] = frozenset()
-    holders: frozenset[str] = frozenset()
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -131,8 +129,7 @@ class Change(msgspec.Struct, frozen=True):
     ``restart`` and ``build`` have no assignments: a setting that the last apply had set and the file no
     longer has, a service whose files change, and a node whose overlays are to be built. ``drift`` says that
     the last apply had set what is wanted, and somebody has changed it since. ``at`` is the place in the
-    cluster file. ``with_list`` is for a setting that is removed: the owner's list was an apply's doing, and
-    goes with the last of them.
+    cluster file.
     """
 
     ref: Ref
@@ -141,4 +138,3 @@ class Change(msgspec.Struct, frozen=True):
     source: str = ""
     drift: bool = False
     at: KeyPath = ()
-    with_list: bool = False

@@ -259,18 +259,3 @@ def test_a_list_of_somebody_elses_making_stays_theirs_after_an_apply(site: Clust
     assert site.cluster("apply").exit_code == 0
     of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
     assert site.cmsh(of_node).split() == ["+/etc/own.conf[x]y=2"]
-
-
-def test_a_role_of_somebody_elses_making_stays_theirs_without_a_list_too(site: Cluster) -> None:
-    more = "configfilemodifications '+/etc/o.conf[x]y=1'"
-    site.cmsh(f"category\nuse openstack-compute-hosts\nroles\nuse openstacknode\nappend {more}\ncommit\n")
-    site.cmsh("device\nuse node003\nroles\nassign openstacknode\nset addservices no\ncommit\n")
-    assert site.cluster("apply").exit_code == 0
-    assert site.left() == []
-    of_node = "device\nuse node003\nroles\nuse openstacknode\nget addservices\nget configfilemodifications\n"
-    no, *entries = site.cmsh(of_node).split()
-    assert (no, len(entries) > 0, "/etc/o.conf" in "".join(entries)) == ("no", True, False)
-    edit(site, (OVERRIDE, ""))
-    assert site.cluster("apply").exit_code == 0
-    assert site.cmsh(of_node).split() == ["no"]
-    assert site.left() == []

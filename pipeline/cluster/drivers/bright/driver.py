@@ -52,12 +52,12 @@ class Bright:
             settings=_owners(wanted, "setting", top),
             interfaces=_owners(wanted, "interface", top),
         )
-        found, notes, holders = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
+        found, notes = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
         kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
         _refuse_values(wanted, {**top, **kept})
-        return State({**top, **kept}, notes, holders=holders)
+        return State({**top, **kept}, notes)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
@@ -107,7 +107,7 @@ class Bright:
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
         top = states.top(self._session)
-        found, notes, _ = self._found(states.everything(top), (), lambda owner, name: True)
+        found, notes = self._found(states.everything(top), (), lambda owner, name: True)
         kept = {
             ref: value
             for ref, value in found.items()
@@ -122,16 +122,15 @@ class Bright:
 
     def _found(
         self, owners: Owners, wanted: Sequence[Wanted], running: Callable[[Owner, str], bool]
-    ) -> tuple[dict[Ref, Properties], tuple[str, ...], frozenset[str]]:
-        """What belongs to ``owners``, what the administrator has to know, and who has a list of settings."""
+    ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
+        """What belongs to ``owners``, and what the administrator has to know."""
         if not owners.settings or not self._old():
             frozen.refuse_left(self._session, wanted, owners.settings)
-            found, holders = states.owned(self._session, self._names, owners, running)
-            return found, (), holders
+            return states.owned(self._session, self._names, owners, running), ()
         rest = msgspec.structs.replace(owners, settings=frozenset())
-        found, _ = states.owned(self._session, self._names, rest, running)
+        found = states.owned(self._session, self._names, rest, running)
         found.update(frozen.read(self._session, wanted, owners.settings))
-        return found, (frozen.warning(self._session.revision()),), frozenset()
+        return found, (frozen.warning(self._session.revision()),)
 
 
 def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:

@@ -74,11 +74,8 @@ def top(session: Session) -> dict[Ref, Properties]:
 
 def owned(
     session: Session, names: Names, owners: Owners, running: Callable[[Owner, str], bool]
-) -> tuple[dict[Ref, Properties], frozenset[str]]:
-    """What belongs to ``owners``, which are all there, and which of them have the role of settings.
-
-    ``running`` says of which services it matters.
-    """
+) -> dict[Ref, Properties]:
+    """What belongs to ``owners``, which are all there. ``running`` says of which services it matters."""
     groups = [*_grouped("services", owners.services, ("service", "autostart", "monitored"))]
     roles = _grouped("roles", owners.settings, ("name",))
     interfaces = _grouped("interfaces", owners.interfaces, (key("interfaces"), "type", "dhcp", "network"))
@@ -98,7 +95,7 @@ def owned(
     for owner in sorted(entries):
         for setting in settings(entries[owner]):
             objects[Ref("setting", setting.name, str(owner))] = setting.properties()
-    return objects, frozenset(map(str, holders))
+    return objects
 
 
 def modifications(session: Session, names: Names, owners: Iterable[Owner]) -> dict[Owner, list[str]]:

@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True):
     """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
+    The cluster manager itself is among them where it may have been to be restarted.
     ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
     a record of before this was kept has none.
     """

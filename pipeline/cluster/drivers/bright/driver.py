@@ -32,6 +32,7 @@ class Bright:
 
     name = "Bright Cluster Manager"
     kinds = KINDS
+    itself = frozen.DAEMON
 
     def __init__(self, head: Head, role: str = ROLE) -> None:
         self._session = Session(head)
@@ -64,8 +65,11 @@ class Bright:
 
         Where an image is cloned, images have a call of their own before it: its tree's copying may take an
         hour, in which others work as well. What is to be changed after it is read again, and refused where
-        somebody changed it.
+        somebody changed it. A restart of CMDaemon that is owed comes first: it may write files then.
         """
+        if any(change.ref == self.itself for change in changes):
+            frozen.restart(self._session)
+            changes = [change for change in changes if change.ref != self.itself]
         old = any(change.ref.kind == "setting" for change in changes) and self._old()
         made = self._steps(changes, state, old=old)
         first: tuple[Step, ...] = ()
@@ -90,6 +94,10 @@ class Bright:
         finally:
             frozen.forget(self._session, scripts)
         frozen.edit_head(self._session, changes, state)
+
+    def restarts_itself(self, changes: Sequence[Change]) -> bool:
+        """Whether files of the head node may be frozen for these changes, or be so no longer."""
+        return any(map(frozen.is_of_head, changes)) and self._old()
 
     def _steps(self, changes: Sequence[Change], state: State, *, old: bool) -> tuple[Step, ...]:
         """What is to be typed, but for settings of an ``old`` CMDaemon. Raises with all that can't be."""

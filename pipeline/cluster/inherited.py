@@ -52,7 +52,7 @@ def with_inherited(
 ) -> tuple[Wanted, ...]:
     """``wanted``, with what nodes that get a list of their own have from their category so far.
 
-    A node that has a list already, of somebody else's making, is left as it is.
+    A node that has a list already, of somebody else's making, is left as it is; also with an empty one.
     """
     wanted = tuple(wanted)
     lists: dict[str, dict[str, Properties]] = {}
@@ -64,9 +64,9 @@ def with_inherited(
         if item.ref.kind == "setting":
             said.setdefault(item.ref.of, {})[item.ref.name] = item
     found: list[Wanted] = []
+    theirs = state.has_list() - {*added.lists}
     for node, (category, has) in owners(wanted, state).items():
-        mine = lists.get(node, {})
-        for name, here in lists.get(has, {}).items() if not mine or node in added.lists else ():
+        for name, here in lists.get(has, {}).items() if node not in theirs else ():
             # What an apply had put into the category's and the file no longer says goes from both.
             left = once_left(added, applied, f"{category}/setting/{name}", here)
             if name in said[node] or name in said.get(category, {}) or left is None:

@@ -91,6 +91,7 @@ class Keepers:
         objects: dict[Ref, Properties] = {}
         notes: list[str] = []
         older: frozenset[Ref] = frozenset()
+        lists: frozenset[str] = frozenset()
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -106,7 +107,8 @@ class Keepers:
             objects.update(state.objects)
             notes += state.notes
             older |= state.older
-        return State(objects, tuple(notes), older)
+            lists |= state.lists
+        return State(objects, tuple(notes), older, lists)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""

@@ -53,12 +53,12 @@ class Bright:
             settings=_owners(wanted, "setting", top),
             interfaces=_owners(wanted, "interface", top),
         )
-        found, notes = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
+        found = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
-        kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
+        kept = {ref: value for ref, value in found.objects.items() if ref in asked or ref.kind == "setting"}
         _refuse_values(wanted, {**top, **kept})
-        return State({**top, **kept}, notes)
+        return msgspec.structs.replace(found, objects={**top, **kept})
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
@@ -115,13 +115,13 @@ class Bright:
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
         top = states.top(self._session)
-        found, notes = self._found(states.everything(top), (), lambda owner, name: True)
+        found = self._found(states.everything(top), (), lambda owner, name: True)
         kept = {
             ref: value
-            for ref, value in found.items()
+            for ref, value in found.objects.items()
             if ref.kind != "interface" or (ref.name not in BOOT_INTERFACES and value.get("type") != "bmc")
         }
-        return State({**top, **kept}, notes)
+        return msgspec.structs.replace(found, objects={**top, **kept})
 
     def _old(self) -> bool:
         """Whether roles can't change files. A CMDaemon that doesn't tell its revision is taken as new."""
@@ -130,15 +130,15 @@ class Bright:
 
     def _found(
         self, owners: Owners, wanted: Sequence[Wanted], running: Callable[[Owner, str], bool]
-    ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
+    ) -> State:
         """What belongs to ``owners``, and what the administrator has to know."""
         if not owners.settings or not self._old():
             frozen.refuse_left(self._session, wanted, owners.settings)
-            return states.owned(self._session, self._names, owners, running), ()
+            return states.owned(self._session, self._names, owners, running)
         rest = msgspec.structs.replace(owners, settings=frozenset())
         found = states.owned(self._session, self._names, rest, running)
-        found.update(frozen.read(self._session, wanted, owners.settings))
-        return found, (frozen.warning(self._session.revision()),)
+        of_files = frozen.read(self._session, wanted, owners.settings)
+        return State({**found.objects, **of_files}, (frozen.warning(self._session.revision()),))
 
 
 def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:

@@ -278,3 +278,21 @@ def test_a_role_that_somebody_else_assigned_stays_without_our_settings(site: Clu
     assert site.cluster("apply").exit_code == 0
     assert site.cmsh(of_node) == before
     assert site.left() == []
+
+
+def test_a_network_with_addresses_of_one_of_the_clusters_is_told_with_its_line(site: Cluster) -> None:
+    before = edit(site, ('subnet = "192.168.80.0/24"', 'subnet = "10.141.4.0/24"'))
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    line = recipe.read_text().rpartition('cidr = "{{ subnet }}"')[0].count("\n") + 1
+    refused = site.cluster("plan")
+    assert refused.exit_code == 2
+    said = 'network "ibnetwork": 10.141.4.0/24 overlaps 10.141.0.0/16 of "internalnet"'
+    assert f"{NAME}.toml:{line}: {said}" in refused.err, refused.err
+    recipe.write_text(before)
+    assert site.cluster("apply").exit_code == 0
+    # Somebody's, made since: the file's is there already, and is no change.
+    site.cmsh(
+        "network\nadd theirs\nset baseaddress 192.168.80.0\nset netmaskbits 25\n"
+        "set broadcastaddress 192.168.80.127\nset domainname t.cluster\ncommit\n"
+    )
+    assert site.cluster("plan").out.endswith("nothing to do\n")

@@ -49,7 +49,7 @@ def _apply_arguments(parser: argparse.ArgumentParser) -> None:
     _one_cluster(parser)
     parser.add_argument("--plan", metavar="FILE", type=Path, help="do exactly this plan, or nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
-    parser.add_argument("--dry-run", action="store_true", help="the same as plan")
+    parser.add_argument("--dry-run", action="store_true", help="as plan; also tells whether --plan holds")
 
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,14 +109,24 @@ def _opened(options: argparse.Namespace, site: Site) -> tuple[Cluster, Keepers]:
 
 def _plan(options: argparse.Namespace, site: Site) -> int:
     from pipeline.cluster.apply import look
-    from pipeline.cluster.plan import keep
+    from pipeline.cluster.plan import keep, refuse_other
 
+    agreed = _agreed(options)
     cluster, keepers = _opened(options, site)
     plan = look(cluster, keepers, site.store)
+    if agreed is not None:
+        refuse_other(agreed, plan)
     if getattr(options, "out", None):
         keep(plan, options.out)
     _print(options, cluster, plan, **_told(keepers))
     return _trouble(keepers)
+
+
+def _agreed(options: argparse.Namespace) -> Plan | None:
+    """The plan that is to be done, where one was given."""
+    from pipeline.cluster.plan import kept
+
+    return kept(options.plan) if getattr(options, "plan", None) else None
 
 
 def _told(keepers: Keepers) -> dict[str, Any]:
@@ -135,9 +145,8 @@ def _apply(options: argparse.Namespace, site: Site) -> int:
     if options.dry_run:
         return _plan(options, site)
     from pipeline.cluster.apply import apply
-    from pipeline.cluster.plan import kept
 
-    agreed = kept(options.plan) if options.plan else None
+    agreed = _agreed(options)
     cluster, keepers = _opened(options, site)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not (options.yes or options.json or agreed)
     done = apply(

@@ -103,11 +103,14 @@ def _targets(order: Firmware, cluster: Cluster, site: Site) -> tuple[Target, ...
 
 def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -> Way:
     from pipeline.cluster.fanout import FANOUT, Way
+    from pipeline.cluster.gateways import refuse_wrong
     from pipeline.cluster.livenodes import THROUGH_HEAD, is_through_head
     from pipeline.errors import UsageError
 
     if options.fanout < 0 or not 0 <= options.timeout <= LONGEST_SECONDS:
         raise UsageError(f"--fanout is not negative, --timeout is 0 to {LONGEST_SECONDS} seconds")
+    if options.topology is not None:
+        refuse_wrong(options.topology)
     usual = THROUGH_HEAD if is_through_head(targets) else FANOUT
     configuration = site.lab / "nodes/ssh_config" if site.lab else None
     return Way(

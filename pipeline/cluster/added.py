@@ -16,7 +16,8 @@ from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Want
 class Added(msgspec.Struct, frozen=True):
     """By the ``str()`` of objects. ``put``: of a setting the properties that were written, of others the
     members that were appended to a property, under ``+name``. ``before``: what those properties of a setting
-    were, where it was there already. ``lists``: nodes that had no list of settings, and got one.
+    were, where it was there already. ``lists``: nodes that had no list of settings, not even an empty one,
+    and got one.
 
     It is kept before anything is written: what was written by an apply that died is in it, too.
     """
@@ -59,7 +60,7 @@ def _is_ours(added: Added, applied: Mapping[str, Properties], name: str, here: P
 def with_changes(added: Added, wanted: Iterable[Wanted], state: State, changes: Iterable[Change]) -> Added:
     """``added``, and what the ``changes`` are about to add."""
     items = {item.ref: item for item in wanted}
-    with_list = {ref.of for ref in state.objects if ref.kind == "setting"}
+    with_list = state.has_list()
     put, before = dict(added.put), dict(added.before)
     lists = dict.fromkeys(added.lists)
     for change in changes:

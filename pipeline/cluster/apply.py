@@ -71,7 +71,8 @@ def apply(
             # Killed from here on: the next plan shows what is left, what is owed, what was added.
             there = still_added(last.added, full.wanted, state, last.applied)
             coming = with_changes(there, full.wanted, state, plan.changes)
-            owed = {"restarts": _of(plan, "restart"), "builds": _of(plan, "build")}
+            restarts = dict.fromkeys([*_of(plan, "restart"), *keepers.restarted(plan.changes)])
+            owed = {"restarts": tuple(restarts), "builds": _of(plan, "build")}
             last = msgspec.structs.replace(last, **owed, added=coming)
             record.save(store, cluster.name, last)
             _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
@@ -81,10 +82,10 @@ def apply(
 
 
 def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
-    """The plan with the builds that it takes, and those that an earlier apply owes."""
+    """The plan with the builds that it takes, and the builds and restarts that an earlier apply owes."""
     plan = planning.make(cluster, state, last)
-    builds = keepers.builds(plan.changes, last.builds, state)
-    return msgspec.structs.replace(plan, changes=(*plan.changes, *builds))
+    more = (*keepers.restarts(last.restarts), *keepers.builds(plan.changes, last.builds, state))
+    return msgspec.structs.replace(plan, changes=(*plan.changes, *more))
 
 
 def _of(plan: Plan, action: Action) -> tuple[str, ...]:
@@ -127,7 +128,7 @@ def _read_back(
     applied = record.now_applied(cluster.wanted, state, last.applied, added)
     # Of what could not be asked it stays as it was known.
     applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
-    owed = (last.restarts, last.builds) if trouble else ((), ())
+    owed = (keepers.still_owed(last.restarts), last.builds) if trouble else ((), ())
     after = record.Record(time.time(), *owed, applied, added)
     left = _plan(keepers, cluster, state, after).changes
     record.save(store, cluster.name, after)

@@ -94,7 +94,7 @@ def _taken_back(wanted: Iterable[Wanted], state: State, applied: Applied, added:
             continue
         left = once_left(added, applied, name, here)
         if left is None:
-            found.append(Change(ref, "remove"))
+            found.append(Change(ref, "remove", with_list=ref.of in added.lists))
         elif left != here:
             old = [Assignment(key, here.get(key), new) for key, new in left.items() if here.get(key) != new]
             found.append(Change(ref, "set", tuple(old)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,27 @@ def use(task: Task, topology: Path | None) -> bool:
     file = topology or _usual(task)
     if file is None:
         return False
+    with _told(file):
+        task.load_topology(str(file))
+    return True
+
+
+def refuse_wrong(file: Path) -> None:
+    """Raise ``UsageError`` for what is no topology, before anything is run with it."""
+    from ClusterShell.Topology import TopologyParser
+
+    with _told(file):
+        TopologyParser(str(file))
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
     from ClusterShell.Topology import TopologyError
 
     try:
-        task.load_topology(str(file))
+        yield
     except (TopologyError, OSError) as error:
         raise UsageError(f"no topology of ClusterShell: {error}", where=str(file)) from None
-    return True
 
 
 def _usual(task: Task) -> Path | None:

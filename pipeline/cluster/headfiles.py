@@ -17,13 +17,15 @@ DEFAULT_MODE = "0644"
 DEFAULT_OWNER = "root:root"
 
 # $1: the root, then paths. A line for each: "-" when it is not there, "/" when its folder is not either, else
-# mode, owner and the content.
+# mode, owner (by number where that has no name) and the content.
 READ = r"""
 root=${1%/}; shift
+about() { stat -L -c "$1" -- "$file"; }
+named() { name=$(about "$1"); [ "$name" != UNKNOWN ] || name=$(about "$2"); printf %s "$name"; }
 for path; do
   file=$root$path
   if [ -f "$file" ]; then
-    printf '%s ' "$(stat -L -c '%04a %U:%G' -- "$file")"; base64 -w0 -- "$file" && echo
+    printf '%s %s:%s ' "$(about %04a)" "$(named %U %u)" "$(named %G %g)"; base64 -w0 -- "$file" && echo
   elif [ -e "$file" ] || [ -L "$file" ]; then echo '? is no regular file'
   elif [ -d "$(dirname -- "$file")" ]; then echo -
   else echo /; fi

@@ -51,7 +51,7 @@ def with_inherited(
 ) -> tuple[Wanted, ...]:
     """``wanted``, with what nodes that get a list of their own have from their category so far.
 
-    A node that has a list already, of somebody else's making, is left as it is.
+    A node that has a list already, of somebody else's making, is left as it is; also with an empty one.
     """
     wanted = tuple(wanted)
     lists: dict[str, dict[str, Properties]] = {}
@@ -65,13 +65,13 @@ def with_inherited(
         if kind == "setting":
             said.setdefault(item.ref.of, {})[name] = item
     found: list[Wanted] = []
+    theirs = state.has_list() - {*added.lists}
     for node, (category, has) in owners(wanted, state).items():
-        mine = lists.get(node, {})
-        if category != has and (not mine or node in added.lists):
+        if category != has and node not in theirs:
             # A clone that is yet to be made has what the file says of its source.
             more = [item for name, item in said.get(category, {}).items() if name not in said[node]]
             found += [replace(item, ref=replace(item.ref, of=node)) for item in more]
-        for name, here in lists.get(has, {}).items() if not mine or node in added.lists else ():
+        for name, here in lists.get(has, {}).items() if node not in theirs else ():
             # What an apply had put into the category's and the file no longer says goes from both.
             left = once_left(added, applied, f"{category}/setting/{name}", here)
             if name in said[node] or name in said.get(category, {}) or left is None:

@@ -34,6 +34,19 @@ class Builder(Protocol):
     def built_after(self) -> frozenset[Kind]: ...
 
 
+@runtime_checkable
+class Restarting(Protocol):
+    """A keeper whose manager, called ``itself``, may have to be restarted as a part of ``write``.
+
+    Given among the changes, ``itself`` is restarted before the others are made.
+    """
+
+    @property
+    def itself(self) -> Ref: ...
+
+    def restarts_itself(self, changes: Sequence[Change]) -> bool: ...
+
+
 class Reader(Protocol):
     """What a plan is made from: ``Keepers``, or what has been read already."""
 
@@ -55,6 +68,8 @@ class Keepers:
     def __init__(self, keepers: Iterable[Keeper], cloud: Keeper | None = None) -> None:
         self._keepers = (*keepers, *([cloud] if cloud else ()))
         self._cloud = cloud
+        self._restarting = [keeper for keeper in self._keepers if isinstance(keeper, Restarting)]
+        self._restarted: set[str] = set()
         self.trouble: PipelineError | None = None
 
     def _number(self, kind: Kind) -> int:
@@ -76,6 +91,7 @@ class Keepers:
         objects: dict[Ref, Properties] = {}
         notes: list[str] = []
         older: frozenset[Ref] = frozenset()
+        lists: frozenset[str] = frozenset()
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -91,7 +107,8 @@ class Keepers:
             objects.update(state.objects)
             notes += state.notes
             older |= state.older
-        return State(objects, tuple(notes), older)
+            lists |= state.lists
+        return State(objects, tuple(notes), older, lists)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""
@@ -108,16 +125,36 @@ class Keepers:
         owed = (ref for ref in state.objects if ref.kind == "node" and str(ref) in due) if kinds else ()
         return tuple(Change(ref, "build") for ref in dict.fromkeys([*of_changes, *owed]))
 
+    def restarts(self, due: Collection[str]) -> tuple[Change, ...]:
+        """Restarts of managers themselves that are ``due``."""
+        managers = [keeper.itself for keeper in self._restarting]
+        return tuple(Change(ref, "restart") for ref in managers if str(ref) in due)
+
+    def restarted(self, changes: Sequence[Change]) -> tuple[str, ...]:
+        """Managers that writing these changes may restart."""
+        those = (keeper for keeper in self._restarting if keeper.restarts_itself(changes))
+        return tuple(str(keeper.itself) for keeper in those)
+
     def write(self, changes: Iterable[Change], state: State) -> None:
         """Make the changes, keeper after keeper; then the restarts; then the cloud's, whose service may be
-        among the restarted."""
+        among the restarted. A manager itself is restarted when it has its turn."""
+        managers = {keeper.itself for keeper in self._restarting}
+        self._restarted = set()
 
         def turn(change: Change) -> tuple[bool, bool, int]:
             number = self._number(change.ref.kind)
-            return self._keepers[number] is self._cloud, change.action == "restart", number
+            is_after = change.action == "restart" and change.ref not in managers
+            return self._keepers[number] is self._cloud, is_after, number
 
         for (_, _, number), group in groupby(sorted(changes, key=turn), key=turn):
-            self._keepers[number].write(tuple(group), state)
+            part = tuple(group)
+            self._keepers[number].write(part, state)
+            self._restarted.update(self.restarted(part))
+            self._restarted.update(str(change.ref) for change in part if change.action == "restart")
+
+    def still_owed(self, restarts: Iterable[str]) -> tuple[str, ...]:
+        """Those that the last ``write`` has not made."""
+        return tuple(name for name in restarts if name not in self._restarted)
 
 
 def _node(ref: Ref) -> Ref:

@@ -12,7 +12,13 @@ from pipeline.cluster.neutron import Neutron, Provider
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.segments import read_range, spelled
-from pipeline.cluster.written import InterfaceTable, NetworkTable, OpenstackNetworkTable, OpenstackTable
+from pipeline.cluster.written import (
+    InterfaceTable,
+    NetworkTable,
+    OpenstackNetworkTable,
+    OpenstackTable,
+    SubnetTable,
+)
 from pipeline.nearest import nearest
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
@@ -22,6 +28,10 @@ PREFIX = re.compile(r"/[0-9]{1,2}\Z")
 
 PREFIXES = range(1, 31)
 """Longer ones leave no address for a machine beside the network's and broadcasts."""
+
+
+UNUSABLE = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
+"""This host, this host again, multicast with what is reserved: no address of another machine."""
 
 
 class Networks(msgspec.Struct, frozen=True):
@@ -36,7 +46,7 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
     """``[[network]]``, ``[[interface]]`` and ``[[openstack.network]]``; what is wrong with them is told."""
     objects = tuple(reading.each("network", NetworkTable))
     wanted = [_network(reading, at, table) for at, table in objects]
-    _refuse_overlaps(reading, objects)
+    _refuse_overlaps(reading, "network", objects)
     for at, interface in reading.each("interface", InterfaceTable):
         wanted += _interfaces(reading, at, interface)
     openstack = reading.one("openstack", OpenstackTable)
@@ -53,9 +63,11 @@ def read_networks(reading: Reading, neutron: Neutron | None) -> Networks:
     return Networks(tuple(wanted), objects, tuple(cloud))
 
 
-def _refuse_overlaps(reading: Reading, objects: Sequence[tuple[KeyPath, NetworkTable]]) -> None:
+def _refuse_overlaps(
+    reading: Reading, what: str, objects: Sequence[tuple[KeyPath, NetworkTable | SubnetTable]]
+) -> None:
     """Tell of network objects that have addresses of another one, which the cluster manager would give to
-    machines on both."""
+    machines on both; or of subnets of one network, which Neutron refuses."""
     first: list[tuple[ipaddress.IPv4Network, str, KeyPath]] = []
     for at, table in objects:
         network, _ = read_cidr(table.cidr) if table.cidr else (None, None)
@@ -65,7 +77,7 @@ def _refuse_overlaps(reading: Reading, objects: Sequence[tuple[KeyPath, NetworkT
             if network.overlaps(other) and name != table.name:
                 where = reading.place((*place, "cidr"))
                 message = f'{network} overlaps {other} of "{name}" ({where})'
-                reading.say((*at, "cidr"), f'network "{table.name}": {message}')
+                reading.say((*at, "cidr"), f'{what} "{table.name}": {message}')
         first.append((network, table.name, at))
 
 
@@ -80,9 +92,13 @@ def read_cidr(text: str) -> tuple[ipaddress.IPv4Network | None, str | None]:
             return None, f'"{text}" is no IPv4 network: there are no others in a cluster file'
         return None, f'"{text}" is no network in CIDR form, such as 192.168.80.0/24: {error}'
     if network.prefixlen not in PREFIXES:
-        said = f"prefix lengths are {PREFIXES.start} to {PREFIXES.stop - 1}"
-        return None, f'"{text}" is no network that machines can be in: {said}'
-    return network, None
+        why = f"prefix lengths are {PREFIXES.start} to {PREFIXES.stop - 1}"
+    else:
+        taken = next((other for other in UNUSABLE if other.overlaps(network)), None)
+        if taken is None:
+            return network, None
+        why = f"it has addresses of {taken}"
+    return None, f'"{text}" is no network that machines can be in: {why}'
 
 
 def _network(reading: Reading, at: KeyPath, table: NetworkTable) -> Wanted:
@@ -162,6 +178,8 @@ def _cloud_network(
         found.append(
             Wanted(Ref("os-subnet", subnet.name, str(ref)), {"cidr": subnet.cidr}, at=place, ats=ats)
         )
+    subnets = [((*at, "subnet", index), subnet) for index, subnet in enumerate(table.subnet)]
+    _refuse_overlaps(reading, "subnet", subnets)
     return found
 
 

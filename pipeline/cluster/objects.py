@@ -106,12 +106,18 @@ class State(msgspec.Struct, frozen=True):
     All images, categories, networks and nodes are among them, whether asked for or not, so that an unknown
     name can be told with the nearest one. ``notes`` are for the administrator: what this manager can't do and
     what is done instead. ``older`` are objects that have an earlier version of an image: it was published
-    anew since, and nobody changed them by hand.
+    anew since, and nobody changed them by hand. ``lists`` are owners that have a list of settings, and of
+    which ``objects`` may have none: it is empty; as their ``str()``.
     """
 
     objects: Mapping[Ref, Properties]
     notes: tuple[str, ...] = ()
     older: frozenset[Ref] = frozenset()
+    lists: frozenset[str] = frozenset()
+
+    def has_list(self) -> frozenset[str]:
+        """Owners that have a list of settings, empty or not."""
+        return self.lists | {ref.of for ref in self.objects if ref.kind == "setting"}
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -129,7 +135,8 @@ class Change(msgspec.Struct, frozen=True):
     ``restart`` and ``build`` have no assignments: a setting that the last apply had set and the file no
     longer has, a service whose files change, and a node whose overlays are to be built. ``drift`` says that
     the last apply had set what is wanted, and somebody has changed it since. ``at`` is the place in the
-    cluster file.
+    cluster file. ``with_list`` is of a setting to be removed: its owner got its list from an apply, so when
+    nothing is left in that, it goes as well.
     """
 
     ref: Ref
@@ -138,3 +145,4 @@ class Change(msgspec.Struct, frozen=True):
     source: str = ""
     drift: bool = False
     at: KeyPath = ()
+    with_list: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,8 @@ def check_files(
             sections = getattr(file, how)
             if sections is not None:
                 _check_set(reading, (*place, how), sections, label)
+        if file.words == {}:
+            reading.say((*place, "words"), f"{label}words names no line")
         for key, value in (file.words or {}).items():
             if not WORD.fullmatch(key) or not value or value != value.strip():
                 reading.say((*place, "words", key), f'{label}"{key} {value}" is no line of KEY VALUE')
@@ -249,6 +252,9 @@ def _check_set(
         for key, value in keys.items():
             if not KEY.fullmatch(key):
                 reading.say((*at, section, key), f"{label}{key!r} cannot be the name of a key")
+            if isinstance(value, float) and not math.isfinite(value):
+                what = f"{label}[{section}]{key}: {value} is no number that a file can have"
+                reading.say((*at, section, key), what, "as text it can stand there: in quotes")
             if isinstance(value, str) and value != value.strip():
                 what = f"{label}[{section}]{key}: {value!r} has blanks at its ends, which nobody would read"
                 reading.say((*at, section, key), what)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import compare, inherited, leaving
+from pipeline.cluster import addresses, compare, inherited, leaving
 from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
@@ -59,6 +59,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
     asked = _asked(cluster, last)
     state = keepers.read(asked)
     _refuse_unknown(cluster, state)
+    _refuse_taken(cluster, state)
     more = inherited.unread(asked, state)
     if more:
         state = keepers.read((*asked, *more))
@@ -123,6 +124,17 @@ def _refuse_unknown(cluster: Cluster, state: State) -> None:
         raise UsageError(
             Problem(f'no {kind} "{name}"{nearest(name, there[kind])}', place, _known(kind, there[kind]))
             for ((kind, name), item), place in zip(missing.items(), places, strict=True)
+        )
+
+
+def _refuse_taken(cluster: Cluster, state: State) -> None:
+    """Raise ``UsageError`` with every network that is to get addresses of another one."""
+    found = addresses.taken(cluster.wanted, state)
+    if found:
+        places = positions(cluster.file, [at for at, _ in found])
+        raise UsageError(
+            Problem(problem.message, place, problem.hint)
+            for (_, problem), place in zip(found, places, strict=True)
         )
 
 

@@ -147,6 +147,9 @@ def _check(reading: Reading, table: NeutronTable, found: Neutron) -> None:
         _check_provider(reading, provider_at(index), one, table.provider[index].fabric)
     for (i, one), (j, other) in combinations(enumerate(found.providers), 2):
         _check_pair(reading, provider_at(j), one, other, reading.place((*provider_at(i), "range")))
+    if not found.mechanism_drivers:
+        message = '[neutron]: "mechanism_drivers" names none: no network could be used'
+        reading.say((*AT, "mechanism_drivers"), message)
     for index, driver in enumerate(found.mechanism_drivers):
         reading.name((*AT, "mechanism_drivers", index), driver, "[neutron]: mechanism driver: ")
     if found.vxlan:

@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True):
     """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
+    The cluster manager itself is among them where it may have been to be restarted.
     ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
     a record of before this was kept has none.
     """
@@ -48,7 +49,7 @@ def _file(store: Path, cluster: str) -> Path:
 def load(store: Path, cluster: str) -> Record:
     """The record of this cluster; an empty one when nothing was applied yet. Rollouts since are in it.
 
-    One that cannot be read is told: without it, changes made by hand would be told as new ones.
+    One that cannot be read is told: only from it is known what may be taken back, and what is owed.
     """
     file = _file(store, cluster)
     try:
@@ -56,11 +57,13 @@ def load(store: Path, cluster: str) -> Record:
         _check(found)
     except FileNotFoundError:
         return Record()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise PipelineError(
-            f"what was applied last cannot be read: {error}",
+            f"what was applied last cannot be read: {why}",
             where=str(file),
-            hint="without it nothing is lost but which changes were made by hand",
+            hint="put back a copy; without it what applies have added stays when it leaves the cluster file, "
+            "restarts and builds that are owed are not made, and changes made by hand are told as new ones",
             command=f"mv {file} {file}.broken",
         ) from None
     return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))

@@ -13,5 +13,5 @@ def is_parameter(text: str) -> bool:
 
 
 def parameters_in(line: str) -> tuple[str, ...]:
-    """The parameters of a line. Where a quote is not closed nobody knows how they go: blanks part them all."""
+    """The parameters of a line. Where a quote is not closed nobody knows how they go: each blank parts."""
     return tuple(line.split() if line.count('"') % 2 else WORD.findall(line))

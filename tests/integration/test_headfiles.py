@@ -50,6 +50,18 @@ def test_bytes_mode_and_owner_stay(files: HeadFiles, tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_an_owner_without_a_name_stays(files: HeadFiles, tmp_path: Path) -> None:
+    path = tmp_path / FILE.name[1:]
+    path.write_text("")
+    for number in (54_321, 0):
+        os.chown(path, 54_321, number)
+        state = files.read([Wanted(FILE)])
+        assert state.objects[FILE]["owner"] == f"54321:{number or 'root'}"
+        write(files, f"{number}\n", state)
+        found = path.stat()
+        assert (found.st_uid, found.st_gid) == (54_321, number)
+
+
 def test_a_directory_is_no_file(files: HeadFiles, tmp_path: Path) -> None:
     (tmp_path / FILE.name[1:]).mkdir()
     with pytest.raises(PipelineError, match="is no regular file"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster.drivers.bright.finalize import CMD_CONF, frozen_files
+from pipeline.cluster.drivers.bright.frozen import DAEMON
 from pipeline.cluster.objects import Change
 from pipeline.errors import PipelineError
 from pipeline.lab.head.switches import Switches, write_switches
@@ -71,6 +72,26 @@ def test_what_was_frozen_thaws_when_it_leaves_the_file(tmp_path: Path) -> None:
     lab.driver.write([Change(item.ref, "remove") for item in rest], found)
     assert (file.read_text(), conf.read_text()) == before
     assert lab.snapshot()["objects"] == scripts
+
+
+def test_a_key_that_went_while_the_daemon_could_not_be_restarted_goes_with_the_owed_restart(
+    tmp_path: Path,
+) -> None:
+    lab = LabHead(tmp_path, Switches(release="old"))
+    file, service = tmp_path / f"root{ML2}", tmp_path / "bin/service"
+    wanted, real = ml2_settings(), service.read_text()
+    lab.driver.write(*lab.plan(wanted))
+    _, found = lab.plan(wanted, lab.anew())
+    service.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(PipelineError, match="CMDaemon could not be restarted"):
+        lab.driver.write([Change(wanted[2].ref, "remove")], found)
+    service.write_text(real)
+    rest = [item for item in wanted if item is not wanted[2]]
+    todo, found = lab.plan(rest, lab.anew())
+    lab.driver.write([*todo, Change(DAEMON, "restart")], found)
+    assert "network_vlan_ranges=phyvlanhostnet:11:20\n" in file.read_text()
+    assert "mlnx,linuxbridge" in file.read_text()
+    assert lab.plan(rest, lab.anew())[0] == ()
 
 
 def test_what_was_frozen_by_hand_stays_frozen(tmp_path: Path) -> None:

@@ -259,3 +259,40 @@ def test_a_list_of_somebody_elses_making_stays_theirs_after_an_apply(site: Clust
     assert site.cluster("apply").exit_code == 0
     of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
     assert site.cmsh(of_node).split() == ["+/etc/own.conf[x]y=2"]
+
+
+def test_a_role_that_somebody_else_assigned_stays_without_our_settings(site: Cluster) -> None:
+    """It has no list yet when the apply begins; and an empty list of a node is its own list, too."""
+    more = "configfilemodifications '+/etc/o.conf[x]y=1'"
+    site.cmsh(f"category\nuse openstack-compute-hosts\nroles\nuse openstacknode\nappend {more}\ncommit\n")
+    site.cmsh("device\nuse node003\nroles\nassign openstacknode\nset addservices no\ncommit\n")
+    of_node = "device\nuse node003\nroles\nuse openstacknode\nget addservices\nget configfilemodifications\n"
+    before = site.cmsh(of_node)
+    assert site.cluster("apply").exit_code == 0
+    assert "eth4" in site.cmsh(of_node)
+    assert "/etc/o.conf" not in site.cmsh(of_node)
+    assert site.left() == []
+    edit(site, (OVERRIDE, ""))
+    planned = site.cluster("plan").out
+    assert planned.count("- node/node003/setting/") == 3
+    assert site.cluster("apply").exit_code == 0
+    assert site.cmsh(of_node) == before
+    assert site.left() == []
+
+
+def test_a_network_with_addresses_of_one_of_the_clusters_is_told_with_its_line(site: Cluster) -> None:
+    before = edit(site, ('subnet = "192.168.80.0/24"', 'subnet = "10.141.4.0/24"'))
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    line = recipe.read_text().rpartition('cidr = "{{ subnet }}"')[0].count("\n") + 1
+    refused = site.cluster("plan")
+    assert refused.exit_code == 2
+    said = 'network "ibnetwork": 10.141.4.0/24 overlaps 10.141.0.0/16 of "internalnet"'
+    assert f"{NAME}.toml:{line}: {said}" in refused.err, refused.err
+    recipe.write_text(before)
+    assert site.cluster("apply").exit_code == 0
+    # Somebody's, made since: the file's is there already, and is no change.
+    site.cmsh(
+        "network\nadd theirs\nset baseaddress 192.168.80.0\nset netmaskbits 25\n"
+        "set broadcastaddress 192.168.80.127\nset domainname t.cluster\ncommit\n"
+    )
+    assert site.cluster("plan").out.endswith("nothing to do\n")

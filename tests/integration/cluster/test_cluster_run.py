@@ -53,3 +53,12 @@ def test_a_time_that_is_none_is_refused(site: Cluster, seconds: str) -> None:
     refused = site.cluster("run", "firmware", "--dry-run", f"--timeout={seconds}")
     assert refused.exit_code == 2
     assert "--timeout" in refused.err
+
+
+@pytest.mark.parametrize("text", [None, "[routes\n"])
+def test_a_topology_that_is_none_is_refused_without_a_run_too(site: Cluster, text: str | None) -> None:
+    if text is not None:
+        site.write("topology.conf", text)
+    refused = site.cluster("run", "firmware", "--dry-run", "--topology", "topology.conf")
+    assert refused.exit_code == 2
+    assert "topology.conf: no topology of ClusterShell" in refused.err

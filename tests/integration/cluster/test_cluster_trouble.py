@@ -49,6 +49,18 @@ def test_a_plan_of_another_file_or_none_is_refused(site: Cluster) -> None:
     assert "the cluster file asks for other changes" in refused.err
 
 
+def test_a_dry_run_of_a_plan_refuses_what_an_apply_of_it_would(site: Cluster) -> None:
+    assert site.cluster("apply", "--dry-run", "--plan", "gone.json").exit_code == 2
+    assert site.cluster("plan", "--out", "agreed.json").exit_code == 0
+    before = state.snapshot(str(site.head))
+    assert site.cluster("apply", "--dry-run", "--plan", "agreed.json").exit_code == 0
+    assert state.snapshot(str(site.head)) == before
+    site.cmsh("category\nuse openstack-network-nodes\nset softwareimage default-image\ncommit\n")
+    refused = site.cluster("apply", "--dry-run", "--plan", "agreed.json")
+    assert refused.exit_code == 1
+    assert "category/openstack-network-nodes: image was openstack-image, and is default-image" in refused.err
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_head_node_that_dies_in_the_middle_leaves_what_the_next_plan_shows(
     site: Cluster, code: int

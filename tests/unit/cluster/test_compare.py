@@ -227,9 +227,22 @@ def test_a_record_that_no_apply_has_written_is_told(tmp_path: Path, wrong: dict[
     save(tmp_path, "c", record)
     assert load(tmp_path, "c") == record
     (tmp_path / "clusters/c.json").write_text(json.dumps(wrong))
+    _refused_with_what_is_lost(tmp_path)
+
+
+def test_a_record_that_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "clusters/c.json").mkdir(parents=True)
+    assert "Is a directory" in _refused_with_what_is_lost(tmp_path)
+
+
+def _refused_with_what_is_lost(store: Path) -> str:
     with pytest.raises(PipelineError, match="what was applied last cannot be read") as raised:
-        load(tmp_path, "c")
-    assert (raised.value.problems[0].command or "").startswith("mv ")
+        load(store, "c")
+    (problem,) = raised.value.problems
+    assert (problem.command or "").startswith("mv ")
+    for lost in ("what applies have added stays", "restarts and builds that are owed", "by hand"):
+        assert lost in (problem.hint or "")
+    return problem.message
 
 
 A, B = Ref("category", "a"), Ref("category", "b")

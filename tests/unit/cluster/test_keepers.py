@@ -14,6 +14,7 @@ from pipeline.errors import MachineError
 NETWORK = Ref("os-network", "ibnetwork")
 SERVICE = Ref("service", "neutron-server", str(HEAD))
 FILE = Ref("file", "/etc/x", str(HEAD))
+MANAGER = Ref("service", "Manager", str(HEAD))
 
 
 class Kept(msgspec.Struct):
@@ -30,6 +31,8 @@ class Kept(msgspec.Struct):
         return State({item.ref: {} for item in wanted})
 
     def write(self, changes: Sequence[Change], state: State) -> None:
+        if self.down:
+            raise MachineError("no answer", where=self.name)
         self.log += [f"{self.name}: {change.action} {change.ref}" for change in changes]
 
 
@@ -54,6 +57,32 @@ def test_the_cloud_comes_after_the_restarts_and_these_after_the_files() -> None:
         f"manager: restart {SERVICE}",
         f"cloud: add {NETWORK}",
     ]
+
+
+class Restarting(Kept):
+    """One whose manager is restarted for services."""
+
+    itself: Ref = MANAGER
+
+    def restarts_itself(self, changes: Sequence[Change]) -> bool:
+        return any(change.ref == SERVICE for change in changes)
+
+
+def test_a_restart_is_owed_until_it_is_made() -> None:
+    log: list[str] = []
+    manager = Restarting("manager", frozenset({"service", "node"}), log)
+    both = Keepers([manager], Kept("cloud", frozenset({"os-network"}), log, down=True))
+    changes = (Change(NETWORK, "add"), Change(SERVICE, "restart"), *both.restarts([str(MANAGER)]))
+    owed = (str(SERVICE), str(MANAGER), str(FILE))
+    assert both.restarted(changes) == (str(MANAGER),)
+    with pytest.raises(MachineError):
+        both.write(changes, State({}))
+    assert log == [f"manager: restart {MANAGER}", f"manager: restart {SERVICE}"]
+    assert both.still_owed(owed) == (str(FILE),)
+    manager.down = True
+    with pytest.raises(MachineError):
+        both.write(changes, State({}))
+    assert both.still_owed(owed) == owed
 
 
 def test_a_cloud_that_is_down_is_left_out_and_told() -> None:

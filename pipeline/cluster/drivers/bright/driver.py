@@ -32,6 +32,7 @@ class Bright:
 
     name = "Bright Cluster Manager"
     kinds = KINDS
+    itself = frozen.DAEMON
 
     def __init__(self, head: Head, role: str = ROLE) -> None:
         self._session = Session(head)
@@ -52,20 +53,23 @@ class Bright:
             settings=_owners(wanted, "setting", top),
             interfaces=_owners(wanted, "interface", top),
         )
-        found, notes = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
+        found = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
-        kept = {ref: value for ref, value in found.items() if ref in asked or ref.kind == "setting"}
+        kept = {ref: value for ref, value in found.objects.items() if ref in asked or ref.kind == "setting"}
         _refuse_values(wanted, {**top, **kept})
-        return State({**top, **kept}, notes)
+        return msgspec.structs.replace(found, objects={**top, **kept})
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
 
         Where an image is cloned, images have a call of their own before it: its tree's copying may take an
         hour, in which others work as well. What is to be changed after it is read again, and refused where
-        somebody changed it.
+        somebody changed it. A restart of CMDaemon that is owed comes first: it may write files then.
         """
+        if any(change.ref == self.itself for change in changes):
+            frozen.restart(self._session)
+            changes = [change for change in changes if change.ref != self.itself]
         old = any(change.ref.kind == "setting" for change in changes) and self._old()
         made = self._steps(changes, state, old=old)
         first: tuple[Step, ...] = ()
@@ -91,6 +95,10 @@ class Bright:
             frozen.forget(self._session, scripts)
         frozen.edit_head(self._session, changes, state)
 
+    def restarts_itself(self, changes: Sequence[Change]) -> bool:
+        """Whether files of the head node may be frozen for these changes, or be so no longer."""
+        return any(map(frozen.is_of_head, changes)) and self._old()
+
     def _steps(self, changes: Sequence[Change], state: State, *, old: bool) -> tuple[Step, ...]:
         """What is to be typed, but for settings of an ``old`` CMDaemon. Raises with all that can't be."""
         if old:
@@ -107,13 +115,13 @@ class Bright:
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
         top = states.top(self._session)
-        found, notes = self._found(states.everything(top), (), lambda owner, name: True)
+        found = self._found(states.everything(top), (), lambda owner, name: True)
         kept = {
             ref: value
-            for ref, value in found.items()
+            for ref, value in found.objects.items()
             if ref.kind != "interface" or (ref.name not in BOOT_INTERFACES and value.get("type") != "bmc")
         }
-        return State({**top, **kept}, notes)
+        return msgspec.structs.replace(found, objects={**top, **kept})
 
     def _old(self) -> bool:
         """Whether roles can't change files. A CMDaemon that doesn't tell its revision is taken as new."""
@@ -122,15 +130,15 @@ class Bright:
 
     def _found(
         self, owners: Owners, wanted: Sequence[Wanted], running: Callable[[Owner, str], bool]
-    ) -> tuple[dict[Ref, Properties], tuple[str, ...]]:
+    ) -> State:
         """What belongs to ``owners``, and what the administrator has to know."""
         if not owners.settings or not self._old():
             frozen.refuse_left(self._session, wanted, owners.settings)
-            return states.owned(self._session, self._names, owners, running), ()
+            return states.owned(self._session, self._names, owners, running)
         rest = msgspec.structs.replace(owners, settings=frozenset())
         found = states.owned(self._session, self._names, rest, running)
-        found.update(frozen.read(self._session, wanted, owners.settings))
-        return found, (frozen.warning(self._session.revision()),)
+        of_files = frozen.read(self._session, wanted, owners.settings)
+        return State({**found.objects, **of_files}, (frozen.warning(self._session.revision()),))
 
 
 def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:

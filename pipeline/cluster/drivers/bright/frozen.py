@@ -20,7 +20,7 @@ from pipeline.cluster.drivers.bright.state import Owner
 from pipeline.cluster.drivers.bright.steps import Problems, Step
 from pipeline.cluster.drivers.bright.words import key
 from pipeline.cluster.headfiles import HeadFiles, file_of
-from pipeline.cluster.objects import Assignment, Change, Properties, Ref, State, Wanted
+from pipeline.cluster.objects import HEAD, Assignment, Change, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem
 from pipeline.fileops.ini import Part, options, parse
 from pipeline.fileops.settings import change as changed_ini
@@ -59,6 +59,14 @@ def read(session: Session, wanted: Sequence[Wanted], owners: Iterable[Owner]) ->
 
 
 HEAD_OWNER = Owner("device", HEAD_NAME)
+
+DAEMON = Ref("service", "CMDaemon", str(HEAD))
+"""What is restarted when it is to leave another file alone, or one no longer."""
+
+
+def is_of_head(change: Change) -> bool:
+    """Whether CMDaemon may be restarted for it."""
+    return change.ref.kind == "setting" and Owner.of(change.ref.of) == HEAD_OWNER
 
 
 def refuse_left(session: Session, wanted: Iterable[Wanted], owners: Iterable[Owner]) -> None:
@@ -228,11 +236,7 @@ def edit_head(session: Session, changes: Sequence[Change], state: State) -> None
     ``state`` gone, the file is CMDaemon's again.
     """
     named = [
-        (change, match)
-        for change in changes
-        if change.ref.kind == "setting"
-        and Owner.of(change.ref.of) == HEAD_OWNER
-        and (match := NAME.match(change.ref.name))
+        (change, match) for change in changes if is_of_head(change) and (match := NAME.match(change.ref.name))
     ]
     if not named:
         return
@@ -281,7 +285,7 @@ def _files_kept(named: Iterable[tuple[Change, re.Match[str]]], state: State) -> 
 def _configure(session: Session, conf: str) -> str:
     """Give CMDaemon this configuration, and restart it."""
     _save(session, finalize.CMD_CONF, conf)
-    _restart(session)
+    restart(session)
     return conf
 
 
@@ -292,13 +296,14 @@ def _save(session: Session, path: str, content: str) -> None:
     files.write([Change(ref, "set", (Assignment("content", None, content),))], here)
 
 
-def _restart(session: Session) -> None:
+def restart(session: Session) -> None:
+    """Restart CMDaemon, and wait until it answers."""
     ran = session.head.run(("service", "cmd", "restart"))
     if ran.code:
         raise PipelineError(
             f"CMDaemon could not be restarted: {(ran.err or ran.out).strip()}",
             where=session.head.label,
-            hint="its configuration has the frozen files already",
+            hint=f"FrozenFile in {finalize.CMD_CONF} is as it is to be; the next apply restarts it first",
             command="service cmd status",
         )
     until = time.monotonic() + RESTART_SECONDS

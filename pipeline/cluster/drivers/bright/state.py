@@ -13,7 +13,7 @@ from pipeline.cluster.drivers.bright.quote import argument, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME, List, Tables, ask, inside, lines_of, tables
 from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.words import MODES, PROPERTIES, Names, key, label, understood
-from pipeline.cluster.objects import Kind, Properties, Ref, Value
+from pipeline.cluster.objects import Kind, Properties, Ref, State, Value
 
 TOP: tuple[Kind, ...] = ("image", "category", "network")
 
@@ -72,9 +72,7 @@ def top(session: Session) -> dict[Ref, Properties]:
     return objects
 
 
-def owned(
-    session: Session, names: Names, owners: Owners, running: Callable[[Owner, str], bool]
-) -> dict[Ref, Properties]:
+def owned(session: Session, names: Names, owners: Owners, running: Callable[[Owner, str], bool]) -> State:
     """What belongs to ``owners``, which are all there. ``running`` says of which services it matters."""
     groups = [*_grouped("services", owners.services, ("service", "autostart", "monitored"))]
     roles = _grouped("roles", owners.settings, ("name",))
@@ -95,7 +93,7 @@ def owned(
     for owner in sorted(entries):
         for setting in settings(entries[owner]):
             objects[Ref("setting", setting.name, str(owner))] = setting.properties()
-    return objects
+    return State(objects, lists=frozenset(map(str, entries)))
 
 
 def modifications(session: Session, names: Names, owners: Iterable[Owner]) -> dict[Owner, list[str]]:

@@ -231,7 +231,7 @@ def _modifications(
     )
     name = problems.name(changes[0].ref, owner.name)
     refs = tuple(change.ref for change in changes)
-    if not lines and owner.mode == "device" and owner.name != HEAD_NAME:
+    if not lines and owner.mode == "device" and any(change.with_list for change in changes):
         # An empty list of the node would still replace that of its category.
         unassign = ("roles", f"unassign {names.role}", "commit", "exit")
         done = f"get {key(owner.mode)}"

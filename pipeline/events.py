@@ -36,8 +36,8 @@ class StageFinished(Event, frozen=True, kw_only=True):
     bytes: int
 
 
-class Line(Event, frozen=True, kw_only=True):
-    """One line that a program of ``stage`` printed."""
+class Lines(Event, frozen=True, kw_only=True):
+    """One line or more that a program of ``stage`` printed, without the last one's end."""
 
     stage: str
     text: str
@@ -65,7 +65,7 @@ class ImageFinished(Event, frozen=True, kw_only=True):
 
 
 Observer: TypeAlias = Callable[[Event], None]
-EVENTS = ImagePlanned | StageStarted | StageFinished | Line | Note | Progress | ImageFinished
+EVENTS = ImagePlanned | StageStarted | StageFinished | Lines | Note | Progress | ImageFinished
 
 
 def ignore(event: Event) -> None:

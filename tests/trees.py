@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,14 @@ from pathlib import Path
 from pipeline.removing import remove_tree
 from pipeline.store.filesystem import DIRECTORY
 from pipeline.store.tree import Entry, entries
+
+DEFAULT_ACL, ACCESS_ACL = "system.posix_acl_default", "system.posix_acl_access"
+_ANY = 0xFFFFFFFF
+SHARED_ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, 7, who)
+    for tag, who in ((0x01, _ANY), (0x02, 65534), (0x04, _ANY), (0x10, _ANY), (0x20, _ANY))
+)
+"""``setfacl -d -m u:nobody:rwx,g::rwx,o::rwx``, as the kernel keeps it (acl_ea_header)."""
 
 
 def tree_entries(root: Path) -> list[Entry]:
@@ -19,6 +28,13 @@ def tree_entries(root: Path) -> list[Entry]:
         return [entry for entry, _ in entries(fd)]
     finally:
         os.close(fd)
+
+
+def acls(root: Path) -> list[str]:
+    """The paths in ``root`` that have an ACL."""
+    names = {DEFAULT_ACL, ACCESS_ACL}
+    paths = [root, *root.rglob("*")]
+    return [str(path) for path in paths if names & set(os.listxattr(path, follow_symlinks=False))]
 
 
 def names_of_files(root: Path) -> list[str]:

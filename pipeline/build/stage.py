@@ -6,7 +6,7 @@ import errno
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import INPUTS, RootSpec
 from pipeline.errors import PipelineError, Problem, retold
-from pipeline.events import Line, Note, Observer, StageStarted
+from pipeline.events import Lines, Note, Observer, StageStarted
 from pipeline.packaging.rpmdb import installed
 from pipeline.printable import plain
 from pipeline.removing import remove_tree
@@ -30,6 +30,8 @@ NO_SPACE = os.strerror(errno.ENOSPC)
 """As programs of an image say it too: they run with LANG=C."""
 DISK_FULL = "the disk of the store is full: make room (pipeline gc) and run the same command again"
 TRACEBACK = "Traceback (most recent call last):"
+MOST_TOLD = 1 << 14
+"""Characters in one event, which has to fit into a message between processes."""
 RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
 
@@ -102,7 +104,7 @@ def run_stage(
             run.stage.prepare()
             with enter(
                 spec(store, work, run, network=run.stage.wants_network()),
-                on_line=hear,
+                on_lines=hear,
                 on_note=lambda text: _noted(run, notes, log, observer, text),
             ) as root:
                 before = _packages_before(root, run.stage, packages)
@@ -141,11 +143,16 @@ def _minus(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[
     return tuple(sorted(set(one or ()) - set(other or ())))
 
 
-def _hearer(run: StageRun, log: TextIO, observer: Observer) -> Callable[[str], None]:
-    def hear(text: str) -> None:
-        text = plain(text)
-        print(text, file=log)
-        observer(Line(image=run.image, stage=run.stage.name, text=text))
+def _hearer(run: StageRun, log: TextIO, observer: Observer) -> Callable[[Sequence[str]], None]:
+    """What writes lines to the log as they come and tells of them, many at once: so each costs little."""
+
+    def hear(lines: Sequence[str]) -> None:
+        text = plain("\n".join(lines) + "\n")
+        log.write(text)
+        while text:
+            end = len(text) if len(text) <= MOST_TOLD else text.rfind("\n", 0, MOST_TOLD) + 1 or MOST_TOLD
+            observer(Lines(image=run.image, stage=run.stage.name, text=text[:end].removesuffix("\n")))
+            text = text[end:]
 
     return hear
 
@@ -242,7 +249,8 @@ def throwaway(store: Store, run: StageRun, observer: Observer) -> Iterator[tuple
         with _kept_on_failure(store, work, run, log):
             out.mkdir()
             try:
-                with enter(spec(store, work, run, network=True, out=out), on_line=hear, on_note=hear) as root:
+                place = spec(store, work, run, network=True, out=out)
+                with enter(place, on_lines=hear, on_note=lambda text: hear([text])) as root:
                     yield root, out
             except BaseException:
                 remove_tree(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.events import Line, Observer, StageStarted
+from pipeline.events import Lines, Observer, StageStarted
 from pipeline.printable import plain
 from pipeline.recipe.model import Recipe
 from pipeline.store.presence import entered
@@ -50,7 +50,7 @@ def verify(store: Store, recipe: Recipe, version: Version, observer: Observer) -
     )
 
     def hear(text: str) -> None:
-        observer(Line(image=version.image, stage=STAGE, text=plain(text)))
+        observer(Lines(image=version.image, stage=STAGE, text=plain(text)))
 
     spec = RootSpec(layers=tuple(map(store.layer_tree, version.layers)))
     with entered(store.versions.directory(version)), store.begin() as work:

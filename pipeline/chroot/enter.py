@@ -15,7 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 from pipeline.chroot import mounts, processes, server, syscalls, wire
 from pipeline.chroot.inside import NO_KERNEL
 from pipeline.chroot.machine import MAPS, has_old_glibc, has_vsyscall
-from pipeline.chroot.root import CommandError, Finished, RootSpec
+from pipeline.chroot.printed import End, Lines
+from pipeline.chroot.root import CommandError, Finished, RootSpec, nothing
 from pipeline.errors import MachineError, PipelineError, Problem
 
 P = ParamSpec("P")
@@ -57,14 +58,14 @@ class EnteredRoot:
         connection: socket.socket,
         kernel: str | None,
         shims: Mapping[str, str],
-        on_line: Callable[[str], None],
+        on_lines: Callable[[Sequence[str]], None],
         on_note: Callable[[str], None],
         maps: Path,
     ) -> None:
         self._connection = connection
         self._kernel = kernel
         self.shims = shims
-        self._on_line = on_line
+        self._on_lines = on_lines
         self._on_note = on_note
         self._maps = maps
 
@@ -81,25 +82,31 @@ class EnteredRoot:
         stdin: bytes = b"",
         exit_codes: Collection[int] = (0,),
         separate: bool = False,
+        most: int | None = None,
+        on_lines: Callable[[Sequence[str]], None] = nothing,
     ) -> Finished:
         words = list(argv)
-        self._on_line(f"$ {shlex.join(words)}")
+        self._on_lines([f"$ {shlex.join(words)}"])
         self._ask("run", words, cwd, dict(env or {}), stdin, separate)
-        begun: list[bytes] = []
+        lines = {1: Lines(), 2: Lines()}
+        kept = {1: End(most), 2: End(most)}
         while (answer := self._answer())[0] == "output":
-            *lines, rest = answer[1].split(b"\n")
-            for line in lines:
-                self._on_line(b"".join([*begun, line]).decode(errors="replace"))
-                begun.clear()
-            begun.append(rest)
-        if any(begun):
-            self._on_line(b"".join(begun).decode(errors="replace"))
-        _, code, stdout, stderr = answer
-        finished = Finished(tuple(words), code, stdout, stderr)
+            _, stream, chunk = answer
+            kept[stream].add(chunk)
+            self._hear(lines[stream].of(chunk), on_lines)
+        for each in lines.values():
+            self._hear(each.rest(), on_lines)
+        code = answer[1]
+        finished = Finished(tuple(words), code, kept[1].bytes(), kept[2].bytes(), kept[1].left_out)
         if exit_codes and code not in exit_codes:
             self._explain_segfault(finished)
             raise CommandError(finished, exit_codes)
         return finished
+
+    def _hear(self, lines: Sequence[str], on_lines: Callable[[Sequence[str]], None]) -> None:
+        if lines:
+            self._on_lines(lines)
+            on_lines(lines)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._ask("call", function, args, kwargs)
@@ -163,26 +170,22 @@ def _again(kind: type[PipelineError], exit_code: int, problems: Sequence[Problem
     return error
 
 
-def nothing(text: str) -> None:
-    """For those who do not listen."""
-
-
 @contextmanager
 def enter(
     spec: RootSpec,
     *,
-    on_line: Callable[[str], None] = nothing,
+    on_lines: Callable[[Sequence[str]], None] = nothing,
     on_note: Callable[[str], None] = nothing,
     maps: Path = MAPS,
 ) -> Iterator[EnteredRoot]:
     """A root made of ``spec``; when the block is left, however, all in it has ended and nothing is mounted.
 
-    Needs root and a process with one thread (it forks). ``on_line`` gets each line that programs print;
-    ``maps`` says whether this machine has a vsyscall page. Raises ``MachineError`` when this machine can't
-    make such a root.
+    Needs root and a process with one thread (it forks). ``on_lines`` gets the lines that programs print, as
+    they come; ``maps`` says whether this machine has a vsyscall page. Raises ``MachineError`` when this
+    machine can't make such a root.
     """
     with _standing(spec, server.serve) as (connection, kernel, laid):
-        root = EnteredRoot(connection, kernel, laid, on_line, on_note, maps)
+        root = EnteredRoot(connection, kernel, laid, on_lines, on_note, maps)
         yield root
         root.close()
 

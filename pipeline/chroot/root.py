@@ -21,18 +21,27 @@ MOST_LAYERS = 499
 """As many layers can be the lower directories of a root: overlayfs takes 500, and one holds the stand-ins."""
 
 LAST_LINES = 20
+LONGEST_SHOWN = 1000
+"""Characters of a line that an error quotes."""
+
+ENOUGH_FOR_ERRORS = 1 << 16
+"""Bytes: as much of the end of what a program printed serves for telling how it failed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A program that ended. ``stdout`` also holds stderr, in the order of writing, unless kept separate."""
+    """A program that ended. ``stdout`` also holds stderr, in the order of writing, unless kept separate.
+
+    ``left_out`` is how many bytes it printed on it before those, when not all was wanted.
+    """
 
     argv: tuple[str, ...]
     exit_code: int
     stdout: bytes
     stderr: bytes = b""
+    left_out: int = 0
 
     @property
     def text(self) -> str:
@@ -52,9 +61,19 @@ class CommandError(PipelineError):
         tail = (finished.stdout + finished.stderr).decode(errors="replace").splitlines()[-LAST_LINES:]
         expects = "" if set(expected) == {0} else f" (expected {', '.join(map(str, sorted(expected)))})"
         super().__init__(
-            f"{shlex.join(finished.argv)} {how}{expects}" + "".join(f"\n  | {line}" for line in tail)
+            f"{shlex.join(finished.argv)} {how}{expects}"
+            + "".join(f"\n  | {shortened(line)}" for line in tail)
         )
         self.finished = finished
+
+
+def shortened(line: str) -> str:
+    """``line`` as it is quoted."""
+    return line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…"
+
+
+def nothing(heard: object) -> None:
+    """For those who do not listen."""
 
 
 class Root(Protocol):
@@ -73,11 +92,15 @@ class Root(Protocol):
         stdin: bytes = b"",
         exit_codes: Collection[int] = (0,),
         separate: bool = False,
+        most: int | None = None,
+        on_lines: Callable[[Sequence[str]], None] = nothing,
     ) -> Finished:
         """Run a program of the image. ``env`` is added to a clean environment (PATH, HOME, LANG=C, …).
 
         Raises ``CommandError`` when it ends otherwise than with one of ``exit_codes`` (empty: any will do;
-        negative: the signal that killed it). ``separate`` keeps stderr apart.
+        negative: the signal that killed it). ``separate`` keeps stderr apart. What may print without end is
+        run with ``most``: only as many bytes of the end of each stream are kept in memory. ``on_lines`` gets
+        the lines meanwhile (without their ends; very long ones in pieces).
         """
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -136,7 +136,10 @@ def _run(
     stdin: bytes,
     separate: bool,
 ) -> tuple[Any, ...]:
-    """Run a program: stream what it prints as ("output", bytes), return ("done", code, stdout, stderr)."""
+    """Run a program: stream what it prints as ("output", 1 or 2, bytes), return ("done", code).
+
+    Nothing of it is kept here. All is 1, stdout, unless it is to be ``separate``.
+    """
     full = {**environment, **env}
     out, out_writer = os.pipe2(os.O_CLOEXEC)
     err, err_writer = os.pipe2(os.O_CLOEXEC) if separate else (-1, out_writer)
@@ -151,16 +154,15 @@ def _run(
             os.chdir("/")
             for number in theirs:
                 os.close(number)
-        printed = _follow(children, connection, pid, out, err)
+        _follow(children, connection, pid, {out: 1, err: 2} if separate else {out: 1})
     except (OSError, ValueError) as error:
         text = f"{reason(error, argv)}\n".encode()
-        wire.send(connection, ("output", text))
-        return ("done", exit_code_of(error), b"" if separate else text, text if separate else b"")
+        wire.send(connection, ("output", 2 if separate else 1, text))
+        return ("done", exit_code_of(error))
     finally:
         for number in ours:
             os.close(number)
-    code = os.waitstatus_to_exitcode(children.ended.pop(pid))
-    return ("done", code, b"".join(printed[out]), b"".join(printed[err]) if separate else b"")
+    return ("done", os.waitstatus_to_exitcode(children.ended.pop(pid)))
 
 
 class NotFoundError(OSError):
@@ -217,16 +219,14 @@ def _spawn(program: str, argv: list[str], env: Mapping[str, str], stdin: int, ou
         return start("/bin/sh", ["/bin/sh", program, *argv[1:]])
 
 
-def _follow(
-    children: _Children, connection: socket.socket, pid: int, out: int, err: int
-) -> dict[int, list[bytes]]:
+def _follow(children: _Children, connection: socket.socket, pid: int, streams: Mapping[int, int]) -> None:
     """Pass on what ``pid`` prints until it has ended, whoever else still holds its pipes open.
 
-    The caller is waiting for us meanwhile; when it is gone instead, this process ends and everything with it.
+    ``streams`` says which of its streams comes out of each pipe. The caller is waiting for us meanwhile; when
+    it is gone instead, this process ends and everything with it.
     """
-    printed: dict[int, list[bytes]] = {out: [], err: []}
     poll = select.poll()
-    pipes = {number for number in (out, err) if number >= 0}
+    pipes = set(streams)
     for number in pipes | {children.wakeup, connection.fileno()}:
         poll.register(number, select.POLLIN)
     over = False
@@ -238,15 +238,13 @@ def _follow(
         for number in [number for number in pipes if number in ready]:
             chunk = os.read(number, fcntl.fcntl(number, fcntl.F_GETPIPE_SZ))
             if chunk:
-                printed[number].append(chunk)
-                wire.send(connection, ("output", chunk))
+                wire.send(connection, ("output", streams[number], chunk))
             else:
                 poll.unregister(number)
                 pipes.discard(number)
         # One look after its end finds all that it wrote; others may go on writing for ever.
         if last:
             break
-    return printed
 
 
 def _left_running() -> list[str]:

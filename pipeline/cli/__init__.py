@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -45,9 +46,14 @@ GARBAGE_AFTER = 50_000
 
 BROKEN_PIPE = 141
 
+WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EAGAIN}
+"""Errors of write(2), which names no file: what this program prints is all that it writes without saying."""
+
 
 def run() -> NoReturn:
     """The command ``pipeline``."""
+    # Where the caller ignores the ends of children, this process would too, and could wait for none.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         code = main()
     except KeyboardInterrupt as error:  # once more, while the first one or an error was told
@@ -103,23 +109,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except OSError as error:
-        return _tell(words, _of_system(error))
+        foreseen = _of_system(error)
+        return _tell_defect(words, error) if foreseen is None else _tell(words, foreseen)
     except Exception as error:
         return _tell_defect(words, error)
     return code
 
 
-def _of_system(error: OSError) -> PipelineError:
-    """What is said of an error of the system that nobody foresaw: without a name it is one of writing."""
+def _of_system(error: OSError) -> PipelineError | None:
+    """What is said of an error of the system; None for one that names no file and is none of writing."""
     try:
         os.getcwd()
     except FileNotFoundError:
         return PipelineError("the working directory is gone", hint="change to one that is there (cd)")
     from pipeline.store.filesystem import what_to_do
 
-    return PipelineError(
-        f"{error.filename or 'the output'}: {error.strerror or error}", hint=what_to_do(error)
-    )
+    hint, reason = what_to_do(error), error.strerror or str(error)
+    where = error.filename or ("the output" if error.errno in WRITING else None)
+    if where is None:
+        return None if hint is None else PipelineError(reason, hint=hint)
+    return PipelineError(f"{where}: {reason}", hint=hint)
 
 
 def _open_closed() -> None:

@@ -19,7 +19,7 @@ from pipeline.events import (
     Event,
     ImageFinished,
     ImagePlanned,
-    Line,
+    Lines,
     Note,
     Progress,
     StageFinished,
@@ -103,8 +103,8 @@ class LiveView:
                 state = "cached" if event.cached else "done"
                 box.stages[event.stage] = StageRow(state, 0.0, event.seconds, event.bytes)
                 box.last_line = ""
-            case Line():
-                box.last_line = event.text
+            case Lines():
+                box.last_line = event.text.rpartition("\n")[2]
             case ImageFinished():
                 box.ended = "failed" if event.number is None else f"version {event.number}"
                 self._end(box)

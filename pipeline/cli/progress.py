@@ -11,7 +11,7 @@ from pipeline.cli.text import seconds, size
 from pipeline.events import (
     Event,
     ImageFinished,
-    Line,
+    Lines,
     Note,
     Observer,
     Progress,
@@ -57,8 +57,9 @@ class PlainLog:
             case Note():
                 place = ": ".join(word for word in (event.image, event.stage) if word)
                 return on_one_line(f"{place}: {event.text}" if place else event.text)
-            case Line() if self._verbose:
-                return f"{event.image}: {event.stage}: | {event.text}"
+            case Lines() if self._verbose:
+                begin = f"{event.image}: {event.stage}: | "
+                return "\n".join(begin + line for line in event.text.split("\n"))
             case Progress() if event.what not in self._begun:
                 self._begun.add(event.what)
                 total = f" ({size(event.total)})" if event.total else ""

@@ -19,6 +19,9 @@ from pipeline.unwanted import is_unwanted
 NEW = ".pipeline-new"
 """A file that is being written, beside the one that it will replace by a rename."""
 
+INHERITED = {"system.posix_acl_access"}
+"""What a new file gets from a folder with a default ACL (acl(5))."""
+
 NOT_KEPT = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp")
 """Fresh filesystems of the chroot: what is written there does not get into the image."""
 
@@ -54,17 +57,18 @@ def _is_too_long(path: bytes) -> bool:
     return len(path) > LONGEST_PATH or len(parts) > DEEPEST or any(len(p) > LONGEST_NAME for p in parts)
 
 
-def real_path(path: str) -> str:
-    """Where ``path`` leads, through all links. Raises ``PipelineError`` when that is nowhere."""
+def real_path(path: str, wanted: str | None = None) -> str:
+    """Where ``path`` leads, through all links. Raises ``PipelineError`` when that is nowhere: it names
+    ``wanted``, for which the folder ``path`` is needed."""
     try:
         return os.path.realpath(path, strict=True)
     except OSError as error:
-        raise _unreachable(path, error) from None
+        raise _unreachable(path, error, wanted) from None
 
 
 def folder_of(path: str) -> str:
     """The directory of the image in which ``path`` lies or is to be made, as a path without links."""
-    folder = real_path(posixpath.dirname(posixpath.normpath(path)))
+    folder = real_path(posixpath.dirname(posixpath.normpath(path)), wanted=path)
     if not os.path.isdir(folder):
         raise PipelineError(f"{folder} is no directory", where=path)
     check_kept(folder, path)
@@ -103,6 +107,8 @@ def replace(real: str, content: bytes) -> None:
     def write(path: str) -> None:
         with open(path, "xb") as file:
             file.write(content)
+        for name in xattrs(path).keys() & INHERITED - kept.keys():
+            os.removexattr(path, name)
         give(path, Owner(old.st_uid, old.st_gid), old.st_mode & 0o7777)
         for name, value in kept.items():
             os.setxattr(path, name, value)
@@ -166,7 +172,8 @@ def telling(path: str) -> Iterator[None]:
         raise PipelineError(error.strerror or str(error), where=path) from None
 
 
-def _unreachable(path: str, error: OSError) -> PipelineError:
+def _unreachable(path: str, error: OSError, wanted: str | None) -> PipelineError:
+    where = wanted or path
     if error.errno == errno.ELOOP:
         return PipelineError("is a link that leads back to itself", where=path)
     if error.errno not in (errno.ENOENT, errno.ENOTDIR):
@@ -175,13 +182,16 @@ def _unreachable(path: str, error: OSError) -> PipelineError:
     if os.path.islink(at):
         return PipelineError(
             f"{at} is a link to {os.readlink(at)}, which does not exist in the image",
-            where=path,
+            where=where,
             hint="links are followed within the image only; remove it first, or make what it points to",
         )
     if error.errno == errno.ENOTDIR:
-        return PipelineError(f"{posixpath.dirname(at)} is no directory", where=path)
-    missing = "does not exist in the image" if at == path else f"{at} does not exist in the image"
-    return PipelineError(missing, where=path, hint=_neighbours(at))
+        return PipelineError(f"{posixpath.dirname(at)} is no directory", where=where)
+    missing = "does not exist in the image" if at == where else f"{at} does not exist in the image"
+    hint = _neighbours(at)
+    if hint is None and wanted is not None:
+        hint = f'a stage before can make it: type = "file", path = "{path}", directory = true'
+    return PipelineError(missing, where=where, hint=hint)
 
 
 def _first_missing(path: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pipeline.chroot.root import CommandError, Root
+from pipeline.chroot.root import ENOUGH_FOR_ERRORS, CommandError, Root, shortened
 from pipeline.errors import PipelineError, Problem
 from pipeline.packaging import rpmdb
 from pipeline.packaging.nevra import Nevra, parse
@@ -154,39 +155,47 @@ def _can_do(root: Root, argv: Sequence[str]) -> bool:
 
 
 def _rpm(root: Root, argv: Sequence[str]) -> None:
+    """Run rpm; its words are judged as they come, for scriptlets may print without end."""
+    said = Said()
     try:
-        lines = root.run(argv).text.splitlines()
+        root.run(argv, most=ENOUGH_FOR_ERRORS, on_lines=said.hear)
     except CommandError as error:
-        broken = failed_scriptlets(error.finished.text.splitlines())
-        raise PipelineError([*error.problems, *broken]) from error
-    if broken := failed_scriptlets(lines):
-        raise PipelineError(broken)
-    for line in noteworthy(lines):
+        raise PipelineError([*error.problems, *said.broken]) from error
+    if said.broken:
+        raise PipelineError(said.broken)
+    for line in said.noteworthy:
         root.note(line)
 
 
-def failed_scriptlets(lines: Sequence[str]) -> list[Problem]:
-    """What rpm says about scriptlets that failed, with what it and they printed just before."""
-    problems = []
-    for number, line in enumerate(lines):
-        found = SCRIPTLET_FAILED.search(line)
-        if found:
-            before = "".join(f"\n  | {text}" for text in lines[max(0, number - 10) : number + 1])
-            problems.append(
-                Problem(
-                    f"the {found['which']} scriptlet of {found['package']} failed: {found['how']}{before}",
-                    hint=f"in the stage's shell, see what it does: rpm -q --scripts {found['package']}",
+class Said:
+    """What rpm said: ``broken`` are scriptlets that failed, with what it and they printed just before;
+    ``noteworthy`` its warnings, each once; not those about signatures, because the lock's digest pins the
+    file."""
+
+    def __init__(self) -> None:
+        self.broken: list[Problem] = []
+        self.noteworthy: dict[str, None] = {}
+        self._last = deque[str](maxlen=11)
+
+    def hear(self, lines: Sequence[str]) -> None:
+        """Take in the next lines."""
+        for line in lines:
+            self._last.append(shortened(line))
+            if line.startswith("warning: ") and not line.rstrip().endswith(": NOKEY"):
+                self.noteworthy[line.strip()] = None
+            if "failed" not in line:
+                continue
+            if found := SCRIPTLET_FAILED.search(line):
+                which, package = found["which"], found["package"]
+                before = "".join(f"\n  | {text}" for text in self._last)
+                self.broken.append(
+                    Problem(
+                        f"the {which} scriptlet of {package} failed: {found['how']}{before}",
+                        hint=f"in the stage's shell, see what it does: rpm -q --scripts {package}",
+                    )
                 )
-            )
-        elif LUA_FAILED.search(line):
-            problems.append(Problem(line.strip()))
-    return problems
-
-
-def noteworthy(lines: Sequence[str]) -> list[str]:
-    """rpm's warnings, each once; not those about signatures, because the lock's digest pins the file."""
-    warnings = (line.strip() for line in lines if line.startswith("warning: "))
-    return list(dict.fromkeys(line for line in warnings if not line.endswith(": NOKEY")))
+            elif LUA_FAILED.search(line):
+                self.broken.append(Problem(line.strip()))
 
 
 def _compare(answer: PackageAnswer, now: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from pipeline.store.copying import (
     set_attributes_of_open,
     share,
 )
-from pipeline.store.filesystem import DIRECTORY, sync, told
+from pipeline.store.filesystem import DIRECTORY, inherit_nothing, sync, told
 from pipeline.store.overlay import is_opaque
 from pipeline.store.records import Version
 from pipeline.store.store import Store
@@ -45,6 +45,7 @@ def copy_version(store: Store, version: Version, target: Path) -> None:
         except FileExistsError:
             raise PipelineError(f"{target} is in the way", command=f"ls -ld {target}") from None
         try:
+            inherit_nothing(target)
             copy_merged([store.layer_tree(name) for name in version.layers], target)
             sync(target)
         except BaseException:

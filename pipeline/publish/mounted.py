@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import MachineError, PipelineError
 from pipeline.removing import remove_tree
-from pipeline.store.filesystem import DIRECTORY
+from pipeline.store.filesystem import DIRECTORY, inherit_nothing
 
 MOUNTS = Path("/proc/thread-self/mountinfo")
 OPTIONS_LIMIT = 4095
@@ -71,7 +71,10 @@ def _make_upper(top: Path, edits: Path) -> None:
     from pipeline.store.tree import Item
 
     upper = edits / "upper"
-    (edits / "work").mkdir(parents=True, exist_ok=True)
+    work = edits / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    for each in (edits, work):  # in ``work`` the kernel makes what gets to ``upper``
+        inherit_nothing(each)
     if upper.exists():
         return
     remove_tree(edits / "new")

@@ -11,15 +11,16 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.chroot.root import CommandError, Root
+from pipeline.chroot.judging import MOST_QUOTED, Judge, Matching
+from pipeline.chroot.root import ENOUGH_FOR_ERRORS, CommandError, Root
 from pipeline.errors import PipelineError, Problem
 from pipeline.packaging.programs import SEARCHED, meaning, why_not_runnable
 from pipeline.stages.base import Inputs, Stage
 from pipeline.templates import spelled
 
 SHELL = ("/bin/sh", "-e", "-c")
-LONGEST_NOTE = 10
-"""How many lines that match one tolerated pattern are quoted."""
+MOST_SEARCHED = 4 << 20
+"""Bytes of the end of what a required program prints in which its ``stdout`` is looked for."""
 
 
 class Tolerated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +87,8 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         shell = 'echo "$NAME" >/etc/name'
         env = { NAME = "{{ name }}" }
 
-    Regular expressions are Python's; `^` and `$` match at each line.
+    Regular expressions are Python's; `^` and `$` match at each line. A line of over 65,536 characters is
+    taken as several. stdout of require is looked for in the last 4 MB of what is printed.
     """
 
     argv: tuple[str, ...] = ()
@@ -150,17 +152,22 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         if self.network:
             root.note("the network is on: what this stage fetches is pinned by nothing")
         problems: list[Problem] = []
+        judge = Judge([tolerated.pattern for tolerated in self.tolerate], self.fail_on)
         try:
-            finished = root.run(
-                argv, cwd=self.cwd, env=self._env, stdin=self.stdin.encode(), exit_codes=self.exit_codes
+            root.run(
+                argv,
+                cwd=self.cwd,
+                env=self._env,
+                stdin=self.stdin.encode(),
+                exit_codes=self.exit_codes,
+                most=ENOUGH_FOR_ERRORS,
+                on_lines=judge.hear,
             )
         except CommandError as error:
-            finished = error.finished
-            problems.append(replace(error.problems[0], hint=meaning(finished.exit_code)))
+            problems.append(replace(error.problems[0], hint=meaning(error.finished.exit_code)))
         self._show_logs(root)
-        lines = finished.text.splitlines()
-        self._report_tolerated(root, lines)
-        problems += self._failures(lines)
+        self._report_tolerated(root, judge.expected)
+        problems += judge.problems()
         if problems:
             raise PipelineError(problems)
         self._check_requirements(root)
@@ -171,25 +178,16 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
             if not paths:
                 root.note(f"logs: no file matches {pattern}")
             for path in paths:
-                root.run(["cat", path], exit_codes=())
+                root.run(["cat", path], exit_codes=(), most=ENOUGH_FOR_ERRORS)
 
-    def _report_tolerated(self, root: Root, lines: Sequence[str]) -> None:
-        for tolerated in self.tolerate:
-            seen = [line.strip() for line in lines if re.search(tolerated.pattern, line)]
-            if not seen:
+    def _report_tolerated(self, root: Root, seen: Sequence[Matching]) -> None:
+        for tolerated, matching in zip(self.tolerate, seen, strict=True):
+            if not matching.count:
                 root.note(f"expected but not seen: {tolerated.pattern!r} ({tolerated.because})")
-            for line in seen[:LONGEST_NOTE]:
+            for _, line in matching.first:
                 root.note(f"expected: {line!r} ({tolerated.because})")
-            if len(seen) > LONGEST_NOTE:
-                root.note(f"expected: {len(seen) - LONGEST_NOTE} more lines like these")
-
-    def _failures(self, lines: Sequence[str]) -> Iterator[Problem]:
-        for number, line in enumerate(lines, 1):
-            if any(re.search(tolerated.pattern, line) for tolerated in self.tolerate):
-                continue
-            for pattern in self.fail_on:
-                if re.search(pattern, line):
-                    yield Problem(f"line {number} of its output means failure ({pattern!r}): {line.strip()}")
+            if matching.count > MOST_QUOTED:
+                root.note(f"expected: {matching.count - MOST_QUOTED} more lines like these")
 
     def _check_requirements(self, root: Root) -> None:
         failed = [
@@ -207,12 +205,19 @@ class Command(Stage, frozen=True, kw_only=True, tag="command"):
         if why := root.call(why_not_runnable, argv[0], "/", self._env.get("PATH", SEARCHED)):
             return f"{argv[0]} cannot be run: {why}"
         try:
-            finished = root.run(argv, env=self._env, exit_codes=requirement.exit_codes, separate=True)
+            finished = root.run(
+                argv,
+                env=self._env,
+                exit_codes=requirement.exit_codes,
+                separate=True,
+                most=ENOUGH_FOR_ERRORS if requirement.stdout is None else MOST_SEARCHED,
+            )
         except CommandError as error:
             return error.problems[0].message
         if requirement.stdout is not None and not re.search(requirement.stdout, finished.text, re.MULTILINE):
             shown = CommandError(finished, (0,)).problems[0].message
-            return f"nothing that it printed matches {requirement.stdout!r}: {shown}"
+            looked_at = f"in the last {MOST_SEARCHED >> 20} MB " if finished.left_out else ""
+            return f"nothing {looked_at}that it printed matches {requirement.stdout!r}: {shown}"
         return None
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pipeline.errors import PipelineError, Problem
 from pipeline.events import Observer, Progress
 from pipeline.store import manifest
@@ -19,11 +21,14 @@ from pipeline.store.store import Store
 from pipeline.store.tree import Entry, Item, lstat, raw_path, read_entry, readable, walk
 
 _RUN = 64
+MOST_TOLD = 20
+"""So many differences of a layer are told; of the others the number."""
 
 
 def check(store: Store, observer: Observer, mounted: Sequence[str] = ()) -> tuple[Problem, ...]:
     """All that is wrong in the store, each with its path, what was expected, what is there and what to do.
 
+    What to do about a layer is told once, with the last of its differences.
     Contents are read and hashed by two processes. Nothing is changed; a build may run meanwhile. ``mounted``
     are the versions (``NAME@N``) that are published from their layers: those are not to be removed under
     them.
@@ -35,22 +40,61 @@ def check(store: Store, observer: Observer, mounted: Sequence[str] = ()) -> tupl
     ]
     layers = [name for name in store.layers() if (store.layer_tree(name)).is_dir()]
     downloads = list(_downloads(store))
+    damages = _Damages(f"{store.path / 'layers'}/")
     done = 0
 
     def heard(message: Message) -> None:
         nonlocal done
         done += message.done
-        problems.extend(message.found)
+        for problem in message.found:
+            damages.add(problem)
         observer(Progress(image="", what="fsck", done=done, total=None))
 
     turns = Turns()
     try:
-        in_processes(
-            lambda _number, tell: _check_share(store, remedies, layers, downloads, turns, tell), heard
-        )
+        in_processes(lambda _number, tell: _check_share(store, layers, downloads, turns, tell), heard)
     finally:
         turns.close()
-    return tuple(sorted(problems, key=lambda problem: problem.where or ""))
+    return (*sorted(problems + damages.others, key=_where), *damages.told(remedies))
+
+
+class _Damages:
+    """What differs in each layer: the first paths, and how many more; ``others`` are problems of no layer."""
+
+    def __init__(self, layers: str) -> None:
+        self.others: list[Problem] = []
+        self._layers = layers
+        self._first: dict[str, list[Problem]] = {}
+        self._more: dict[str, int] = {}
+
+    def add(self, problem: Problem) -> None:
+        where = _where(problem)
+        if not where.startswith(self._layers):
+            self.others.append(problem)
+            return
+        name = where.removeprefix(self._layers).partition("/")[0]
+        first = self._first.setdefault(name, [])
+        first.append(problem)
+        if len(first) > 2 * MOST_TOLD:
+            self._shorten(name)
+
+    def _shorten(self, name: str) -> None:
+        first = sorted(self._first[name], key=_where)
+        self._first[name] = first[:MOST_TOLD]
+        self._more[name] = self._more.get(name, 0) + len(first[MOST_TOLD:])
+
+    def told(self, remedies: Remedies) -> Iterator[Problem]:
+        for name in sorted(self._first):
+            self._shorten(name)
+            found = self._first[name]
+            if more := self._more[name]:
+                found.append(Problem(f"{more} more differences in this layer", f"{self._layers}{name}"))
+            yield from found[:-1]
+            yield replace(found[-1], hint=remedies.of(name))
+
+
+def _where(problem: Problem) -> str:
+    return problem.where or ""
 
 
 def _strays(store: Store) -> list[Problem]:
@@ -77,14 +121,12 @@ def _downloads(store: Store) -> Iterator[Path]:
             yield path
 
 
-def _check_share(
-    store: Store, remedies: Remedies, layers: list[str], downloads: list[Path], turns: Turns, tell: Tell
-) -> None:
+def _check_share(store: Store, layers: list[str], downloads: list[Path], turns: Turns, tell: Tell) -> None:
     share = Share(turns, _RUN)
     for name in layers:
         tree, listed = store.layer_tree(name), store.layer_manifest(name)
         try:
-            _check_layer(tree, listed, remedies.of(name), share, tell)
+            _check_layer(tree, listed, share, tell)
         except FileNotFoundError as error:
             if not tree.is_dir():
                 continue
@@ -105,7 +147,7 @@ def _check_download(path: Path, tell: Tell) -> None:
     tell(Message(done=path.stat().st_size))
 
 
-def _check_layer(tree: Path, listed: Path, hint: str, share: Share, tell: Tell) -> None:
+def _check_layer(tree: Path, listed: Path, share: Share, tell: Tell) -> None:
     root = os.open(tree, DIRECTORY)
     try:
         for item, entry in _beside(walk(root), manifest.read(listed)):
@@ -115,12 +157,12 @@ def _check_layer(tree: Path, listed: Path, hint: str, share: Share, tell: Tell) 
             path = tree / name  # as a manifest writes it: what is told has to be text
             found: tuple[Problem, ...] = ()
             if item is None:
-                found = (Problem("it is in the manifest, but missing", str(path), hint),)
+                found = (Problem("it is in the manifest, but missing", str(path)),)
             elif entry is None:
-                found = (Problem("it is not in the manifest", str(path), hint),)
+                found = (Problem("it is not in the manifest", str(path)),)
             else:
                 found = tuple(
-                    differs(path, what, expected, got, hint)
+                    differs(path, what, expected, got)
                     for what, expected, got in _differences(root, item, entry)
                 )
             if found or (entry is not None and entry.size):

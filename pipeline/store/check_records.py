@@ -38,7 +38,7 @@ def check_records(store: Store, remedies: Remedies) -> Iterator[Problem]:
         yield from _record(path, partial(read, kind=Failure), hint)[1]
 
 
-def differs(path: Path | str, what: str, expected: object, got: object, hint: str | None) -> Problem:
+def differs(path: Path | str, what: str, expected: object, got: object, hint: str | None = None) -> Problem:
     """That ``what`` is another one."""
     return Problem(on_one_line(f"{what}: expected {expected}, got {got}"), str(path), hint)
 

@@ -17,6 +17,7 @@ FICLONE = 0x40049409
 OVERLAYFS_MAGIC = 0x794C7630
 """``f_type`` of statfs(2) for overlayfs (linux/magic.h)."""
 
+_ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _SHOWN = 120
 """As much of a path that is too long is shown."""
 _AT_FDCWD = -100
@@ -65,6 +66,20 @@ def rename_to_new(path: Path, target: Path) -> None:
 def _rename(path: Path, target: Path, how: int) -> None:
     if libc().renameat2(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(target), how) != 0:
         raise _failed(path)
+
+
+def inherit_nothing(where: Path | bytes | int) -> None:
+    """Take from what was just made in a directory the ACLs that it has from there (acl(5)).
+
+    What is made in it then has the modes that it is given, and no more: a default ACL outdoes the umask, and
+    goes on to all below.
+    """
+    for name in _ACLS:
+        try:
+            os.removexattr(where, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
 
 
 def _type_of(path: Path) -> int:

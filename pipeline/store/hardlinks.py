@@ -18,8 +18,8 @@ import msgspec
 from pipeline.libc import libc
 from pipeline.store import overlay
 from pipeline.store.copying import copy_attributes
-from pipeline.store.filesystem import DIRECTORY
-from pipeline.store.tree import Item, lstat, raw_path, read_entry
+from pipeline.store.filesystem import DIRECTORY, inherit_nothing
+from pipeline.store.tree import Item, by_descriptor, lstat, raw_path, read_entry
 
 _MAGIC = 0xFB
 """``OVL_FH_MAGIC`` of fs/overlayfs/overlayfs.h; before it stands the version, 0."""
@@ -135,7 +135,9 @@ def make_directories(upper: Path, trees: Sequence[Path], path: bytes) -> None:
             return
         below = overlay.find(trees, path)
         if below is not None and stat.S_ISDIR(below.status.st_mode):
-            copy_attributes(below.file, below.status, Item(directory, name, path, True))
+            made = Item(directory, name, path, True)
+            inherit_nothing(by_descriptor(made))
+            copy_attributes(below.file, below.status, made)
 
 
 def read_groups(path: Path) -> list[list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.store import overlay
 from pipeline.store.copying import attributes_of, copy_content, set_attributes_of_open, share
-from pipeline.store.filesystem import DIRECTORY
+from pipeline.store.filesystem import DIRECTORY, inherit_nothing
 from pipeline.store.tree import (
     OPAQUE,
     OVERLAY_XATTRS,
@@ -172,6 +172,7 @@ def _copy_real(
             if not share(source, target):
                 copy_content(source, target, below.status)
             own = attributes_of(status, attributes)
+            inherit_nothing(target)
             set_attributes_of_open(target, own._replace(mtime=below.status.st_mtime_ns))
         finally:
             os.close(target)

@@ -12,7 +12,7 @@ from types import TracebackType
 import msgspec
 
 from pipeline.removing import remove_tree
-from pipeline.store.filesystem import lock_directory
+from pipeline.store.filesystem import inherit_nothing, lock_directory
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def uptime() -> float:
 
 
 def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> Work:
-    """A new locked directory in ``area``, with nothing in it."""
+    """A new locked directory in ``area``, with nothing in it, and without what ``area`` would pass on."""
     while True:
         path = area / os.urandom(8).hex()
         path.mkdir(mode=0o700)
@@ -91,6 +91,7 @@ def begin(area: Path, parents: Sequence[str] = (), below: str | None = None) -> 
             continue  # a sweep of another process came between; so try again
         if lock is not None:
             if path.exists():
+                inherit_nothing(path)
                 return Work(path, tuple(parents), time.time(), uptime(), lock, below)
             os.close(lock)
 

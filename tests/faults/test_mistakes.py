@@ -131,6 +131,14 @@ def test_an_image_name_that_is_no_file_name_goes_nowhere(site: Site, name: str) 
     site.check_nothing_ran()
 
 
+@pytest.mark.parametrize("name", ["web@1", "recipes/web", "recipes/web/recipe.toml"])
+def test_who_names_a_version_or_a_file_instead_of_a_recipe_is_told_its_name(site: Site, name: str) -> None:
+    site.recipe(file_stage("a"))
+    ended = site.run("plan", name)
+    assert ended.exit_code == 2
+    assert 'a recipe goes by its name alone (did you mean "web"?)' in ended.err
+
+
 def test_locked_without_a_lock_exits_4_and_runs_nothing(site: Site) -> None:
     recipe = site.recipe(file_stage("a"))
     ended = site.run("build", "--locked")

@@ -18,6 +18,8 @@ import pytest
 from tests.faults.site import Site, add_shell, command_stage, file_stage, until
 
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
+MOST_MEMORY_KB = 250_000
+"""That of a build, or of these tests: the kernel counts theirs until a child runs its program."""
 FAILS = command_stage("bad", "echo these are its words; exit 3")
 
 
@@ -95,6 +97,23 @@ def test_output_that_nobody_can_read_as_utf_8_does_not_break_a_build(site: Site)
     ended = site.run("build", "--json")
     assert ended.exit_code == 1
     assert ended.json()["images"][0]["problems"]
+
+
+def test_a_stage_may_print_without_end(site: Site) -> None:
+    add_shell(site.base)
+    (site.base / "etc/words").write_text(f"{'a' * 42}\n" * 20_000 + "Error: seen\n")
+    times = " ".join(map(str, range(120)))
+    prints = command_stage("prints", f"for i in {times}; do cat /etc/words; done", 'fail_on = ["^Error"]\n')
+    site.recipe(prints, '[[stage.tolerate]]\npattern = "seen$"\nbecause = "it is"\n')
+    process = site.start("build", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert used.ru_maxrss < MOST_MEMORY_KB
+    logs = (site.store / "layers").glob("*/log.txt")
+    log = max(logs, key=lambda path: path.stat().st_size).read_text()
+    assert log.count("\n") > 120 * 20_001
+    assert "note: expected: 110 more lines like these" in log
 
 
 @dataclass
@@ -238,6 +257,15 @@ def test_streams_that_the_caller_closed_do_not_matter(site: Site, closed: str) -
     process.communicate(timeout=60)
     assert process.returncode == 2
     site.check_whole()
+
+
+def test_a_caller_that_is_deaf_to_its_children_does_not_matter(site: Site) -> None:
+    add_shell(site.base)
+    site.recipe(file_stage("first"), command_stage("second", "/bin/cat /etc/passwd"))
+    deaf = ("bash", "-c", "trap '' CHLD; exec \"$@\"", "bash")
+    built = site.run("build", before=deaf)
+    assert built.exit_code == 0, built.err
+    assert site.run("doctor", before=deaf).exit_code in (0, 3)  # as without it: what this machine lacks
 
 
 def test_a_working_directory_that_is_gone_is_named(site: Site) -> None:

@@ -43,7 +43,7 @@ class Place:
 
     @contextmanager
     def enter(self, **more: Any) -> Iterator[EnteredRoot]:
-        with enter(self.spec(**more), on_line=self.lines.append, on_note=self.notes.append) as root:
+        with enter(self.spec(**more), on_lines=self.lines.extend, on_note=self.notes.append) as root:
             yield root
 
     def put(self, path: str, text: str, mode: int = 0o644) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.chroot.enter import EnteredRoot, enter
+from pipeline.chroot.printed import LONGEST_LINE
 from pipeline.chroot.root import CommandError, RootSpec
 from pipeline.errors import MachineError, PipelineError, UnverifiedError, UsageError
 from tests.integration.chroot_roots import Place
@@ -125,7 +126,17 @@ def test_huge_output_without_a_line_end_does_not_take_long(place: Place) -> None
         begun = time.monotonic()
         assert len(root.run(["head", "-c", str(size), "/dev/zero"]).stdout) == size
         assert time.monotonic() - begun < 10
-    assert len(place.lines[-1]) == size
+    pieces = place.lines[1:]
+    assert sum(map(len, pieces)) == size and max(map(len, pieces)) <= 2 * LONGEST_LINE
+
+
+def test_as_much_of_the_end_is_kept_as_is_wanted_and_every_line_is_heard(root: EnteredRoot) -> None:
+    heard: list[str] = []
+    finished = root.run(sh("seq 1 100000; seq 1 9 >&2"), separate=True, most=1000, on_lines=heard.extend)
+    whole = "".join(f"{number}\n" for number in range(1, 100_001)).encode()
+    assert finished.stdout == whole[-1000:] and finished.left_out == len(whole) - 1000
+    assert finished.stderr == b"1\n2\n3\n4\n5\n6\n7\n8\n9\n"
+    assert sorted(heard) == sorted([*whole.decode().split(), *"123456789"])
 
 
 def test_a_background_process_that_holds_the_pipe_is_not_waited_for(place: Place) -> None:

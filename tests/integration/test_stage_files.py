@@ -17,7 +17,7 @@ from pipeline.stages.edit import Edit
 from pipeline.stages.file import File
 from pipeline.stages.overlay import Overlay
 from pipeline.stages.settings import Settings
-from tests.trees import deep
+from tests.trees import ACCESS_ACL, DEFAULT_ACL, SHARED_ACL, deep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -54,11 +54,13 @@ def test_an_edited_file_keeps_owner_mode_and_extended_attributes(root: SmallRoot
     os.setxattr(file, "user.origin", b"rpm")
     capability = bytes.fromhex("0100000200040000000000000000000000000000")
     os.setxattr(file, "security.capability", capability)
+    os.setxattr(root.image / "etc", DEFAULT_ACL, SHARED_ACL)
     root.run(insert())
     assert root.path("/etc/x").read_bytes() == b"a\nb\nno utf-8: \xff\n"
     assert root.look("/etc/x") == (120, 162, "4640")
     assert os.getxattr(root.path("/etc/x"), "user.origin") == b"rpm"
     assert os.getxattr(root.path("/etc/x"), "security.capability") == capability
+    assert ACCESS_ACL not in os.listxattr(root.path("/etc/x"))
     assert root.changed() == ["etc/x"]
 
 
@@ -119,6 +121,19 @@ def test_a_missing_file_is_told_with_what_has_a_similar_name(root: SmallRoot) ->
     (root.image / "etc/neutron.conf").touch()
     message = error_of(lambda: root.run(insert("/etc/neutrn.conf")))
     assert "/etc/neutrn.conf: does not exist" in message and "there is /etc/neutron.conf" in message
+
+
+@pytest.mark.parametrize("options", [{"create": "x"}, {"touch": True}, {"link": "x"}])
+def test_a_file_in_a_folder_that_is_missing_is_told_by_its_name_with_a_way_to_make_the_folder(
+    root: SmallRoot, options: dict[str, Any]
+) -> None:
+    with pytest.raises(PipelineError) as caught:
+        root.run(File(name="x", path="/opt/new/deep/f", **options))
+    [problem] = caught.value.problems
+    assert (problem.where, problem.message) == ("/opt/new/deep/f", "/opt/new does not exist in the image")
+    assert problem.hint is not None and 'path = "/opt/new/deep", directory = true' in problem.hint
+    root.run(File(name="x", path="/opt/new/deep", directory=True))
+    root.run(File(name="x", path="/opt/new/deep/f", **options))
 
 
 def test_a_directory_cannot_be_edited(root: SmallRoot) -> None:

@@ -45,7 +45,7 @@ class Entered:
 def entered(layer: Path, binds: dict[str, Path] | None = None) -> Iterator[Entered]:
     notes: list[str] = []
     lines: list[str] = []
-    with enter(RootSpec(layers=(layer,), binds=binds), on_line=lines.append, on_note=notes.append) as root:
+    with enter(RootSpec(layers=(layer,), binds=binds), on_lines=lines.extend, on_note=notes.append) as root:
         yield Entered(root, notes, lines)
 
 

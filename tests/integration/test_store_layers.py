@@ -28,7 +28,7 @@ from pipeline.store.seal import SPAN
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import Entry, entries, raw_path
 from pipeline.store.work import Work
-from tests.trees import tree_entries
+from tests.trees import DEFAULT_ACL, SHARED_ACL, acls, tree_entries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs needs root")
 
@@ -290,6 +290,20 @@ def test_all_names_of_a_changed_file_are_in_the_layer(
     assert check(store, ignore) == ()
 
 
+def test_what_is_put_into_a_folder_with_a_default_acl_does_not_inherit_it(
+    store: Store, base_tree: Path, shim_layer: Path, shims: dict[str, str]
+) -> None:
+    for folder in (base_tree / "bin", base_tree / "usr/lib", shim_layer / "bin"):
+        os.setxattr(folder, DEFAULT_ACL, SHARED_ACL)
+    base = import_base(store, "base", base_tree, ignore)
+    layer = stage(
+        store, [base.layer], "echo two >> etc/c; chmod 700 bin/ping", shims=shims, shim_layer=shim_layer
+    )
+    for name in (base.layer, layer_name(layer.key)):
+        tree = store.layer_tree(name)
+        assert sorted(acls(tree)) == [str(tree / "bin"), str(tree / "usr/lib")]
+
+
 def test_links_across_three_layers_stay_links(store: Store, base: Base, tmp_path: Path) -> None:
     one = layer_name(stage(store, [base.layer], "echo 1 >> etc/c", key="1" * 64).key)
     two = layer_name(stage(store, [base.layer, one], "echo 2 >> usr/lib/d2/b; rm etc/c", key="2" * 64).key)
@@ -385,7 +399,7 @@ def test_a_node_that_is_updated_by_rsync_gets_other_content_of_the_same_size(
 
 
 @pytest.fixture
-def shim_layer(store: Store, base: Base, tmp_path: Path) -> Path:
+def shim_layer(tmp_path: Path) -> Path:
     """Stand-ins for ``bin/ping`` and, where the image has none, ``bin/initctl``."""
     root = tmp_path / "shims"
     (root / "bin").mkdir(parents=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli import VERBS, main
+from pipeline.cli import VERBS, main, stages
 from pipeline.store.store import Store
 
 PROSE_ONLY = {"shell", "schema"}
@@ -164,3 +167,27 @@ def test_an_option_of_a_verb_before_it_is_told_to_go_after_it(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main(["versions", "--jsno"])
     assert "after the verb" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the output: No space left on device"),
+        (errno.EMFILE, "Too many open files"),
+        (errno.ECHILD, "a defect of this program: ChildProcessError: [Errno 10] No child processes"),
+    ],
+)
+def test_only_errors_of_writing_are_those_of_the_output(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    number: int,
+    said: str,
+) -> None:
+    def fail(_options: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(stages, "run", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["stages"]) == 1
+    assert capsys.readouterr().err.startswith(f"pipeline: {said}\n  hint: ")

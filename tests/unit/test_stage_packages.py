@@ -112,7 +112,12 @@ def test_only_what_has_no_successor_is_erased_first() -> None:
     ],
 )
 def test_every_kind_of_failed_scriptlet_is_found(line: str) -> None:
-    assert len(transaction.failed_scriptlets(["Preparing...", line, "more"])) == 1
+    said = transaction.Said()
+    said.hear([f"line {number}" for number in range(20)])
+    said.hear([line, "more"])
+    [problem] = said.broken
+    if "scriptlet failed" in line:  # with the ten lines before it
+        assert problem.message.splitlines()[1:] == [f"  | line {n}" for n in range(10, 20)] + [f"  | {line}"]
 
 
 def test_warnings_are_noted_once_and_those_about_keys_are_not() -> None:
@@ -122,7 +127,9 @@ def test_warnings_are_noted_once_and_those_about_keys_are_not() -> None:
         "warning: /x.rpm: Header V4 RSA/SHA256 Signature, key ID 12: NOKEY",
         "Preparing...",
     ]
-    assert transaction.noteworthy(lines) == lines[:1]
+    said = transaction.Said()
+    said.hear(lines)
+    assert list(said.noteworthy) == lines[:1]
 
 
 YUM3 = """\

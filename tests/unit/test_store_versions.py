@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import PipelineError, UsageError
 from pipeline.events import ignore
-from pipeline.store.check import check
+from pipeline.store.check import MOST_TOLD, check
 from pipeline.store.garbage import Needs, garbage, remove
 from pipeline.store.records import Draft, Failure, Layer, Verification, Version
 from pipeline.store.seal import SPAN
@@ -282,6 +282,7 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
         f"come out the same is lost, and refused; a build makes a new one): rm -r {place}"
     )
     assert found[str(place / "tree/extra")].message == "it is not in the manifest"
+    assert found[str(place / "tree/extra")].hint is None  # told once, with the last one of the layer
     assert (
         "needs the layer ffffffffffffffffffff, which is missing"
         in found[str(store.path / "images/web/versions/1")].message
@@ -293,6 +294,24 @@ def test_fsck_says_what_is_wrong_where_and_what_to_do(store: Store) -> None:
     assert "identity: expected" in found[str(store.path / "images/web/versions/1/version.json")].message
     assert len(found) == 8
     assert layer.digest
+
+
+def test_fsck_tells_the_first_of_many_differences_of_a_layer_and_what_to_do_once(store: Store) -> None:
+    layers = [commit(store, digit * 64) for digit in "ab"]
+    trees = [store.layer_tree(layer_name(layer.key)) for layer in layers]
+    own = trees[0].stat().st_mtime
+    for number in range(5 * MOST_TOLD):
+        (trees[0] / f"extra{number:03}").touch()
+    os.utime(trees[0], (own, own))
+    (trees[1] / "file").chmod(0o600)
+    *shown, rest, other = check(store, ignore)
+    assert [problem.where for problem in shown] == [f"{trees[0]}/extra{n:03}" for n in range(MOST_TOLD)]
+    assert rest.message == f"{4 * MOST_TOLD} more differences in this layer"
+    assert other.message == "mode: expected 0644, got 0600"
+    hints = [problem.hint for problem in (*shown, rest, other)]
+    assert hints[:-2] == [None] * MOST_TOLD
+    for hint, tree in zip(hints[-2:], trees, strict=True):
+        assert f"{hint}".endswith(f": rm -r {tree.parent}")
 
 
 def test_fsck_misses_what_was_removed(store: Store) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from pipeline.chroot.root import Finished
+from pipeline.chroot.root import Finished, nothing
 from pipeline.store.records import Verification
 from pipeline.verify.image import Image
 from pipeline.verify.messages import Ask, Ran, Run
@@ -53,6 +53,8 @@ class LocalRoot:
         stdin: bytes = b"",
         exit_codes: Collection[int] = (0,),
         separate: bool = False,
+        most: int | None = None,
+        on_lines: Callable[[Sequence[str]], None] = nothing,
     ) -> Finished:
         self.commands.append(argv[-1])
         done = subprocess.run(

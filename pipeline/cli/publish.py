@@ -64,6 +64,7 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
             "link": str(link),
             "before": f"{version.image}@{before}" if before else None,
             "makes": change.makes,
+            "kept_edits": [each.path for each in change.kept],
             "dry_run": options.dry_run,
         }
         print(json.dumps(found))
@@ -74,6 +75,8 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
         print(f"{change.directory} {making}\n{link} would point to it ({was})")
     else:
         print(f"{version.label} is {change.directory}, and {link} points to it ({was})")
+    if change.kept:
+        print(change.note)
 
 
 def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:

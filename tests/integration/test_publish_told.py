@@ -199,7 +199,7 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     images = place.site.images
     would = {
         "version": "web@1", "directory": f"{images}/web-1", "link": f"{images}/web",
-        "before": None, "makes": "overlay", "dry_run": True,
+        "before": None, "makes": "overlay", "kept_edits": [], "dry_run": True,
     }  # fmt: skip
     assert command(place, capsys, "publish", "web@1", "--dry-run") == (0, would, "")
     assert not images.exists()
@@ -229,7 +229,7 @@ def test_hand_edits_of_any_name_are_shown(place: Place, capsys: pytest.CaptureFi
     assert isinstance(found, dict)
     assert found["hand_edits"] == ["/caf\\xe9\\\\"]
     assert main(["show", "web", "--site", str(place.site.file)]) == 0
-    assert "  /caf\\xe9\\\\\n" in capsys.readouterr().out
+    assert "  + /caf\\xe9\\\\\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
         print(json.dumps(found))
         return
     was = f"before: {version.image}@{before}" if before else "before: nothing"
+    if before == version.number:
+        was = "as before"
     if options.dry_run:
         making = {None: "is there", "overlay": "would be mounted", "copy": "would be copied"}[change.makes]
         print(f"{change.directory} {making}\n{link} would point to it ({was})")

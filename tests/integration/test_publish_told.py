@@ -208,6 +208,8 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     back = would | {"before": "web@2", "makes": None}
     assert command(place, capsys, "rollback", "web", "--dry-run") == (0, back, "")
     assert pointer(place) == "web-2"
+    assert main(["publish", "web@2", "--site", str(place.site.file)]) == 0
+    assert capsys.readouterr().out.endswith(f"{images}/web points to it (as before)\n")
     assert command(place, capsys, "rollback", "web") == (0, back | {"dry_run": False}, "")
     gone = {"removed": [f"{images}/web-2"], "dry_run": True}
     assert command(place, capsys, "unpublish", "web@2", "--dry-run") == (0, gone, "")
@@ -236,6 +238,11 @@ def test_hand_edits_of_any_name_are_shown(place: Place, capsys: pytest.CaptureFi
     ("words", "code", "said"),
     [
         (["publish", "webb"], 2, "did you mean 'web'?"),
+        (
+            ["versions", "webb"],
+            2,
+            'there are versions of web (did you mean "web"?)\n  run: pipeline versions\n',
+        ),
         (["publish", "web@7"], 2, "web has no version 7"),
         (["rollback", "nothing"], 2, "there is no version of 'nothing'"),
         (["rollback", "web@1"], 2, "pipeline rollback web --to 1"),

@@ -102,6 +102,19 @@ def test_what_is_in_use_stays_published(place: Place) -> None:
     assert os.listdir(place.site.images) == []
 
 
+def test_who_is_still_in_a_mount_that_was_detached_is_told(place: Place) -> None:
+    version = place.version(says("one"), image="detached")  # other stores may have mounted a web@1
+    target = publish(place.site, place.store, version)
+    with subprocess.Popen(["cat"], cwd=target / "etc", stdin=subprocess.PIPE) as inside:
+        syscalls.unmount(str(target), syscalls.MNT_DETACH)
+        unpublish(place.site, place.store, "detached", None)
+        with pytest.raises(
+            PipelineError, match=rf"another mount has its hand edits[^$]*ps -fp {inside.pid}$"
+        ):
+            publish(place.site, place.store, version)
+    publish(place.site, place.store, version)
+
+
 def test_a_copy_that_is_in_use_stays_published(tmp_path: Path) -> None:
     place = make_place(tmp_path, "copy")
     for text in ("one", "two"):

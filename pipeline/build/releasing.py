@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.errors import PipelineError
 from pipeline.publish.directories import OVERLAY
+from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to
 from pipeline.publish.record import Publication, present_directory, publication
 from pipeline.publish.unpublishing import take_down
@@ -41,8 +43,8 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
     """The versions of ``image`` that stay though they are not among the newest ``keep``.
 
     All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
-    ``rollback`` goes back to, those that somebody uses and those whose directory is not ours. Those that a
-    rollout needs which is not at its end stay in any case.
+    ``rollback`` goes back to, those that somebody uses, copies that were changed by hand and those whose
+    directory is not ours. Those that a rollout needs which is not at its end stay in any case.
     """
     rollouts = unfinished(store.path)
     now = publication(store, image)
@@ -56,7 +58,9 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
             found.append(Held(f"{image}@{number}", number, *reason))
         elif number in published or os.path.lexists(place):
             release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"
-            if reason := _reason(site, now, image, number, place, release):
+            if reason := _reason(site, now, image, number, place, release) or _edited(
+                site, store, now, image, number
+            ):
                 found.append(Held(f"{image}@{number}", number, *reason))
     return tuple(found)
 
@@ -77,6 +81,19 @@ def _reason(
     if mode is not None and is_used(place):
         return f"{place} is in use", f"fuser -vm {place}" if mode == OVERLAY else f"lsof +D {place}"
     return None
+
+
+def _edited(site: Site, store: Store, now: Publication, image: str, number: int) -> tuple[str, str] | None:
+    """The same of a copy that was changed by hand: nothing else has the changes."""
+    mode, label = now.directories.get(number), f"{image}@{number}"
+    if mode in (None, OVERLAY):
+        return None
+    command = f"pipeline unpublish --force {label}"
+    try:
+        found = hand_edits(site, store, store.versions.resolve(label))
+    except PipelineError:
+        return "whether its copy was changed by hand could not be found out", command
+    return (f"its copy was changed by hand: {some(found)}", command) if found else None
 
 
 def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterator[Removal]:

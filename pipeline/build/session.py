@@ -61,7 +61,7 @@ def build(
         outcomes |= _run(jobs, observer, tick)
     if options.publish:
         outcomes = {
-            name: _published(site, store, outcome, options, stay.get(name))
+            name: _published(site, store, outcome, options, stay.get(name), observer)
             for name, outcome in outcomes.items()
         }
     return tuple(outcomes[recipe.name] for recipe in recipes)
@@ -221,7 +221,12 @@ def _staying(
 
 
 def _published(
-    site: Site, store: Store, outcome: ImageOutcome, options: BuildOptions, stay: Staying | None
+    site: Site,
+    store: Store,
+    outcome: ImageOutcome,
+    options: BuildOptions,
+    stay: Staying | None,
+    observer: Observer,
 ) -> ImageOutcome:
     """Publish what may be; an image that failed keeps what is published of it."""
     if outcome.version is None or (outcome.exit_code and not (options.unverified and outcome.exit_code == 5)):
@@ -231,6 +236,11 @@ def _published(
     from pipeline.build.outcome import failure
     from pipeline.publish.publication import publish
 
+    def note(text: str) -> None:
+        from pipeline.events import Note
+
+        observer(Note(image=outcome.image, stage="", text=text))
+
     try:
         version = store.versions.get(outcome.image, outcome.version)
         if version is None:
@@ -238,7 +248,7 @@ def _published(
                 f"{outcome.image}@{outcome.version} was removed meanwhile",
                 command=f"pipeline build {outcome.image}",
             )
-        path = publish(site, store, version, unverified=options.unverified)
+        path = publish(site, store, version, unverified=options.unverified, note=note)
     except PipelineError as error:
         failed = failure(outcome.image, error)
         return replace(outcome, exit_code=failed.exit_code, problems=outcome.problems + failed.problems)

@@ -97,7 +97,8 @@ def _lines(found: Difference, *, stat: bool) -> list[str]:
         lines += [title] if title and values else []
         lines += [_value(value, as_written=title == "parameters") for value in values]
     counts = _counts(found)
-    for title, items in (("packages", _packages(found)), ("files", [_file(file) for file in found.files])):
+    files = [told_change(file) for file in found.files]
+    for title, items in (("packages", _packages(found)), ("files", files)):
         if not items:
             continue
         count = ", ".join(f"{number} {change}" for change, number in counts[title].items() if change in SIGNS)
@@ -124,7 +125,8 @@ def _packages(found: Difference) -> list[str]:
     ]
 
 
-def _file(file: FileChange) -> str:
+def told_change(file: FileChange) -> str:
+    """A path that differs, and in what, as one line."""
     parts = []
     for name, (old, new) in file.fields.items():
         if name == "sha256":

@@ -64,16 +64,21 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
             "link": str(link),
             "before": f"{version.image}@{before}" if before else None,
             "makes": change.makes,
+            "kept_edits": [each.path for each in change.kept],
             "dry_run": options.dry_run,
         }
         print(json.dumps(found))
         return
     was = f"before: {version.image}@{before}" if before else "before: nothing"
+    if before == version.number:
+        was = "as before"
     if options.dry_run:
         making = {None: "is there", "overlay": "would be mounted", "copy": "would be copied"}[change.makes]
         print(f"{change.directory} {making}\n{link} would point to it ({was})")
     else:
         print(f"{version.label} is {change.directory}, and {link} points to it ({was})")
+    if change.kept:
+        print(change.note)
 
 
 def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:

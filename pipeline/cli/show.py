@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from pipeline.cli.text import seconds, size, table, when
+from pipeline.errors import PipelineError
 from pipeline.printable import on_one_line, plain
 from pipeline.recipe.model import Site
 from pipeline.sources.lock import LockedSource
+from pipeline.store.compare import FileChange
 from pipeline.store.content import changed
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store
 from pipeline.store.version_lock import damage, lock_of
+
+Look = Callable[[Site, Store, Version], tuple[FileChange, ...]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +32,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
+    from pipeline.publish.handedits import hand_edits, kept_edits
     from pipeline.publish.publication import publication
     from pipeline.publish.record import present_directory
-    from pipeline.publish.restoring import hand_edits, not_mounted
+    from pipeline.publish.restoring import not_mounted
     from pipeline.recipe.site import load_site
     from pipeline.sources.lock import read as read_lock
 
@@ -62,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
             "sources": sources,
             "published": str(place) if place else None,
             "mounted": place is not None and place not in not_mounted(site, store),
-            "hand_edits": hand_edits(store, version.image, version.number),
+            "hand_edits": _paths(hand_edits, site, store, version),
+            "kept_edits": _paths(kept_edits, site, store, version),
             "current": published.current == version.number,
             "lost": changed(store, version),
             "damaged": damaged,
@@ -74,7 +81,8 @@ def run(options: argparse.Namespace) -> int:
     lost = changed(store, version)
     lines += ["", f"LOST: {lost}"] if lost else []
     lines += ["", f"DAMAGED: {damaged}"] if damaged else []
-    print("\n".join([*lines, *_sources(sources), *_edits(site, store, version, place)]))
+    lines += [*_sources(sources), *_edits(site, store, version, place), *_away(site, store, place)]
+    print("\n".join(lines))
     return 0
 
 
@@ -129,14 +137,38 @@ def _lines(
     return lines
 
 
+def _paths(look: Look, site: Site, store: Store, version: Version) -> list[str] | None:
+    """What ``look`` finds; None when it cannot be found out."""
+    try:
+        return [change.path for change in look(site, store, version)]
+    except PipelineError:
+        return None
+
+
 def _edits(site: Site, store: Store, version: Version, place: Path | None) -> list[str]:
     """What nodes get beside the version, and what its tests have not seen."""
-    from pipeline.publish.restoring import hand_edits, not_mounted, outdated
+    from pipeline.cli.diff import told_change
+    from pipeline.publish.handedits import hand_edits, kept_edits, kept_in
 
-    found = hand_edits(store, version.image, version.number)
-    lines = (
-        ["", f"edited by hand in {place}:", *(f"  {on_one_line(path)}" for path in found)] if found else []
-    )
+    try:
+        found, kept = hand_edits(site, store, version), kept_edits(site, store, version)
+    except PipelineError as error:
+        told = "; ".join(problem.message for problem in error.problems)
+        return ["", f"what was changed by hand could not be found out: {told}"]
+    where = f"not in {place}" if place else "mounted again when it is published"
+    lines = ["", f"edited by hand in {place}:", *map(told_change, found)] if found else []
+    if kept:
+        upper = kept_in(site, store, version)
+        lines += ["", f"edited by hand when it was mounted, kept in {upper}, {where}:"]
+        lines += map(told_change, kept)
+    return lines
+
+
+def _away(site: Site, store: Store, place: Path | None) -> list[str]:
+    """What is wrong with the mount."""
+    from pipeline.publish.restoring import not_mounted, outdated
+
+    lines: list[str] = []
     if place is not None and place in not_mounted(site, store):
         lines += ["", f"{place} is NOT MOUNTED, and empty: run pipeline publish --restore"]
     if place is not None and place in outdated(site, store):

@@ -1,4 +1,7 @@
-"""Take the directory of a version away; the version stays, and so do hand edits made in a mounted one."""
+"""Take the directory of a version away; the version stays, and so do hand edits made in a mounted one.
+
+Hand edits made in a copy would go with it: then nothing is taken away without --force.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version", metavar="IMAGE[@N]", help="without @N all versions of the image, and its link"
     )
+    parser.add_argument("--force", action="store_true", help="also a copy that was changed by hand")
     parser.add_argument("--dry-run", action="store_true", help="say what would happen")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -30,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None
     take = planned_unpublish if options.dry_run else unpublish
-    gone = take(site, store, version.image, number, refuse_used)
+    gone = take(site, store, version.image, number, refuse_used, force=options.force)
     if options.json:
         print(json.dumps({"removed": [str(path) for path in gone], "dry_run": options.dry_run}))
     else:

@@ -45,6 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.errors import UsageError
+    from pipeline.nearest import nearest
+    from pipeline.recipe.load import recipe_names
     from pipeline.recipe.site import load_site
 
     site = load_site(options.site)
@@ -54,8 +56,10 @@ def run(options: argparse.Namespace) -> int:
     if unknown:
         raise UsageError(
             f"there is no version of {', '.join(unknown)}",
-            hint=f"there are versions of {', '.join(known) or 'no image'}",
-            command=f"pipeline build {unknown[0]}",
+            hint=f"there are versions of {', '.join(known) or 'no image'}{nearest(unknown[0], known)}",
+            command=f"pipeline build {unknown[0]}"
+            if unknown[0] in recipe_names(site)
+            else "pipeline versions",
         )
     lost, old, copies = not_mounted(site, store), outdated(site, store), gone(site, store)
     rows = [

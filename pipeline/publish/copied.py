@@ -25,11 +25,15 @@ from pipeline.store.store import Store
 from pipeline.store.tree import Item, by_descriptor, groups_links, is_whiteout, lstat, open_file, xattrs
 
 
-class _Shown(NamedTuple):
-    """A path of the merged tree: ``item`` is where a layer has it; its name is the path from the root."""
+class Shown(NamedTuple):
+    """A path of the merged tree: ``item`` is where a layer has it; its name is the path from the root.
+
+    ``joined`` are the directories that are shown as this one, uppermost first; none of what is no directory.
+    """
 
     item: Item
     status: os.stat_result
+    joined: Sequence[Item] = ()
 
 
 def copy_version(store: Store, version: Version, target: Path) -> None:
@@ -77,33 +81,46 @@ def copy_merged(trees: Sequence[Path], target: Path) -> None:
             os.close(fd)
 
 
-def merged(layers: Sequence[Item]) -> Iterator[_Shown]:
+def merged(layers: Sequence[Item]) -> Iterator[Shown]:
     """What the directories ``layers`` of one path, uppermost first, show as one, and all below it.
 
-    The way of overlayfs: the uppermost shows; directories of one name are joined down to the first that is
-    opaque, or to a layer where the name is a deletion or something else. A directory comes before what is in
-    it.
+    A directory comes before what is in it.
     """
-    waiting = [list(layers)]
+    waiting = [Shown(layers[0], lstat(layers[0]), layers)]
     while waiting:
-        joined = waiting.pop()
-        yield _Shown(joined[0], lstat(joined[0]))
-        inner: dict[bytes, list[Item]] = {}
-        hidden: set[bytes] = set()
-        for layer in joined:
-            for name, item in _children(layer):
-                if name in hidden:
-                    continue
-                status = lstat(item)
-                if stat.S_ISDIR(status.st_mode):
-                    inner.setdefault(name, []).append(item)
-                    if is_opaque(by_descriptor(item)):
-                        hidden.add(name)
-                    continue
-                hidden.add(name)
-                if name not in inner and not is_whiteout(status):
-                    yield _Shown(item, status)
-        waiting += inner.values()
+        directory = waiting.pop()
+        yield directory
+        for shown in inside(directory.joined).values():
+            if shown.joined:
+                waiting.append(shown)
+            else:
+                yield shown
+
+
+def inside(layers: Sequence[Item]) -> dict[bytes, Shown]:
+    """What the directories ``layers`` of one path, uppermost first, show in it as one, by name.
+
+    The way of overlayfs: the uppermost shows; directories of one name are joined down to the first that is
+    opaque, or to a layer where the name is a deletion or something else.
+    """
+    found: dict[bytes, Shown] = {}
+    joined: dict[bytes, list[Item]] = {}
+    hidden: set[bytes] = set()
+    for layer in layers:
+        for name, item in _children(layer):
+            if name in hidden:
+                continue
+            status = lstat(item)
+            if stat.S_ISDIR(status.st_mode):
+                joined.setdefault(name, []).append(item)
+                found.setdefault(name, Shown(item, status, joined[name]))
+                if is_opaque(by_descriptor(item)):
+                    hidden.add(name)
+                continue
+            hidden.add(name)
+            if name not in found and not is_whiteout(status):
+                found[name] = Shown(item, status)
+    return found
 
 
 def _children(layer: Item) -> Iterator[tuple[bytes, Item]]:
@@ -117,9 +134,9 @@ def _children(layer: Item) -> Iterator[tuple[bytes, Item]]:
         yield name, Item(layer.directory, path, path, False)
 
 
-def _copy(shown: _Shown, target: int, names: dict[tuple[int, int], bytes]) -> None:
+def _copy(shown: Shown, target: int, names: dict[tuple[int, int], bytes]) -> None:
     """Copy what is no directory; ``names`` holds the first name of each file that has several."""
-    item, status = shown
+    item, status, _ = shown
     if groups_links(status):
         first = names.setdefault((status.st_dev, status.st_ino), item.path)
         if first != item.path:

@@ -97,11 +97,7 @@ def _mount(label: str, target: str, options: str) -> None:
             syscalls.mount(label, target, "overlay", 0, f"{options},index={index}")
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise PipelineError(
-                    f"{label} can't be mounted: another mount has its hand edits",
-                    hint="a program that runs since before it was unpublished still has it; end that program",
-                    command=f"grep -l ' {label} ' /proc/[0-9]*/mountinfo",
-                ) from None
+                raise _held(label) from None
             if index == "off" or error.errno not in (errno.EINVAL, errno.ESTALE, errno.EOPNOTSUPP):
                 raise MachineError(
                     f"this machine could not mount {label}: {error.strerror}",
@@ -110,6 +106,18 @@ def _mount(label: str, target: str, options: str) -> None:
                 ) from None
         else:
             return
+
+
+def _held(label: str) -> PipelineError:
+    from pipeline.publish.users import holders
+
+    ids = ",".join(map(str, holders(label)))
+    still = f"a process that runs since before it was unpublished still has it; end it: {ids}"
+    return PipelineError(
+        f"{label} can't be mounted: another mount has its hand edits",
+        hint=still if ids else "what still has it cannot be seen from here: a container, or the NFS server",
+        command=f"ps -fp {ids}" if ids else "lsns -t mnt",
+    )
 
 
 def is_busy(target: Path) -> bool:

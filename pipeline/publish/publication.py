@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +20,9 @@ from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.records import Version
 from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.store.compare import FileChange
 
 __all__ = [
     "Change",
@@ -36,7 +41,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A turn of ``IMAGES/NAME`` to ``version``.
 
     ``now`` is what is published, ``after`` what is afterwards. ``makes`` is how the directory has to be made
-    (``overlay`` or ``copy``), None when it is there.
+    (``overlay`` or ``copy``), None when it is there; ``kept`` what was changed by hand in a mounted directory
+    before: a mounted one has it again, a copy has not.
     """
 
     version: Version
@@ -44,6 +50,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     makes: str | None
     now: Publication
     after: Publication
+    kept: tuple[FileChange, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What there is to say of ``kept``."""
+        from pipeline.publish.handedits import some
+
+        where = "its directory has that again" if self.makes == OVERLAY else "its copy does not have that"
+        return (
+            f"{self.version.label} was changed by hand when it was mounted before; {where}: {some(self.kept)}"
+        )
 
 
 def planned_publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Change:
@@ -54,10 +71,18 @@ def planned_publish(site: Site, store: Store, version: Version, *, unverified: b
     return _change(site, store, version, now, now.turned_to(version.number))
 
 
-def publish(site: Site, store: Store, version: Version, *, unverified: bool = False) -> Path:
+def publish(
+    site: Site,
+    store: Store,
+    version: Version,
+    *,
+    unverified: bool = False,
+    note: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Make ``version`` appear as ``IMAGES/NAME-N`` and ``IMAGES/NAME`` point to it; returns the former.
 
-    Raises ``UnverifiedError`` for what ``require_verified`` refuses, unless ``unverified``.
+    ``note`` is called when there are hand edits from before. Raises ``UnverifiedError`` for what
+    ``require_verified`` refuses, unless ``unverified``.
     """
     with (
         store.lock(f"publish-{version.image}"),
@@ -67,6 +92,8 @@ def publish(site: Site, store: Store, version: Version, *, unverified: bool = Fa
         _make_images(site, store)
         sweep(site, version.image)
         _carry_out(site, store, change)
+    if change.kept:
+        note(change.note)
     return change.directory
 
 
@@ -117,7 +144,12 @@ def _change(site: Site, store: Store, version: Version, now: Publication, after:
     if makes is not None:
         require_layers(store, version)
     place = directory(site, version.image, version.number)
-    return Change(version=version, directory=place, makes=makes, now=now, after=after)
+    kept: tuple[FileChange, ...] = ()
+    if makes is not None and version.number not in now.directories:
+        from pipeline.publish.handedits import kept_edits
+
+        kept = kept_edits(site, store, version)
+    return Change(version=version, directory=place, makes=makes, now=now, after=after, kept=kept)
 
 
 def _carry_out(site: Site, store: Store, change: Change) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from pipeline.publish.record import (
     remember,
 )
 from pipeline.recipe.model import Site
-from pipeline.store.filesystem import DIRECTORY, told
+from pipeline.store.filesystem import told
 from pipeline.store.store import Store
-from pipeline.store.tree import readable, walk
 
 
 def not_mounted(site: Site, store: Store) -> tuple[Path, ...]:
@@ -55,22 +53,6 @@ def _by_mounting(site: Site, store: Store) -> Iterator[tuple[str, int, Path]]:
         for number, mode in sorted(now.directories.items()):
             if mode == OVERLAY:
                 yield image, number, present_directory(site, now, image, number)
-
-
-def hand_edits(store: Store, image: str, number: int) -> tuple[str, ...]:
-    """The paths that somebody changed in the mounted directory of a version, sorted; directories left out.
-
-    They are written as manifests write them (``readable``).
-    """
-    upper = store.path / "published" / f"{image}-{number}" / "upper"
-    try:
-        root = os.open(upper, DIRECTORY)
-    except FileNotFoundError:
-        return ()
-    try:
-        return tuple(sorted("/" + readable(item.path) for item in walk(root) if not item.is_dir))
-    finally:
-        os.close(root)
 
 
 def restore(site: Site, store: Store) -> tuple[Path, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import PipelineError
-from pipeline.publish.directories import disappear, refuse_busy, sweep
+from pipeline.errors import PipelineError, Problem
+from pipeline.publish.directories import OVERLAY, disappear, refuse_busy, sweep
+from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to, take_away
 from pipeline.publish.record import directory, publication_here, remember
 from pipeline.recipe.model import Site
@@ -20,7 +22,13 @@ Refuse = Callable[[Path, str, Iterable[int]], None]
 
 
 def planned_unpublish(
-    site: Site, store: Store, image: str, number: int | None, refuse: Refuse | None = None
+    site: Site,
+    store: Store,
+    image: str,
+    number: int | None,
+    refuse: Refuse | None = None,
+    *,
+    force: bool = False,
 ) -> tuple[Path, ...]:
     """The directories that ``unpublish`` would take away now, but for those in use."""
     now = publication_here(site, store, image).following(pointed_to(site, image))
@@ -35,20 +43,29 @@ def planned_unpublish(
         )
     if refuse is not None:
         refuse(store.path, image, numbers)
+    if not force:
+        asked = image if number is None else f"{image}@{number}"
+        _refuse_edited(site, store, image, {each: now.directories[each] for each in numbers}, asked)
     return tuple(directory(site, image, each) for each in numbers)
 
 
 def unpublish(
-    site: Site, store: Store, image: str, number: int | None, refuse: Refuse | None = None
+    site: Site,
+    store: Store,
+    image: str,
+    number: int | None,
+    refuse: Refuse | None = None,
+    *,
+    force: bool = False,
 ) -> tuple[Path, ...]:
     """Take away the directory of a version (None: of all, and the link), and return what is gone.
 
-    Hand edits in what was mounted are kept in the store; those in a copy go with it. Raises
-    ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to, or when
-    ``refuse`` does.
+    Hand edits in what was mounted are kept in the store; those in a copy go with it, by ``force`` only.
+    Raises ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to, or
+    when ``refuse`` does.
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be unpublished", site.images):
-        targets = planned_unpublish(site, store, image, number, refuse)
+        targets = planned_unpublish(site, store, image, number, refuse, force=force)
         if not targets:
             return ()
         refuse_busy(targets)
@@ -63,6 +80,29 @@ def unpublish(
         take_down(site, store, image, sorted(now.directories) if number is None else [number])
         sweep(site, image)
     return targets
+
+
+def _refuse_edited(site: Site, store: Store, image: str, modes: Mapping[int, str], asked: str) -> None:
+    """Raise ``PipelineError`` with every copy that was changed by hand: the changes are nowhere else."""
+    problems: list[Problem] = []
+    for number, mode in modes.items():
+        place = directory(site, image, number)
+        if mode == OVERLAY or not place.is_dir() or not os.listdir(place):
+            continue  # of what is empty nothing can be lost
+        label = f"{image}@{number}"
+        try:
+            found = hand_edits(site, store, store.versions.resolve(label))
+        except PipelineError as error:
+            told = "; ".join(each.message for each in error.problems)
+            what = f"{place} is a copy, and whether it was changed by hand could not be found out: {told}"
+        else:
+            if not found:
+                continue
+            what = f"{place} is a copy that was changed by hand: {some(found)}"
+        hint = f"save what is to stay (pipeline show {label} lists it); --force takes the copy away with it"
+        problems.append(Problem(what, hint=hint, command=f"pipeline unpublish --force {asked}"))
+    if problems:
+        raise PipelineError(problems)
 
 
 def take_down(site: Site, store: Store, image: str, numbers: Iterable[int]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline.publish.mounted import mount_points
+
+INNER = ("/memfd:", "/dev/zero", "/SYSV")
+"""What the kernel calls files of its own, on no mount."""
 
 
 def is_used(target: Path) -> bool:
@@ -22,11 +27,54 @@ def is_used(target: Path) -> bool:
     )
 
 
+def holders(label: str) -> tuple[int, ...]:
+    """The processes that may keep a mount of ``label`` that is not seen here: those that have it in a mount
+    namespace of their own, and those that are on something that was unmounted under them."""
+    return tuple(sorted(int(each) for each in os.listdir("/proc") if each.isdecimal() and _has(each, label)))
+
+
+def _has(process: str, label: str) -> bool:
+    try:
+        mounts = Path(f"/proc/{process}/mountinfo").read_bytes().splitlines()
+        ours = os.readlink(f"/proc/{process}/ns/mnt") == os.readlink("/proc/thread-self/ns/mnt")
+    except OSError:  # it has ended
+        return False
+    here = os.fsencode(f" overlay {label} ")
+    known = {int(line.split(b" ")[0]) for line in mounts}
+    # What is mounted here under that name is another store's.
+    return (not ours and any(here in line for line in mounts)) or any(
+        mount not in known for mount in map(_mount_of, _links(process)) if mount is not None
+    )
+
+
+def _mount_of(link: str) -> int | None:
+    """The number of the mount that ``link`` leads into; None of what cannot be on an overlay."""
+    try:
+        if not os.readlink(link).startswith("/") or os.readlink(link).startswith(INNER):
+            return None
+        found = os.open(link, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(found)
+        if os.major(status.st_dev) or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return None
+        told = re.search(r"(?m)^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{found}").read_text())
+        return int(told[1]) if told else None
+    finally:
+        os.close(found)
+
+
+def _links(process: str) -> list[str]:
+    """All that leads to what a process uses."""
+    links = [f"/proc/{process}/{name}" for name in ("cwd", "root", "exe")]
+    with suppress(OSError):  # it has ended, or belongs to somebody else
+        links += [f"/proc/{process}/fd/{number}" for number in os.listdir(f"/proc/{process}/fd")]
+    return links
+
+
 def _places() -> Iterator[str]:
     for process in filter(str.isdecimal, os.listdir("/proc")):
-        links = [f"/proc/{process}/{name}" for name in ("cwd", "root", "exe")]
-        with suppress(OSError):  # it has ended, or belongs to somebody else
-            links += [f"/proc/{process}/fd/{number}" for number in os.listdir(f"/proc/{process}/fd")]
-        for link in links:
+        for link in _links(process):
             with suppress(OSError):
                 yield os.readlink(link)

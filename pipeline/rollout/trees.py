@@ -13,7 +13,7 @@ import msgspec
 from pipeline.cluster import fanout
 from pipeline.cluster.head import Head
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import edits
+from pipeline.publish.directories import OVERLAY, edits
 from pipeline.publish.record import publication
 from pipeline.recipe.model import Site
 from pipeline.rollout import listing
@@ -162,9 +162,10 @@ def _told(store: Store, tree: Tree, lines: Sequence[str], ignore: Sequence[str])
 
 def _hint(store: Store, target: Target) -> str:
     upper = edits(store, Path(target.path)) / "upper"
-    if upper.is_dir() and os.listdir(upper):
+    mode = publication(store, target.image).directories.get(target.version)
+    if mode == OVERLAY and upper.is_dir() and os.listdir(upper):
         return f"it was changed by hand since it was published, and what was is in {upper}"
-    return "unpublish and publish it; what is to stay belongs in the recipe"
+    return f"pipeline show {target} lists it; unpublish and publish it; what is to stay belongs in the recipe"
 
 
 def _some(things: Sequence[object]) -> str:

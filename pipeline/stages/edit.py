@@ -63,6 +63,8 @@ class Edit(Stage, frozen=True, kw_only=True, tag="edit"):
 
     Owner, mode, extended attributes, line endings and a missing last newline are
     kept; if the file is a link, the file that it leads to in the image is changed.
+    Of a file with several names (hard links) this name only is changed: the others
+    keep what it was.
     """
 
     file: str

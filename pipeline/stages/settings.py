@@ -58,7 +58,8 @@ class Settings(Stage, frozen=True, kw_only=True, tag="settings"):
 
     Quotes that a shell needs are part of the value: '"two words"'. Names are
     compared exactly; values that are there already are left alone, and a comment
-    behind a value is part of it (both as oslo.config does).
+    behind a value is part of it (both as oslo.config does). Of a file with several
+    names (hard links) this name only is changed: the others keep what it was.
     """
 
     file: str

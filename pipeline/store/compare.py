@@ -80,7 +80,7 @@ def changed_files(store: Store, old: Sequence[str], new: Sequence[str]) -> tuple
         changes = [
             change
             for path in _candidates(one, other, below)
-            if (change := _change(path, _shown(one, path, below), _shown(other, path, below))) is not None
+            if (change := change_of(path, _shown(one, path, below), _shown(other, path, below))) is not None
         ]
     finally:
         below.close()
@@ -181,7 +181,8 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-def _change(path: str, old: Entry | None, new: Entry | None) -> FileChange | None:
+def change_of(path: str, old: Entry | None, new: Entry | None) -> FileChange | None:
+    """How ``path`` differs, which is ``old`` on one side and ``new`` on the other; None when it does not."""
     if old is None and new is None:
         return None
     there = new or old

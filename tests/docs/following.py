@@ -64,12 +64,14 @@ def follow(steps: Sequence[Step], project: Project, scratch: Path) -> None:
     tools = scratch / "bin"
     tools.mkdir()
     (tools / "pipeline").write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
+    (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (tools / "make").write_text(MAKE.format(make=shutil.which("make")))
     for tool in tools.iterdir():
         tool.chmod(0o755)
     installed = project.path / ".venv/bin"
     installed.mkdir(parents=True)
     (installed / "pipeline").symlink_to(tools / "pipeline")
+    (installed / "python").symlink_to(tools / "python")
     script = "".join(_step(number, step, scratch) for number, step in enumerate(steps))
     environment = {
         **os.environ,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from tests.docs.following import follow, fresh_clone, tidy
 from tests.docs.pages import REPOSITORY, Step
 
 CI = ["gitlab-ci.yml", "github-actions.yml"]
-SHELL_WORDS = {"mkdir", "cp", "test"}
+SHELL_WORDS = {"sed", "test"}
 
 
 @pytest.mark.parametrize("kind", ["recipe", "fragment", "site"])
@@ -98,6 +101,8 @@ def test_every_command_of_a_ci_job_is_one(name: str) -> None:
             assert re.search(rf"(?m)^{words[1]}:", makefile), command
         elif words[0] == ".venv/bin/pipeline":
             assert words[1] in VERBS, command
+        elif words[0].startswith((".venv/bin/python", "ci/")):
+            assert os.access(REPOSITORY / words[-1], os.R_OK), command
         else:
             assert words[0] in SHELL_WORDS, command
 
@@ -107,6 +112,7 @@ def test_a_ci_job_checks_the_lock_builds_locked_and_keeps_document_and_junit(nam
     text = (REPOSITORY / "ci" / name).read_text()
     for needed in ("pipeline lock --check", "build --locked", "--json", "junit.xml"):
         assert needed in text
+    assert "|| true" not in text
 
 
 def test_the_ci_jobs_build_publish_and_leave_their_artifacts(
@@ -114,19 +120,44 @@ def test_the_ci_jobs_build_publish_and_leave_their_artifacts(
 ) -> None:
     project = fresh_clone(tmp_path / "project", lab_home)
     shutil.rmtree(project.path / "recipes/openstack-image-mellanox")
-    todo = [Step("the lock, as it is committed", "pipeline lock")]
+    kept = tmp_path / "srv"  # for /srv/pipeline
+    kept.symlink_to(project.path / ".pipeline")
+    todo = []
     for name in CI:
         for command in _commands(yaml.safe_load((REPOSITORY / "ci" / name).read_text())):
-            here = command.replace("/srv/pipeline/", f"{project.path}/.pipeline/")
+            here = command.replace("/srv/pipeline/", f"{kept}/")
             todo.append(Step(f"ci/{name}", here))
     try:
         follow(todo, project, tmp_path / "scratch")
         (image,) = json.loads((project.path / "build.json").read_text())["images"]
         assert (image["image"], image["version"], image["verified"]) == ("virtual-node-image", 1, True)
+        site = tomllib.loads((project.path / "pipeline.toml").read_text())
+        assert all(Path(place).parent == kept for place in (*site["site"].values(), *site["lab"].values()))
         assert list((project.path / "reports").rglob("virtual-node-image/**/junit.xml"))
         assert (project.path / ".pipeline/images/virtual-node-image/etc/redhat-release").is_file()
     finally:
         tidy(project)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (None, "build.json does not say what was built"),
+        ([], "build.json names no version that was tested"),
+        (
+            [{"image": "web", "version": 1, "verified": True}],
+            "web/versions/1.verified/junit.xml is not there",
+        ),
+    ],
+)
+def test_reports_that_are_not_there_are_told(tmp_path: Path, document: object, told: str) -> None:
+    (tmp_path / "ci").mkdir()
+    shutil.copy(REPOSITORY / "ci/reports.py", tmp_path / "ci")
+    (tmp_path / "pipeline.toml").write_text('[site]\nstore = "store"\n')
+    if document is not None:
+        (tmp_path / "build.json").write_text(json.dumps({"images": document}))
+    ran = subprocess.run([sys.executable, tmp_path / "ci/reports.py"], capture_output=True, text=True)
+    assert (ran.returncode, told in ran.stderr) == (1, True), ran.stderr
 
 
 def _commands(document: Any) -> list[str]:

@@ -47,7 +47,7 @@ def test_show_of_hand_edits(project: SmallProject) -> None:
     edit = weird(project.path / "images/web")
     edit.write_text("edited")
     try:
-        assert f"\n  {TOLD}\n" in project.run("show", "web@2").out
+        assert f"\n  ~ {TOLD}  (size 1 → 6, content)\n" in project.run("show", "web@2").out
         edits = project.run("show", "web@2", "--json").json()["hand_edits"]
         assert edits == ["/etc/\\xff\nx\t\x1b[31m\x9b"]
     finally:

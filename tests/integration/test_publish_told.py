@@ -102,6 +102,19 @@ def test_what_is_in_use_stays_published(place: Place) -> None:
     assert os.listdir(place.site.images) == []
 
 
+def test_who_is_still_in_a_mount_that_was_detached_is_told(place: Place) -> None:
+    version = place.version(says("one"), image="detached")  # other stores may have mounted a web@1
+    target = publish(place.site, place.store, version)
+    with subprocess.Popen(["cat"], cwd=target / "etc", stdin=subprocess.PIPE) as inside:
+        syscalls.unmount(str(target), syscalls.MNT_DETACH)
+        unpublish(place.site, place.store, "detached", None)
+        with pytest.raises(
+            PipelineError, match=rf"another mount has its hand edits[^$]*ps -fp {inside.pid}$"
+        ):
+            publish(place.site, place.store, version)
+    publish(place.site, place.store, version)
+
+
 def test_a_copy_that_is_in_use_stays_published(tmp_path: Path) -> None:
     place = make_place(tmp_path, "copy")
     for text in ("one", "two"):
@@ -199,7 +212,7 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     images = place.site.images
     would = {
         "version": "web@1", "directory": f"{images}/web-1", "link": f"{images}/web",
-        "before": None, "makes": "overlay", "dry_run": True,
+        "before": None, "makes": "overlay", "kept_edits": [], "dry_run": True,
     }  # fmt: skip
     assert command(place, capsys, "publish", "web@1", "--dry-run") == (0, would, "")
     assert not images.exists()
@@ -208,6 +221,8 @@ def test_the_verbs_tell_one_document_and_a_dry_run_changes_nothing(
     back = would | {"before": "web@2", "makes": None}
     assert command(place, capsys, "rollback", "web", "--dry-run") == (0, back, "")
     assert pointer(place) == "web-2"
+    assert main(["publish", "web@2", "--site", str(place.site.file)]) == 0
+    assert capsys.readouterr().out.endswith(f"{images}/web points to it (as before)\n")
     assert command(place, capsys, "rollback", "web") == (0, back | {"dry_run": False}, "")
     gone = {"removed": [f"{images}/web-2"], "dry_run": True}
     assert command(place, capsys, "unpublish", "web@2", "--dry-run") == (0, gone, "")
@@ -229,13 +244,18 @@ def test_hand_edits_of_any_name_are_shown(place: Place, capsys: pytest.CaptureFi
     assert isinstance(found, dict)
     assert found["hand_edits"] == ["/caf\\xe9\\\\"]
     assert main(["show", "web", "--site", str(place.site.file)]) == 0
-    assert "  /caf\\xe9\\\\\n" in capsys.readouterr().out
+    assert "  + /caf\\xe9\\\\\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["publish", "webb"], 2, "did you mean 'web'?"),
+        (
+            ["versions", "webb"],
+            2,
+            'there are versions of web (did you mean "web"?)\n  run: pipeline versions\n',
+        ),
         (["publish", "web@7"], 2, "web has no version 7"),
         (["rollback", "nothing"], 2, "there is no version of 'nothing'"),
         (["rollback", "web@1"], 2, "pipeline rollback web --to 1"),

@@ -182,6 +182,7 @@ class Steps:
         done, refused = self._hooking.after(own)
         for name in done:
             self._desk.tell(name, "released")
+        self._desk.commit()
         self._fail(refused)
         self._fail_late("verified", self._waits.release, "it could not be released")
 

@@ -248,6 +248,7 @@ class Scene:
         self.seen: list[Progress] = []
         self.watch: Callable[[Progress], object] = self.seen.append
         targets = {NEW: Target(NEW, "web", 2, f"/images/{NEW}"), OLD: Target(OLD, "web", 1, f"/images/{OLD}")}
+        targets |= {node.image: Target(node.image) for node in self.nodes if node.image not in targets}
         self.order = Order(
             0, "lab", "me", world.now, self.nodes, arrange(self.nodes, policy), targets,
             {node.name: NEW for node in self.nodes}, policy, {"web": NEW},

@@ -55,9 +55,11 @@ class Switching:
                 self._keep(category, f"it was not switched to {image} yet")
 
     def _follow(self, category: str, image: str) -> None:
-        """It has its image: that is remembered, and its nodes have none of their own any more."""
+        """It has its image: that is remembered, and nodes that are to have the same have none of their own."""
         self._switched(category, image)
-        for problem in self._steps.follow_category(self._nodes(category)):
+        wanted = self._desk.order.wanted
+        follow = [node for node in self._nodes(category) if wanted[node.name] == image]
+        for problem in self._steps.follow_category(follow):
             self._desk.say("note", problem)
         self._desk.say("category", category)
 

@@ -12,7 +12,7 @@ from pipeline.cli.rollout_text import status_lines
 from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import Journal
-from pipeline.rollout.model import Policy
+from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.states import Event, Progress
 from tests.simulated_rollout import NEW, OLD, WAITS, Killed, Machine, Scene, World
 
@@ -139,3 +139,13 @@ def test_killed_while_its_category_is_switched_that_is_told_and_finished(tmp_pat
 
 def at_once() -> None:
     raise Killed
+
+
+def test_taken_back_a_node_with_an_image_of_its_own_has_that_again(tmp_path: Path) -> None:
+    world = World(NAMES)
+    world.machines["node003"].own = "web-0"
+    nodes = [Node(name, "web", OLD) for name in NAMES[:2]]
+    scene = Scene(tmp_path, world, TWO, [*nodes, Node("node003", "web", "web-0", own_image="web-0")])
+    assert scene.run().switched == ("web",) and not world.machines["node003"].own
+    assert scene.take_back().switched == ("web",) and world.category == OLD
+    assert [machine.own for machine in world.machines.values()] == ["", "", "web-0"]

@@ -225,7 +225,7 @@ class Judge:
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         return ()
 
-    def steps(self, node: Node) -> tuple[str, ...]:
+    def steps(self, node: Node, target: Target) -> tuple[str, ...]:
         return ("look",)
 
     def verify(self, nodes: Sequence[Node], target: Target, folder: Path) -> Mapping[str, Verdict]:

@@ -55,7 +55,7 @@ class Switching:
                 self._keep(category, f"it was not switched to {image} yet")
 
     def _follow(self, category: str, image: str) -> None:
-        """It has its image: that is remembered, and nodes that are to have the same have none of their own."""
+        """It has its image: that is remembered, and nodes that are to have the same follow it."""
         self._switched(category, image)
         wanted = self._desk.order.wanted
         follow = [node for node in self._nodes(category) if wanted[node.name] == image]

@@ -44,7 +44,6 @@ def run(
     cluster manager stays away, ``KeyboardInterrupt`` when somebody interrupts it: it can be resumed then.
     """
     with folders.held(folder) as journal:
-        folders.forget_abort(folder)
         desk = Desk(order, events(folder / folders.JOURNAL), journal, folder, clock, ticks)
         if desk.fold.whole.outcome == "ended":
             return desk.fold.progress()

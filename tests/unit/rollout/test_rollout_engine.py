@@ -152,6 +152,26 @@ def test_who_aborts_has_nothing_new_begun(tmp_path: Path) -> None:
     assert {node.state for node in scene.run().nodes.values()} == {"released"}
 
 
+def test_who_aborts_right_when_it_is_resumed_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told that nothing new is begun as soon as a process holds the rollout."""
+    scene = Scene(tmp_path, World(FOUR), TWO)
+    folders.ask_to_abort(scene.folder, "somebody long ago")
+
+    def held_by_now(path: Path) -> Journal:
+        assert folders.is_running(scene.folder)
+        folders.ask_to_abort(scene.folder, "somebody")
+        return Journal(path)
+
+    monkeypatch.setattr(folders, "Journal", held_by_now)
+    progress = scene.run()
+    assert (progress.outcome, progress.why) == ("stopped", "stopped by somebody")
+    assert {node.state for node in progress.nodes.values()} == {"waiting"}
+    monkeypatch.undo()
+    assert scene.run().outcome == "ended"
+
+
 def test_who_is_only_about_to_go_stays_when_it_is_aborted(tmp_path: Path) -> None:
     scene = Scene(tmp_path, World(FOUR), TWO)
     scene.hooks = [Drain(scene.world, slow=3)]

@@ -184,6 +184,8 @@ def what_only_claims_to_be_what_it_was_is_not_given_to_users(lab: Lab) -> None:
     assert ended.exit_code == 1
     [failed] = ended.json()["failed"]
     assert failed["failed_checks"] == [f"is exactly /cm/images/{IMAGE}: files"], failed
+    log = (lab.place / f"rollout-{lab.last().order.number}" / failed["log"]).read_text()
+    assert "/etc/modprobe.d: missing" in log, log
     assert "not verified against a version" in str(ended.json()["notes"])
     well(lab.rollout("abort"))
 

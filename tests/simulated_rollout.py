@@ -13,7 +13,8 @@ from pipeline.rollout import folder as folders
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.model import Check, Finding, Node, Order, Policy, Target, Verdict, Waits
 from pipeline.rollout.parts import Answer
-from pipeline.rollout.running import run
+from pipeline.rollout.returning import back_order
+from pipeline.rollout.running import give_up, run
 from pipeline.rollout.states import Progress
 
 OLD, NEW = "web-1", "web-2"
@@ -138,6 +139,13 @@ class World:
     def switch(self, category: str, image: str) -> None:
         self.effect("switch")
         self.category = image
+        self.effect("switched")
+
+    def note(self, category: str, image: str) -> None:
+        """Who remembers what a category has by now."""
+        self.effect("note")
+        self.switched.append((category, image))
+        self.effect("noted")
 
     def reboot(self, nodes: Sequence[str]) -> None:
         self.effect("reboot")
@@ -217,7 +225,7 @@ class Judge:
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         return ()
 
-    def steps(self, node: Node) -> tuple[str, ...]:
+    def steps(self, node: Node, target: Target) -> tuple[str, ...]:
         return ("look",)
 
     def verify(self, nodes: Sequence[Node], target: Target, folder: Path) -> Mapping[str, Verdict]:
@@ -240,6 +248,7 @@ class Scene:
         self.seen: list[Progress] = []
         self.watch: Callable[[Progress], object] = self.seen.append
         targets = {NEW: Target(NEW, "web", 2, f"/images/{NEW}"), OLD: Target(OLD, "web", 1, f"/images/{OLD}")}
+        targets |= {node.image: Target(node.image) for node in self.nodes if node.image not in targets}
         self.order = Order(
             0, "lab", "me", world.now, self.nodes, arrange(self.nodes, policy), targets,
             {node.name: NEW for node in self.nodes}, policy, {"web": NEW},
@@ -250,7 +259,7 @@ class Scene:
         return run(
             self.folder, self.order, self.world, self.hooks, Judge(self.world), retry=retry,
             watch=self.watch, clock=self.world.clock, ticks=self.world.ticks, pause=self.world.pause,
-            switched=lambda category, image: self.world.switched.append((category, image)),
+            switched=self.world.note,
         )  # fmt: skip
 
     def run_to_the_end(self, kill_at: int = 0) -> Progress:
@@ -261,3 +270,22 @@ class Scene:
         except Killed:
             self.hooks = [Drain(self.world, hook.slow, hook.refuses) for hook in self.hooks]
             return self.run()
+
+    def give_up(self) -> Progress:
+        """End it when nobody runs it, as ``abort`` does."""
+        world = self.world
+        world.kill_at = 0
+        hooks = [Drain(world)]
+        return give_up(self.folder, self.order, world, hooks, "me", world.note, world.clock, world.pause)
+
+    def take_back(self) -> Progress:
+        """Give it up, and run another one that takes its nodes back, as ``rollback`` does."""
+        order = back_order(folders.read(self.folder.parent, self.number), self.world.survey(), "me")
+        self.give_up()
+        self.order, self.hooks = order, [Drain(self.world)]
+        self.folder = folders.begin(self.store, order)
+        return self.run()
+
+    @property
+    def number(self) -> int:
+        return folders.number_of(self.folder)

@@ -43,12 +43,14 @@ def refuse_running(kept: Kept) -> None:
 
 def give_up(opened: Opened, kept: Kept) -> None:
     """End one that nobody runs, and undo what was only begun."""
-    from pipeline.rollout.opening import person
+    from functools import partial
+
+    from pipeline.rollout.opening import person, switched
     from pipeline.rollout.running import give_up
 
     order = kept.order
     hooks = opened.hooks(order.back_of or order.number, order.hooks)
-    give_up(kept.folder, order, opened.manager, hooks, person())
+    give_up(kept.folder, order, opened.manager, hooks, person(), partial(switched, opened, order))
 
 
 def abort(options: argparse.Namespace, site: Site) -> int:

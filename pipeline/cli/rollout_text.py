@@ -201,6 +201,7 @@ def _categories(order: Order, progress: Progress) -> Iterable[str]:
     yield "categories:"
     for name, image in order.categories.items():
         how = "has" if name in progress.switched else "gets, when all its nodes are released,"
+        how = "is just given, or has already," if name in progress.switching else how
         yield f"  {name} {how} {image}"
 
 

@@ -10,7 +10,7 @@ from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.fanout import Way
 from pipeline.cluster.rolling import Rollout
 from pipeline.rollout.model import Finding, Node, Target, Verdict
-from pipeline.rollout.verifying import NodeVerifier
+from pipeline.rollout.verifying import Listed, NodeVerifier
 from pipeline.store.store import Store
 
 
@@ -26,9 +26,10 @@ class ByCategory:
         reached: Mapping[str, Reached],
         head: Reached,
         parameters: Mapping[str, Mapping[str, Any]],
+        listed: Listed,
         ignore: Sequence[str] = (),
     ) -> None:
-        self._store, self._rollout = store, rollout
+        self._store, self._rollout, self._listed = store, rollout, listed
         self._way, self._reached, self._head, self._parameters = way, reached, head, parameters
         self._ignore = (*rollout.ignore, *ignore)
         self._of: dict[tuple[Path, ...], NodeVerifier] = {}
@@ -38,9 +39,9 @@ class ByCategory:
         found = [each for verifier, group in self._groups(nodes) for each in verifier.find(group)]
         return tuple(dict.fromkeys(found))
 
-    def steps(self, node: Node) -> tuple[str, ...]:
+    def steps(self, node: Node, target: Target) -> tuple[str, ...]:
         """What will be looked at."""
-        return self._for(node).steps(node)
+        return self._for(node).steps(node, target)
 
     def verify(self, nodes: Sequence[Node], target: Target, folder: Path) -> Mapping[str, Verdict]:
         """A verdict for each of ``nodes``."""
@@ -65,6 +66,7 @@ class ByCategory:
                 reached=self._reached,
                 head=self._head,
                 parameters=self._parameters,
+                listed=self._listed,
                 ignore=self._ignore,
                 seconds=self._rollout.waits.get("verify", 600.0),
             )

@@ -44,8 +44,9 @@ class Comparing:
         if self._wanted is not None:
             for name, content in exact.files_to_send(self._wanted):
                 shells.put(node, name, content)
+            packages = exact.PACKAGES if self._wanted.packages is not None else "true"
             self._asked[node] = (
-                shells.ask(node, exact.PACKAGES, self._seconds),
+                shells.ask(node, packages, self._seconds),
                 shells.ask(node, exact.files_command(), self._seconds),
             )
         shells.close(node)
@@ -60,11 +61,9 @@ class Comparing:
         label = f"is exactly {wanted.label}"
         found = exact.files_differ(files.stdout, wanted) if isinstance(files, Ran) else None
         extra = [difference for difference in found or () if difference.kind == "extra"]
+        known = (_packages(f"{label}: packages", packages, wanted),) if wanted.packages is not None else ()
         return Compared(
-            (
-                _packages(f"{label}: packages", packages, wanted),
-                _files(f"{label}: files", files, found),
-            ),
+            (*known, _files(f"{label}: files", files, found)),
             {EXTRA: exact.told(extra, "file is not of the version", "files are not of the version")}
             if extra
             else {},
@@ -74,7 +73,7 @@ class Comparing:
 def _packages(name: str, answer: Ran | Lost, wanted: Expected) -> Check:
     if isinstance(answer, Lost) or answer.exit_code or not answer.stdout:
         return Check(name, "error", _why(answer))
-    differ = exact.packages_differ(answer.stdout, wanted)
+    differ = exact.packages_differ(answer.stdout, wanted.packages or ())
     return _checked(name, exact.told(differ, "package differs", "packages differ") if differ else "")
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
-from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import STATES, NodeProgress, Progress, State
 from pipeline.rollout.steps import Steps
+from pipeline.rollout.switching import Switched, Switching, is_gone
 
 Watch = Callable[[Progress], object]
 Outcome = Literal["stopped", "ended"]
@@ -40,7 +40,7 @@ class Engine:
         verifier: Verifier,
         *,
         aborted: Callable[[], str],
-        switched: Callable[[str, str], None],
+        switched: Switched,
         pause: Callable[[float], None],
     ) -> None:
         """``aborted`` says who asked to stop, ``switched`` is told of a category and its new image,
@@ -51,7 +51,7 @@ class Engine:
         self._proving = Proving(verifier, desk)
         self._steps = Steps(desk, manager, self._hooking, self._proving)
         self._aborted = aborted
-        self._switched = switched
+        self._switching = Switching(desk, manager, self._steps, switched)
         self._pause = pause
         self._down: frozenset[str] = frozenset()
         self._seen_batch = 0
@@ -183,7 +183,7 @@ class Engine:
         """See which nodes that should be up are not: they are away as well."""
         facts = self._manager.survey().nodes
         resting = self._desk.named("waiting", "released")
-        self._down = frozenset(name for name in resting if name not in facts or _is_gone(facts[name]))
+        self._down = frozenset(name for name in resting if name not in facts or is_gone(facts[name]))
         self._facts = facts
 
     def _refuse_gone(self, names: Sequence[str]) -> None:
@@ -195,7 +195,7 @@ class Engine:
                 continue  # its hooks have been asked already
             if facts is None:
                 why = "the cluster manager has no such node any more"
-            elif _is_gone(facts) and self._desk.order.back_of is None:
+            elif is_gone(facts) and self._desk.order.back_of is None:
                 why = f"it is {facts.status.text or facts.status.condition}"
             elif facts.category != self._desk.nodes[name].category:
                 why = f"it is in the category {facts.category} by now"
@@ -256,7 +256,7 @@ class Engine:
         if not self._is_left():
             return None
         for category, image in self._desk.order.categories.items():
-            if category not in self._desk.fold.whole.switched and not self._switch(category, image):
+            if category not in self._desk.fold.whole.switched and not self._switching.switch(category, image):
                 return self._finish("stopped", f"the category {category} could not be switched to {image}")
         failed = self._desk.named("failed")
         return self._finish("ended", f"{_nodes(failed)} failed" if failed else "")
@@ -264,38 +264,6 @@ class Engine:
     def _finish(self, outcome: Outcome, why: str) -> Outcome:
         self._desk.say(outcome, why)
         return outcome
-
-    def _switch(self, category: str, image: str) -> bool:
-        """Have a category take what all of its nodes have; those that followed it do so again."""
-        nodes = [node for node in self._desk.order.nodes if node.category == category]
-        if why := self._why_not(category, image, nodes):
-            self._desk.say("note", f"the category {category} keeps its image: {why}")
-            return True
-        try:
-            self._manager.switch(category, image)
-            self._switched(category, image)
-        except MachineError:
-            raise
-        except PipelineError as error:
-            self._desk.say("note", f"the category {category}: {error.problems[0].message}")
-            return False
-        for problem in self._steps.follow_category(nodes):
-            self._desk.say("note", problem)
-        self._desk.say("category", category)
-        return True
-
-    def _why_not(self, category: str, image: str, nodes: Sequence[Node]) -> str:
-        """Why a category is not switched: a node would get what was not verified on it."""
-        states = [self._desk.of[node.name] for node in nodes]
-        if any(node.state != "released" or node.way != "out" for node in states):
-            return f"not all of its nodes have {image}"
-        known = self._desk.of
-        late = [
-            name
-            for name, facts in self._manager.survey().nodes.items()
-            if facts.category == category and name not in known and not _is_gone(facts)
-        ]
-        return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""
 
     def _is_left(self) -> bool:
         """Whether nodes that stay failed harm nobody; hooks that can't see to it have a limited time."""
@@ -311,11 +279,6 @@ class Engine:
         self._left.update(done, refused)
         late = self._desk.ticks() - self._leaving_since > self._desk.order.policy.waits.release
         return late or all(name in self._left for name in failed)
-
-
-def _is_gone(facts: NodeFacts) -> bool:
-    """Whether users don't have it; a virtual node that has no instance is none that they miss."""
-    return facts.status.condition != "up" and not facts.is_virtual
 
 
 def _failed(node: NodeProgress) -> bool:

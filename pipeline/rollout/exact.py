@@ -128,10 +128,10 @@ def files_differ(printed: bytes, expected: Expected) -> tuple[Difference, ...] |
     return tuple(sorted(found.values(), key=_rank))
 
 
-def packages_differ(printed: bytes, expected: Expected) -> tuple[str, ...]:
+def packages_differ(printed: bytes, packages: Sequence[str]) -> tuple[str, ...]:
     """Packages that are missing, others, or too many: ``eswitchd-0.9 instead of eswitchd-0.10``."""
     there = set(_labels(printed.decode(errors="replace")))
-    wanted = set(expected.packages)
+    wanted = set(packages)
     if there == wanted:
         return ()
     gone, new = sorted(wanted - there), sorted(there - wanted)

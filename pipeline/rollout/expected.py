@@ -13,19 +13,19 @@ from pipeline.store import manifest
 from pipeline.store.compare import shown_entries
 from pipeline.store.records import Version
 from pipeline.store.store import Store
-from pipeline.store.tree import Entry, raw_path
+from pipeline.store.tree import Entry, raw_path, readable
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What nodes of a version are compared with.
+    """What nodes of a version are compared with, or of the directory that they were installed from.
 
-    ``packages`` are lines of exact names, sorted; ``files`` (gzip) are lines of path, attributes and link
-    target with tabs between, ``sums`` (gzip) lines as sha256sum(1) reads them. ``written``
-    are paths that stages wrote. ``left_out`` tells whether a path differs by right.
+    ``packages`` are lines of exact names, sorted (None: nobody knows them); ``files`` (gzip) are lines of
+    path, attributes and link target with tabs between, ``sums`` (gzip) lines as sha256sum(1) reads them.
+    ``written`` are paths that stages wrote. ``left_out`` tells whether a path differs by right.
     """
 
     label: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] | None
     files: bytes
     sums: bytes
     count: int
@@ -63,6 +63,17 @@ def expected(store: Store, version: Version, ignore: Sequence[str] = ()) -> Expe
         written=written,
         left_out=left_out,
     )
+
+
+def expected_of_directory(path: str, records: Iterable[bytes], ignore: Sequence[str] = ()) -> Expected:
+    """What a node has that was installed from the directory ``path``; ``listing`` told ``records``."""
+    left_out = matcher((*PRUNED, *IGNORED, *ignore))
+    lines = []
+    for record in records:
+        name, about, target = record.split(b"//")
+        if b"\t" not in name and b"\n" not in name and not left_out.match(readable(name)):
+            lines.append(b"\t".join([name, about + b"-" if about.endswith(b" ") else about, target]) + b"\n")
+    return Expected(path, None, _packed(lines), _packed(()), len(lines), frozenset(), left_out)
 
 
 def _line(entry: Entry) -> bytes:

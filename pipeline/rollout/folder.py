@@ -32,6 +32,7 @@ from pipeline.store.filesystem import sync_directory, write_whole
 
 NAME = re.compile(r"rollout-(\d+)")
 ORDER, JOURNAL, LOCK, ABORT = "order.json", "journal.jsonl", "running", "abort"
+ABORT_LOCK = "abort.lock"
 LOGS = "logs"
 
 
@@ -264,16 +265,22 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def held(folder: Path) -> Iterator[Journal]:
-    """Be the one who runs it. Raises ``PipelineError`` when another process does."""
+    """Be the one who runs it; whoever was asked to stop before is forgotten.
+
+    Raises ``PipelineError`` when another process runs it.
+    """
     with open(folder / LOCK, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PipelineError(
-                "another process runs this rollout",
-                where=str(folder),
-                command=f"pipeline rollout status {cluster_of(folder)}",
-            ) from None
+        # Nobody asks between the two: that was said to whoever holds the lock now.
+        with _abort_held(folder):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PipelineError(
+                    "another process runs this rollout",
+                    where=str(folder),
+                    command=f"pipeline rollout status {cluster_of(folder)}",
+                ) from None
+            (folder / ABORT).unlink(missing_ok=True)
         journal = Journal(folder / JOURNAL)
         try:
             yield journal
@@ -283,7 +290,8 @@ def held(folder: Path) -> Iterator[Journal]:
 
 def ask_to_abort(folder: Path, who: str) -> None:
     """Have whoever runs it begin nothing new."""
-    write_whole(folder / ABORT, f"{who}\n".encode())
+    with _abort_held(folder):
+        write_whole(folder / ABORT, f"{who}\n".encode())
 
 
 def asked_to_abort(folder: Path) -> str:
@@ -294,8 +302,11 @@ def asked_to_abort(folder: Path) -> str:
         return ""
 
 
-def forget_abort(folder: Path) -> None:
-    (folder / ABORT).unlink(missing_ok=True)
+@contextmanager
+def _abort_held(folder: Path) -> Iterator[None]:
+    with open(folder / ABORT_LOCK, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -7,7 +7,10 @@ that trees that are as they should be cost one line from wherever they are.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -28,14 +31,26 @@ LETTERS = {
     "socket": "s",
 }
 
-LIST = r"""
-LC_ALL=C; export LC_ALL
+FIND = r"""
 find -H "$1" -xdev -mindepth 1 \
   \( -type f -printf '%P//%y %m %U %G %s//\0' \
   -o -type l -printf '%P//%y %m %U %G //%l\0' \
-  -o -printf '%P//%y %m %U %G //\0' \) | sort -z
+  -o -printf '%P//%y %m %U %G //\0' \)
+""".strip()
+
+LIST = f"""
+LC_ALL=C; export LC_ALL
+{FIND} | sort -z
 """
 """For a shell with the directory as ``$1``: its records. Other file systems mounted in it are left out."""
+
+PACKED = f"""
+test -d "$1" || {{ echo none; exit 0; }}
+exec 3>&1
+code=$( {{ {{ {FIND}; echo $? >&4; }} | gzip -c | base64 >&3; }} 4>&1 ) && exit "$code"
+"""
+"""For a shell with the directory as ``$1``: its records in any order, packed, or ``none``. It fails when
+some could not be read."""
 
 DIGEST = r"""
 test -d "$1" || { echo none; exit 0; }
@@ -63,6 +78,16 @@ class Difference(msgspec.Struct, frozen=True, order=True):
 def records_of(store: Store, version: Version) -> list[bytes]:
     """The records of a version, sorted. Raises ``PipelineError`` when a manifest is damaged or missing."""
     return sorted(record(entry) for entry in shown_entries(store, version.layers).values() if entry.path)
+
+
+def unpacked(printed: str) -> list[bytes] | None:
+    """The records that ``PACKED`` printed; None: there is no such directory. Raises ``ValueError``."""
+    if printed.strip() == NONE:
+        return None
+    try:
+        return gzip.decompress(base64.b64decode("".join(printed.split()), validate=True)).split(b"\0")[:-1]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(str(error)) from None
 
 
 def record(entry: Entry) -> bytes:

@@ -111,12 +111,14 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What verification found on a node. ``facts`` are what tests reported: ``{"ib_interface": "eth6"}``."""
+    """What verification found on a node. ``facts`` are what tests reported: ``{"ib_interface": "eth6"}``;
+    ``notes`` say what was not looked at."""
 
     passed: bool
     why: str = ""
     checks: tuple[Check, ...] = ()
     facts: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):

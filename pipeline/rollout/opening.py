@@ -15,7 +15,8 @@ import msgspec
 from pipeline.cluster import rolled
 from pipeline.cluster.apply import look
 from pipeline.cluster.drivers.nodes import NodeManager, Survey
-from pipeline.cluster.fanout import FANOUT, Target, Way
+from pipeline.cluster.fanout import FANOUT, Way
+from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.head import Head
 from pipeline.cluster.livenodes import THROUGH_HEAD, head_target, is_through_head, reached
 from pipeline.cluster.load import load_cluster
@@ -26,14 +27,14 @@ from pipeline.cluster.opening import driver, head, head_site, keepers, node_mana
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
-from pipeline.rollout import returning
+from pipeline.rollout import returning, trees
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
 from pipeline.rollout.checks_back import Back, find_back
 from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.hooks.opening import OURS, open_hooks
-from pipeline.rollout.model import Finding, Order
+from pipeline.rollout.model import Finding, Order, Target
 from pipeline.rollout.ordering import Draft, Wishes, as_now, draft
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.store.store import Store
@@ -80,6 +81,7 @@ class Opened(msgspec.Struct, frozen=True):
             reached=of,
             head=head_host(self.site),
             parameters={name: self.cluster.parameters_for(name) for name in names},
+            listed=partial(trees.listed, self.head),
             ignore=written_files(self.cluster),
         )
 
@@ -100,13 +102,13 @@ def written_files(cluster: Cluster) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.partition("[")[0] for name in names))
 
 
-def head_host(site: Site) -> Target:
+def head_host(site: Site) -> Reached:
     """The head node, as tests reach it. The lab's is a directory of this machine."""
     at = head_site(site)
-    return head_target(at, lab=False) if at.address else Target(HEAD.name, local=True)
+    return head_target(at, lab=False) if at.address else Reached(HEAD.name, local=True)
 
 
-def way(site: Site, targets: Mapping[str, Target]) -> Way:
+def way(site: Site, targets: Mapping[str, Reached]) -> Way:
     """How all nodes are reached; in the lab by the configuration that it writes for ssh."""
     configuration = site.lab / "nodes/ssh_config" if site.lab else None
     return Way(
@@ -220,7 +222,7 @@ def _steps(order: Order, hooks: Sequence[Hook], verifier: Verifier) -> dict[str,
             f"softwareimage {image}, next install mode {order.policy.install}",
             "reboot",
             "wait until it is UP and its provisioning is recorded",
-            *verifier.steps(node),
+            *verifier.steps(node, order.targets.get(image, Target(image))),
             *(f"{name}: {step}" for name, step in told if step.startswith("after: ")),
         )
     return found

@@ -61,8 +61,8 @@ class Verifier(Protocol):
         """What is wrong already: no tests, no way to get to nodes. Nothing is touched."""
         ...
 
-    def steps(self, node: Node) -> tuple[str, ...]:
-        """What will be looked at, as ``--dry-run`` prints it."""
+    def steps(self, node: Node, target: Target) -> tuple[str, ...]:
+        """What will be looked at when it has come to ``target``, as ``--dry-run`` prints it."""
         ...
 
     def verify(self, nodes: Sequence[Node], target: Target, folder: Path) -> Mapping[str, Verdict]:

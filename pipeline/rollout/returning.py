@@ -44,7 +44,7 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         own={node.name: "" for node in chosen if _category_has(node, survey)},
         categories={
             category: had
-            for category in kept.progress.switched
+            for category in _have_new(kept, survey)
             if (had := _had(category, order)) and all(node.name in whole for node in _of(category, order))
         },
         unavailable=gone,
@@ -140,6 +140,13 @@ def _targets(nodes: Sequence[Node], order: Order, survey: Survey) -> dict[str, T
 
 def _of(category: str, order: Order) -> list[Node]:
     return [node for node in order.nodes if node.category == category]
+
+
+def _have_new(kept: Kept, survey: Survey) -> list[str]:
+    """The categories that were switched; of those that were just being switched, which have the new image."""
+    begun = [name for name in kept.progress.switching if name in survey.categories]
+    new = kept.order.categories
+    return [*kept.progress.switched, *(name for name in begun if survey.categories[name].image == new[name])]
 
 
 def _had(category: str, order: Order) -> str:

@@ -16,8 +16,7 @@ from pipeline.rollout.model import Order
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.states import Progress, State
 from pipeline.rollout.steps import Steps
-
-Switched = Callable[[str, str], None]
+from pipeline.rollout.switching import Switched, Switching
 
 ON_THEIR_WAY: tuple[State, ...] = ("rebooting", "installing", "up", "provisioned", "verified")
 
@@ -45,7 +44,6 @@ def run(
     cluster manager stays away, ``KeyboardInterrupt`` when somebody interrupts it: it can be resumed then.
     """
     with folders.held(folder) as journal:
-        folders.forget_abort(folder)
         desk = Desk(order, events(folder / folders.JOURNAL), journal, folder, clock, ticks)
         if desk.fold.whole.outcome == "ended":
             return desk.fold.progress()
@@ -94,11 +92,13 @@ def give_up(
     manager: NodeManager,
     hooks: Sequence[Hook],
     who: str,
+    switched: Switched,
     clock: Clock = wall_clock,
     pause: Callable[[float], None] = time.sleep,
 ) -> Progress:
     """End a rollout that nobody runs: what was only begun is undone, what is on its way is named.
 
+    A category that was being switched is as the manager has it; ``switched`` is told when it has its image.
     Nodes on their way back stay failed, and so do those with which not everything can be undone.
 
     Raises ``MachineError`` when the cluster manager can't be asked; nothing is given up then.
@@ -111,7 +111,8 @@ def give_up(
             desk.tell(name, "failed", f"the rollout was given up by {who}")
         armed = desk.named("prepared", "switched")
         lost = [name for name in desk.named("failed") if desk.of[name].failed_in in NOT_REBOOTED]
-        Steps(desk, manager, hooking, None).disarm([*armed, *lost])
+        steps = Steps(desk, manager, hooking, None)
+        steps.disarm([*armed, *lost])
         refused = _undo(desk, hooking, pause)
         for name in desk.named(*NOT_REBOOTED):
             why = refused.get(name) or desk.of[name].why
@@ -120,7 +121,8 @@ def give_up(
         for name in set(order.held).intersection(desk.named("waiting")):
             desk.note(name, "it is as it was: users don't have it")
         for name in desk.named(*ON_THEIR_WAY):
-            desk.note(name, "was on its way when this was given up: what hooks did is not undone")
+            desk.note(name, "was on its way when this was given up: what hooks did may not be undone")
+        Switching(desk, manager, steps, switched).settle()
         desk.say("ended", f"given up by {who}")
         desk.commit()
         return desk.fold.progress()

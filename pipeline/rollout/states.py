@@ -30,9 +30,21 @@ Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""
 
 Word = Literal[
-    "begun", "resumed", "batch", "abort", "going back", "once more", "category", "stopped", "ended", "note"
+    "begun",
+    "resumed",
+    "batch",
+    "abort",
+    "going back",
+    "once more",
+    "switching",
+    "category",
+    "not switched",
+    "stopped",
+    "ended",
+    "note",
 ]
-"""What happens to a rollout as a whole. ``once more``: nodes go out again, and not back; ``stopped``: there
+"""What happens to a rollout as a whole. ``once more``: nodes go out again, and not back; ``switching``: from
+here on a category may have its new image, until ``category`` (it has) or ``not switched``; ``stopped``: there
 is more to do, and it can be resumed; ``ended``: all nodes are where they stay."""
 
 
@@ -105,7 +117,8 @@ class NodeProgress(msgspec.Struct, frozen=True):
 
 class Progress(msgspec.Struct, frozen=True):
     """A rollout after all events. ``outcome`` is "" while it goes on (or was killed), else ``stopped`` or
-    ``ended``; ``why`` says more. ``batch`` counts from 1; 0: none has begun. ``switched`` are categories."""
+    ``ended``; ``why`` says more. ``batch`` counts from 1; 0: none has begun. ``switched`` are categories,
+    ``switching`` those of which only the cluster manager knows whether they are."""
 
     nodes: Mapping[str, NodeProgress]
     began: float = 0.0
@@ -116,6 +129,7 @@ class Progress(msgspec.Struct, frozen=True):
     is_aborting: bool = False
     is_going_back: bool = False
     switched: tuple[str, ...] = ()
+    switching: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -171,8 +185,12 @@ def _whole(now: Progress, event: Event) -> Progress:
             return replace(now, is_going_back=True, why=event.why)
         case "once more":
             return replace(now, is_going_back=False, why="")
+        case "switching" | "not switched":
+            switching = tuple(name for name in now.switching if name != event.why)
+            return replace(now, switching=(*switching, event.why) if event.word == "switching" else switching)
         case "category":
-            return replace(now, switched=(*now.switched, event.why))
+            switching = tuple(name for name in now.switching if name != event.why)
+            return replace(now, switched=(*now.switched, event.why), switching=switching)
         case "stopped" | "ended":
             return replace(now, outcome=event.word, why=event.why or now.why, ended=event.at)
         case _:

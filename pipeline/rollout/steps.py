@@ -158,6 +158,8 @@ class Steps:
             failed = tuple(check.name for check in verdict.checks if check.outcome in ("failed", "error"))
             passed = sum(check.outcome == "passed" for check in verdict.checks)
             log = proving.log(name)
+            for note in verdict.notes:
+                self._desk.note(name, note)
             if verdict.passed:
                 self._desk.tell(name, "verified", facts=verdict.facts, passed=passed, log=log)
             elif self._desk.is_late(name, self._waits.verify):
@@ -182,6 +184,7 @@ class Steps:
         done, refused = self._hooking.after(own)
         for name in done:
             self._desk.tell(name, "released")
+        self._desk.commit()
         self._fail(refused)
         self._fail_late("verified", self._waits.release, "it could not be released")
 

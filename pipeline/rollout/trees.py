@@ -80,6 +80,17 @@ def lost(head: Head, targets: Iterable[Target]) -> list[Target]:
     return [target for target, answer in zip(known, answers, strict=True) if answer != "yes"]
 
 
+def listed(head: Head, path: str) -> list[bytes] | None:
+    """What the directory ``path`` holds now, as the head node has it; None: there is none.
+
+    Raises ``PipelineError`` when that can't be known.
+    """
+    try:
+        return listing.unpacked(_run(head, listing.PACKED, _seen(head, path)))
+    except ValueError as error:
+        raise PipelineError(f"what {path} holds came damaged: {error}", where=head.label) from None
+
+
 def on_provisioners(
     trees: Iterable[Tree], nodes: Sequence[fanout.Target], way: fanout.Way
 ) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,13 @@ REACHED = "ssh"
 
 
 def verdict(
-    tested: Tested, shell: Shell, general: Sequence[Check], compared: Compared, *, tests: bool
+    tested: Tested,
+    shell: Shell,
+    general: Sequence[Check],
+    compared: Compared,
+    *,
+    tests: bool,
+    notes: tuple[str, ...] = (),
 ) -> Verdict:
     """The verdict on a node whose shell has ended. ``general`` are errors that concern all nodes; ``tests``:
     there were some."""
@@ -28,7 +34,7 @@ def verdict(
         checks = [Check(REACHED, "error", shell.why) if shell.why else Check(REACHED, "passed")]
     bad = [check for check in checks if _is_bad(check)]
     passed = not bad and any(check.outcome == "passed" for check in checks)
-    return Verdict(passed, _why(checks, bad), tuple(checks), {**tested.reported, **compared.facts})
+    return Verdict(passed, _why(checks, bad), tuple(checks), {**tested.reported, **compared.facts}, notes)
 
 
 def _is_bad(check: Check) -> bool:

@@ -176,6 +176,20 @@ def where_ceph_is_not_well_no_host_of_osds_goes(lab: Lab) -> None:
     assert refused.exit_code == 2 and "Ceph" in refused.err
 
 
+def what_only_claims_to_be_what_it_was_is_not_given_to_users(lab: Lab) -> None:
+    """What the nodes had before their first rollout is no version: its directory is what they are to be."""
+    faults.put(lab.home / "nodes", "node002", "claims-success")
+    ended = lab.rollout("rollback", "--number", "1", "--nodes", "node002", "--yes")
+    faults.put(lab.home / "nodes", "node002", "none")
+    assert ended.exit_code == 1
+    [failed] = ended.json()["failed"]
+    assert failed["failed_checks"] == [f"is exactly /cm/images/{IMAGE}: files"], failed
+    log = (lab.place / f"rollout-{lab.last().order.number}" / failed["log"]).read_text()
+    assert "/etc/modprobe.d: missing" in log, log
+    assert "not verified against a version" in str(ended.json()["notes"])
+    well(lab.rollout("abort"))
+
+
 def by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
     told = well(lab.rollout("rollback", "--number", "1", "--yes")).json()
     assert told["back_of"] == 1 and {node["state"] for node in told["nodes"]} == {"released"}
@@ -193,4 +207,5 @@ def test_the_last_part_of_the_procedure(lab: Lab) -> None:
     killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab)
     while_the_head_node_is_dead_it_waits_and_then_goes_on(lab)
     where_ceph_is_not_well_no_host_of_osds_goes(lab)
+    what_only_claims_to_be_what_it_was_is_not_given_to_users(lab)
     by_hand_all_nodes_are_taken_back(lab)

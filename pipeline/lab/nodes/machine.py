@@ -173,6 +173,9 @@ class Machine:
             self.say("INSTALLER_FAILED", text)
             return
         self.say("INSTALLING", "provisioning started")
+        if source != install.directory:  # whoever asks the head node what a node should have finds it there
+            argv = ["sh", "-c", installer.MAKES_WHOLE, "sh", str(source), str(install.directory)]
+            yield from self._child_of(argv, log)
         argv = ["rsync", *installer.arguments(source, disk, mode, install.exclude, fault)]
         half = installer.HALF if fault == "installs-half" else 0
         yield from self._child_of(argv, log, stop_after=half)

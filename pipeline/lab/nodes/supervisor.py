@@ -140,7 +140,8 @@ class Supervisor:
 
     def _tree(self, install: Install) -> Path | None:
         """An image's directory. The head node has stubs of the base images, each with its name in
-        /etc/hostname; a clone of one is a stub, too. What they stand for lies in the lab."""
+        /etc/hostname; a clone of one is a stub, too. What they stand for lies in the lab, and takes their
+        place when the first node is installed from them."""
         if (install.directory / "etc/rc.d/rc").exists():
             return install.directory
         try:

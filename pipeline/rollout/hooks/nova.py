@@ -83,9 +83,9 @@ class Nova:
         return (shlex.join(disabling), guests[self._table.guests], back, f"after: {shlex.join(enabling)}")
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        hosts = _hosts(nodes, self._services())
+        hosts, begun = _hosts(nodes, self._services()), self._kept.read()
         return self._unlisted(nodes) | side_by_side(
-            hosts, lambda name: or_wait(lambda: self._before(name, hosts[name]))
+            hosts, lambda name: or_wait(lambda: self._before(name, hosts[name], name in begun))
         )
 
     def _unlisted(self, nodes: Sequence[Node]) -> dict[str, Answer]:
@@ -97,7 +97,7 @@ class Nova:
         )
         return {node.name: Answer("wait", why) if node.name in begun else Answer("done") for node in nodes}
 
-    def _before(self, name: str, service: Service) -> Answer:
+    def _before(self, name: str, service: Service, is_noted: bool) -> Answer:
         guests = self._cloud.guests(service.host) if self._table.guests == "refuse" else ()
         if guests:
             return Answer("no", f"guests run on it: {some(guests)}; {SRIOV}")
@@ -112,16 +112,16 @@ class Nova:
         if guests and self._table.guests == "wait":
             return Answer("wait", f"guests run on it: {some(guests)}")
         notes: tuple[str, ...] = ()
-        if not service.is_enabled and not is_ours(service.reason):
-            notes = (_stays(service),)
+        if not service.is_enabled and not _is_by_us(service, is_noted):
+            notes = (self._stays(service),)
         if guests:
             notes += (f"guests go down with it: {some(guests)}; {SRIOV}",)
         return Answer("done", notes=notes)
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        hosts = _hosts(nodes, self._services())
+        hosts, begun = _hosts(nodes, self._services()), self._kept.read()
         answers = self._unlisted(nodes) | side_by_side(
-            hosts, lambda name: or_wait(lambda: self._after(hosts[name]))
+            hosts, lambda name: or_wait(lambda: self._after(hosts[name], name in begun))
         )
         ended = self._kept.read().keys() & {name for name, one in answers.items() if one.state == "done"}
         if ended:
@@ -138,22 +138,31 @@ class Nova:
         }
         return {node.name: Answer("done", notes=notes.get(node.name, ())) for node in nodes}
 
-    def _after(self, service: Service) -> Answer:
+    def _after(self, service: Service, is_noted: bool) -> Answer:
         if service.is_enabled:
             return Answer("done")
-        if not is_ours(service.reason):
-            return Answer("done", notes=(_stays(service),))
+        if not _is_by_us(service, is_noted):
+            return Answer("done", notes=(self._stays(service),))
         if not service.is_up:
             return Answer("wait", f"its {COMPUTE} is not up; it stays disabled until then")
         self._cloud.enable(service.host)
         return Answer("done")
 
+    def _stays(self, service: Service) -> str:
+        who = (
+            f"by a rollout that is not in {self._kept.file}"
+            if is_ours(service.reason)
+            else "not by a rollout"
+        )
+        return f"Nova has it disabled, {who}, and it stays so: {service.reason or 'no reason given'}"
+
     def _services(self) -> dict[str, Service]:
         return {service.host: service for service in self._cloud.services()}
 
 
-def _stays(service: Service) -> str:
-    return f"Nova has it disabled, not by a rollout, and it stays so: {service.reason or 'no reason given'}"
+def _is_by_us(service: Service, is_noted: bool) -> bool:
+    """Whether it was a rollout of these that disabled it; another store's has the same numbers."""
+    return is_noted and is_ours(service.reason)
 
 
 def _hosts(nodes: Sequence[Node], services: Mapping[str, Service]) -> dict[str, Service]:

@@ -50,14 +50,24 @@ def test_a_host_is_disabled_and_enabled_when_its_compute_is_up_again(lab: Servic
 
 
 @BOTH_CLIENTS
-def test_what_somebody_else_disabled_stays_disabled(lab: ServicesLab, client: str) -> None:
+@pytest.mark.parametrize("reason", ["bad DIMM", "pipeline rollout is broken here, do not enable - Joe"])
+def test_what_somebody_else_disabled_stays_disabled(lab: ServicesLab, client: str, reason: str) -> None:
     hook = with_client(lab, client).hook("nova")
-    lab.change(lambda now: now["computes"].update(node002={"disabled": True, "reason": "bad DIMM"}))
+    lab.change(lambda now: now["computes"].update(node002={"disabled": True, "reason": reason}))
     answer = hook.before([TWO])["node002"]
-    note = "Nova has it disabled, not by a rollout, and it stays so: bad DIMM"
+    note = f"Nova has it disabled, not by a rollout, and it stays so: {reason}"
     assert (answer.state, answer.notes) == ("done", (note,))
     assert hook.after([TWO])["node002"].notes == (note,)
-    assert compute(lab, "node002") == (True, "bad DIMM")
+    assert compute(lab, "node002") == (True, reason)
+
+
+def test_what_a_rollout_disabled_that_is_not_known_here_stays_disabled(lab: ServicesLab) -> None:
+    hook = lab.hook("nova")
+    lab.change(lambda now: now["computes"].update(node002={"disabled": True, "reason": "pipeline rollout 7"}))
+    for answers in (hook.before([TWO]), hook.after([TWO])):
+        (note,) = answers["node002"].notes
+        assert note.endswith("nova.json, and it stays so: pipeline rollout 7")
+    assert compute(lab, "node002") == (True, "pipeline rollout 7")
 
 
 @BOTH_CLIENTS

@@ -124,7 +124,14 @@ def test_it_is_resumed_only_when_its_slurmd_answers(lab: ServicesLab) -> None:
 
 
 @pytest.mark.parametrize("drain", [True, False])
-@pytest.mark.parametrize(("reason", "is_ours"), [("Node unexpectedly rebooted", True), ("bad DIMM", False)])
+@pytest.mark.parametrize(
+    ("reason", "is_ours"),
+    [
+        ("Node unexpectedly rebooted", True),
+        ("bad DIMM", False),
+        ("pipeline rollout is broken here - Joe", False),
+    ],
+)
 def test_a_reason_that_slurm_put_in_our_place_is_ours_and_no_other_one(
     lab: ServicesLab, reason: str, is_ours: bool, drain: bool
 ) -> None:

@@ -7,14 +7,17 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.cluster.fanout import Target as Reached
+from pipeline.cluster.head import Head
 from pipeline.lab.nodes.nodes import Nodes
 from pipeline.rollout.model import Check, Node, Target, Verdict
+from pipeline.rollout.trees import listed
 from pipeline.rollout.verifying import NodeVerifier
 from pipeline.store.store import Store
 
@@ -269,12 +272,48 @@ def test_fixtures_of_every_scope_are_made_anew_for_each_node(verify: Verify, tes
     assert all(verdict.passed for verdict in verdicts.values()), verdicts
 
 
-def test_a_version_that_is_not_of_the_store_asks_only_whether_nodes_answer(
-    verify: Verify, tests_of: Write, nodes: Nodes
+def test_what_is_no_version_is_compared_with_its_directory_on_the_head_node(
+    verify: Verify, tests_of: Write, nodes: Nodes, openstack_image: Path
+) -> None:
+    tests = tests_of("def test_no(host):\n    assert False\n")
+    old = Target("openstack-image", path=str(openstack_image))
+    nodes.run("node001", "rm -r /etc/profile.d; chmod 600 /etc/passwd")
+    nodes["node002"].stop()
+    verdicts = verify(tests, target=old, listed=partial(listed, Head()))
+    files = named(verdicts["node001"], f"is exactly {openstack_image}: files")
+    assert files.why.splitlines() == [
+        "2 files differ",
+        "  /etc/profile.d: missing",
+        "  /etc/passwd: mode 600 instead of 644",
+    ]
+    assert [verdicts[name].passed for name in NAMES] == [False, False, True]
+    assert outcomes(verdicts["node003"]) == {f"is exactly {openstack_image}: files": "passed"}
+    unknown = "not verified against a version: openstack-image is none of this store"
+    told = f"{unknown}: its files were compared with {openstack_image} of the head node"
+    assert verdicts["node003"].notes == (told,)
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere/openstack-image"])
+def test_what_can_be_compared_with_nothing_is_told_as_that(
+    verify: Verify, tests_of: Write, nodes: Nodes, path: str
 ) -> None:
     nodes["node001"].stop()
-    verdicts = verify(tests_of("def test_no(host):\n    assert False\n"), target=Target("openstack-image"))
+    target = Target("openstack-image", path=path)
+    tests = tests_of("def test_no(host):\n    assert False\n")
+    verdicts = verify(tests, target=target, listed=partial(listed, Head()))
     assert [verdicts[name].passed for name in NAMES] == [False, True, True]
+    why = f"the head node has no {path}" if path else "nobody knows its directory"
+    unknown = "not verified against a version: openstack-image is none of this store"
+    assert verdicts["node002"].notes == (f"{unknown}; {why}: it was only seen that the node answers",)
+
+
+def test_the_plan_says_what_is_looked_at(known: Store, tests_of: Write) -> None:
+    verifier = NodeVerifier(known, tests_of(TESTS))
+    node = Node("node001", "compute")
+    assert verifier.steps(node, WEB)[0] == "pytest test_site.py over ssh"
+    first, last = verifier.steps(node, Target("openstack-image", path="/cm/images/openstack-image"))
+    assert "with /cm/images/openstack-image on the head node" in first
+    assert last == "no tests: not verified against a version: openstack-image is none of this store"
 
 
 def test_nothing_is_left_on_nodes_nor_here(verify: Verify, tests_of: Write, nodes: Nodes) -> None:

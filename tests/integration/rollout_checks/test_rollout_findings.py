@@ -32,7 +32,7 @@ class Testless:
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         return [Finding("error", f"no tests for {len(nodes)} nodes")]
 
-    def steps(self, node: Node) -> tuple[str, ...]:
+    def steps(self, node: Node, target: Target) -> tuple[str, ...]:
         return ()
 
     def verify(self, nodes: Sequence[Node], target: Target, folder: Path) -> Mapping[str, Verdict]:

@@ -179,7 +179,7 @@ def test_given_up_before_a_reboot_nothing_stays_armed(tmp_path: Path) -> None:
         scene.run()
     world.point = point  # type: ignore[method-assign]
     assert world.machines["node001"].install == "FULL"
-    give_up(scene.folder, scene.order, world, [Drain(world)], "me", world.clock)
+    give_up(scene.folder, scene.order, world, [Drain(world)], "me", world.note, world.clock)
     assert world.machines["node001"].install == "" and world.machines["node001"].own == ""
     assert not world.held and folders.read(scene.folder.parent, 1).progress.outcome == "ended"
 

@@ -58,7 +58,8 @@ def killed_when(scene: Scene, is_it: Callable[[Event], bool], monkeypatch: pytes
 
 def given_up(scene: Scene, hook: type[Drain] = Drain) -> Progress:
     world = scene.world
-    return give_up(scene.folder, scene.order, world, [hook(world)], "me", world.clock, world.pause)
+    hooks = [hook(world)]
+    return give_up(scene.folder, scene.order, world, hooks, "me", world.note, world.clock, world.pause)
 
 
 @pytest.mark.parametrize("hook", [Drain, Unwell])

@@ -1,0 +1,94 @@
+"""Categories: each gets in the end what all of its nodes have, and it is known whenever one may have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
+from pipeline.errors import MachineError, PipelineError
+from pipeline.rollout.desk import Desk
+from pipeline.rollout.model import Node
+from pipeline.rollout.steps import Steps
+
+Switched = Callable[[str, str], None]
+
+
+class Switching:
+    """Switches categories; ``switched`` is told of each one and its new image."""
+
+    def __init__(self, desk: Desk, manager: NodeManager, steps: Steps, switched: Switched) -> None:
+        self._desk = desk
+        self._manager = manager
+        self._steps = steps
+        self._switched = switched
+
+    def switch(self, category: str, image: str) -> bool:
+        """Have a category take what all of its nodes have; False: that could not be had."""
+        begun = category in self._desk.fold.whole.switching
+        if not (begun and self._has(category) == image) and (why := self._why_not(category, image)):
+            self._keep(category, why)
+            return True
+        self._desk.say("switching", category)
+        self._desk.commit()
+        # Stopped here: whoever goes on, gives it up or takes it back asks what the category has.
+        try:
+            self._manager.switch(category, image)
+            self._follow(category, image)
+        except MachineError:
+            raise
+        except PipelineError as error:
+            self._desk.say("note", f"the category {category}: {error.problems[0].message}")
+            return False
+        return True
+
+    def settle(self) -> None:
+        """Of categories that were being switched: finish with those that have their image, keep the others.
+
+        Raises ``MachineError`` when the cluster manager can't be asked.
+        """
+        for category in self._desk.fold.whole.switching:
+            image = self._desk.order.categories[category]
+            has = self._has(category)
+            if has == image:
+                self._follow(category, image)
+            else:
+                self._keep(category, f"it was not switched to {image} yet")
+
+    def _follow(self, category: str, image: str) -> None:
+        """It has its image: that is remembered, and nodes that are to have the same follow it."""
+        self._switched(category, image)
+        wanted = self._desk.order.wanted
+        follow = [node for node in self._nodes(category) if wanted[node.name] == image]
+        for problem in self._steps.follow_category(follow):
+            self._desk.say("note", problem)
+        self._desk.say("category", category)
+
+    def _keep(self, category: str, why: str) -> None:
+        self._desk.say("note", f"the category {category} keeps its image: {why}")
+        if category in self._desk.fold.whole.switching:
+            self._desk.say("not switched", category)
+
+    def _has(self, category: str) -> str:
+        found = self._manager.survey().categories.get(category)
+        return found.image if found is not None else ""
+
+    def _why_not(self, category: str, image: str) -> str:
+        """Why a category is not switched: a node would get what was not verified on it."""
+        states = [self._desk.of[node.name] for node in self._nodes(category)]
+        if any(node.state != "released" or node.way != "out" for node in states):
+            return f"not all of its nodes have {image}"
+        known = self._desk.of
+        late = [
+            name
+            for name, facts in self._manager.survey().nodes.items()
+            if facts.category == category and name not in known and not is_gone(facts)
+        ]
+        return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""
+
+    def _nodes(self, category: str) -> Sequence[Node]:
+        return [node for node in self._desk.order.nodes if node.category == category]
+
+
+def is_gone(facts: NodeFacts) -> bool:
+    """Whether users don't have it; a virtual node that has no instance is none that they miss."""
+    return facts.status.condition != "up" and not facts.is_virtual

@@ -237,17 +237,17 @@ class Engine:
 
     def _begin_return(self, name: str) -> None:
         """One node's way back begins: where, depends on how far it had come."""
-        failed_in = self._desk.of[name].failed_in
+        progress = self._desk.of[name]
         self._hooking.forget(name)
-        if failed_in == "waiting":
+        if progress.was_rebooted:
+            # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
+            self._desk.tell(name, "preparing", way="back")
+        elif progress.failed_in == "waiting":
             self._desk.tell(name, "released", "nothing was done to it", way="back")
-        elif failed_in in NOT_REBOOTED:
+        else:
             # While the manager is away it stays as it is, and is never rebooted for this.
             why = self._steps.unset(name)
             self._desk.tell(name, "failed" if why else "verified", why or "it was not rebooted", way="back")
-        else:
-            # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
-            self._desk.tell(name, "preparing", way="back")
 
     def _stop(self, why: str) -> Outcome | None:
         return self._finish("stopped", why) if self._is_left() else None

@@ -51,6 +51,7 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         policy=policy,
         back_of=order.number,
         held=tuple(node.name for node in chosen if _is_held(kept.progress.nodes[node.name])),
+        not_rebooted=tuple(node.name for node in chosen if not kept.progress.nodes[node.name].was_rebooted),
     )
 
 

@@ -196,6 +196,7 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
     cluster = order.cluster
     abort = f"pipeline rollout abort {cluster}"
     back = Following(f"pipeline rollout rollback {cluster}", "take the nodes back to what they had")
+    touched = any(node.is_touched for node in progress.nodes.values())
     if how == "running":
         stop = Following(abort, "begin nothing new; nodes that are on their way arrive")
         return () if progress.is_aborting else (stop,)
@@ -205,7 +206,8 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
             resume = Following(
                 f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
             )
-        return resume, back, Following(abort, "give it up: nodes stay as they are")
+        given_up = Following(abort, "give it up: nodes stay as they are")
+        return (resume, back, given_up) if touched else (resume, given_up)
     nodes = progress.nodes
     if order.back_of is not None:
         left = [name for name, node in nodes.items() if node.state != "released"]
@@ -219,7 +221,6 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         f"pipeline rollout start {cluster} --nodes {_quoted(failed)}" if failed else "",
         "once more with the nodes that failed, when they are mended",
     )
-    touched = any(node.is_touched for node in nodes.values())
     return (*((again,) if failed else ()), *((back,) if touched else ()))
 
 

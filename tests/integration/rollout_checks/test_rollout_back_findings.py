@@ -15,7 +15,7 @@ from pipeline.publish.record import directory
 from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Finding, Node, Order, Target
 from pipeline.rollout.opening import Planned, open_rollouts, plan_back
-from pipeline.rollout.states import Event
+from pipeline.rollout.states import Event, State
 from pipeline.store.store import Store
 from tests.integration.cluster_site import COMPUTE, NAME, Cluster, applied
 from tests.integration.published_versions import PASSED, Place
@@ -44,6 +44,7 @@ class Rolled:
             path = directory(self.site, IMAGE, number)
             project.cmsh(f"softwareimage\nclone {IMAGE} {name}\nset path {path}\ncommit -w\nhome\n")
         self.states = dict.fromkeys(NAMES, "released")
+        self.begun: State = "rebooting"
         self.hooks: tuple[str, ...] = ()
 
     def rollout(self, *names: str) -> folders.Kept:
@@ -69,6 +70,7 @@ class Rolled:
             journal.write(
                 [
                     Event(2.0, word="begun"),
+                    *(Event(2.0, node=name, state=self.begun) for name in names),
                     *(Event(3.0, node=name, state=self.states[name]) for name in names),  # type: ignore[arg-type]
                     Event(4.0, word="ended"),
                 ]
@@ -159,6 +161,23 @@ def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> 
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
     again = folders.read(kept.folder.parent, kept.order.number)
     assert again.is_unfinished and rolled.plan(again).errors == ()
+
+
+def test_who_was_never_rebooted_is_only_set_back_and_the_plan_says_so(rolled: Rolled) -> None:
+    rolled.begun = "preparing"
+    rolled.states = dict.fromkeys(NAMES, "failed")
+    rolled.hooks = ("nova",)
+    kept = rolled.rollout("node002", "node003")
+    rolled.project.cmsh("device\nuse node003\nset datanode yes\ncommit\nhome\n")
+    directory(rolled.site, IMAGE, 1).rename(rolled.site.images / "elsewhere")
+    planned = rolled.plan(kept)
+    assert planned.errors == () and planned.order.not_rebooted == ("node002", "node003")
+    whats = [each.what for each in planned.findings]
+    assert not any("FULL wipes" in what for what in whats)
+    assert any("only its image setting and what hooks did are undone" in what for what in whats)
+    steps = planned.steps["node002"]
+    assert steps[0] == f"softwareimage {OLD}, as before; no reboot"
+    assert steps[1:] and all("after: " in step for step in steps[1:])
 
 
 @pytest.mark.parametrize("last", ["failed", "released"])

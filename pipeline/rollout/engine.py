@@ -188,7 +188,7 @@ class Engine:
 
     def _refuse_gone(self, names: Sequence[str]) -> None:
         """Nodes that are otherwise than when this was ordered are left alone, with nothing done to them."""
-        full = self._desk.order.policy.install == "FULL"
+        full, stay = self._desk.order.policy.install == "FULL", frozenset(self._desk.order.not_rebooted)
         for name in names:
             facts = self._facts.get(name)
             if self._desk.of[name].why or self._desk.of[name].way == "back":
@@ -199,7 +199,7 @@ class Engine:
                 why = f"it is {facts.status.text or facts.status.condition}"
             elif facts.category != self._desk.nodes[name].category:
                 why = f"it is in the category {facts.category} by now"
-            elif full and facts.is_data_node:
+            elif full and facts.is_data_node and name not in stay:
                 why = "it is a data node by now: a FULL install would wait at its console"
             else:
                 continue

@@ -23,6 +23,8 @@ from tests.integration.published_versions import PASSED, Place
 IMAGE = "openstack-image-mellanox"
 OLD, NEW = f"{IMAGE}-1", f"{IMAGE}-2"
 NAMES = ("node001", "node002", "node003")
+CATEGORIES = {"node001": "openstack-network-nodes"}
+"""Where it is not that of compute nodes."""
 
 
 class Rolled:
@@ -58,7 +60,7 @@ class Rolled:
             cluster=NAME,
             who="me",
             when=1.0,
-            nodes=tuple(Node(name, COMPUTE, OLD) for name in names),
+            nodes=tuple(Node(name, CATEGORIES.get(name, COMPUTE), OLD) for name in names),
             batches=tuple((name,) for name in names),
             targets=targets,
             wanted=dict.fromkeys(names, NEW),
@@ -161,6 +163,15 @@ def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> 
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
     again = folders.read(kept.folder.parent, kept.order.number)
     assert again.is_unfinished and rolled.plan(again).errors == ()
+
+
+def test_who_came_into_another_category_is_told_before_the_run_refuses_it(rolled: Rolled) -> None:
+    kept = rolled.rollout(*NAMES)
+    rolled.project.cmsh("device\nuse node003\nset category default\ncommit\nhome\n")
+    (error,) = rolled.plan(kept).errors
+    assert (error.where, error.what) == ("node003", f"it is in the category default by now, not in {COMPUTE}")
+    assert "--nodes" in error.hint
+    assert rolled.plan(kept, "node[001-002]").errors == ()
 
 
 def test_who_was_never_rebooted_is_only_set_back_and_the_plan_says_so(rolled: Rolled) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from pipeline.cluster.drivers.nodes import Survey
 from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import Journal
@@ -99,6 +100,19 @@ def test_who_is_set_back_waits_while_the_manager_is_away(tmp_path: Path) -> None
     scene.world.gone = (scene.world.now + 5, scene.world.now + 500)
     assert taken_back(scene, tmp_path).nodes["node001"].state == "released"
     assert not scene.world.calls["reboot"] and not scene.world.calls["before"] > 1
+
+
+def test_who_is_set_back_may_be_a_data_node_by_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = refused(tmp_path)
+    survey = scene.world.survey
+
+    def with_data_nodes() -> Survey:
+        found = survey()
+        nodes = {name: replace(facts, is_data_node=True) for name, facts in found.nodes.items()}
+        return replace(found, nodes=nodes)
+
+    monkeypatch.setattr(scene.world, "survey", with_data_nodes)
+    assert taken_back(scene, tmp_path).nodes["node001"].state == "released"
 
 
 def test_who_was_rebooted_is_installed_again_beside_who_was_not(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ STATES: tuple[State, ...] = get_args(State)
 
 Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""
+WAYS: tuple[Way, ...] = get_args(Way)
 
 Word = Literal[
     "begun", "resumed", "batch", "abort", "going back", "once more", "category", "stopped", "ended", "note"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import MachineError, PipelineError
 from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
@@ -175,9 +176,17 @@ class Engine:
         left = [name for name in turn if desk.of[name].state == "waiting"]
         if self._moving() or not left:
             return None
-        return self._stop(
-            f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}, by nodes that failed or are down"
-        )
+        return self._stop(f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}{self._in_the_way()}")
+
+    def _in_the_way(self) -> str:
+        """Who uses up the limits, while nothing moves."""
+        before = [node.name for node in self._desk.order.unavailable]
+        away = {
+            "failed": self._desk.named("failed"),
+            "not up": sorted(self._down),
+            "down when this was ordered": before,
+        }
+        return "".join(f"; {how}: {folded(names)}" for how, names in away.items() if names)
 
     def _survey(self) -> None:
         """See which nodes that should be up are not: they are away as well."""
@@ -232,7 +241,8 @@ class Engine:
         if self._moving() or len(stuck) < len(left):
             return None
         if stuck:
-            return self._stop(f"{stuck[0]} can't go back: {room.lacks(desk.nodes[stuck[0]])}")
+            why = f"{room.lacks(desk.nodes[stuck[0]])}{self._in_the_way()}"
+            return self._stop(f"{stuck[0]} can't go back: {why}")
         return self._end()
 
     def _begin_return(self, name: str) -> None:

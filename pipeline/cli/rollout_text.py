@@ -101,7 +101,8 @@ def plan_lines(
     order: Order, steps_by_node: Mapping[str, Sequence[str]], findings: Sequence[Finding]
 ) -> Iterable[str]:
     """What a rollout would do, as ``--dry-run`` prints it: findings, batches in their order, each step."""
-    for line in (*_findings(findings), *_plan(order), *_steps(order, steps_by_node)):
+    plan = (*_plan(order), *_steps(order, steps_by_node)) if order.nodes else ()
+    for line in (*_findings(findings), *plan):
         yield on_one_line(line)
 
 

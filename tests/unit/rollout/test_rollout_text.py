@@ -206,6 +206,12 @@ def test_the_plan_begins_with_findings_and_tells_equal_steps_once() -> None:
     ]
 
 
+def test_of_a_plan_without_nodes_only_the_findings_are_told() -> None:
+    nothing = msgspec.structs.replace(ORDER, nodes=(), batches=(), wanted={}, categories={}, number=0)
+    found = Finding("error", "the cluster manager has no node009", "--nodes")
+    assert list(plan_lines(nothing, {}, (found,))) == ["error: --nodes: the cluster manager has no node009"]
+
+
 def test_the_plan_says_limits_what_is_down_already_and_what_failures_do() -> None:
     policy = Policy(1, 5, {"rack": 2}, failure_budget=3, on_failure="stop", install="AUTO")
     order = msgspec.structs.replace(

@@ -16,7 +16,7 @@ from pipeline.cluster.nodesets import folded
 from pipeline.printable import on_one_line
 from pipeline.rollout.model import Order
 from pipeline.rollout.states import NodeProgress, Progress, State, Way
-from pipeline.rollout.summary import failures_of
+from pipeline.rollout.summary import failures_of, shown
 
 NEW = NodeProgress()
 Change = tuple[Way, State | None, str]
@@ -92,7 +92,7 @@ class PlainBoard:
 
 def _changed(change: Change) -> str:
     way, state, why = change
-    words = [f"{state}{' (back)' if way == 'back' else ''}"] if state else []
+    words = [shown(state, way)] if state else []
     return ": ".join([*words, *([why] if why else [])])
 
 

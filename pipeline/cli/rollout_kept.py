@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.recipe.model import Site
     from pipeline.rollout.folder import Kept
     from pipeline.rollout.journal import DamagedError
@@ -17,7 +19,7 @@ def kept_of(options: argparse.Namespace, site: Site) -> Kept:
     from pipeline.errors import UsageError
     from pipeline.rollout import folder
 
-    place = folder.rollouts(site.store, options.cluster)
+    place = _place(options.cluster, site)
     if options.number is not None:
         return folder.read(place, options.number)
     kept = folder.last(place)
@@ -27,6 +29,18 @@ def kept_of(options: argparse.Namespace, site: Site) -> Kept:
             command=f"pipeline rollout start {options.cluster} --dry-run",
         )
     return kept
+
+
+def _place(cluster: str, site: Site) -> Path:
+    """Where its rollouts are kept, of a cluster that there is: with a file, or with rollouts from before."""
+    from pipeline.cluster.load import cluster_file
+    from pipeline.recipe.names import file_name_fault
+    from pipeline.rollout import folder
+
+    place = folder.rollouts(site.store, cluster)
+    if file_name_fault(cluster) or not place.is_dir():
+        cluster_file(cluster, site)
+    return place
 
 
 def refuse_running(kept: Kept) -> None:

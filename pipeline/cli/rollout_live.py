@@ -19,7 +19,7 @@ from pipeline.printable import on_one_line
 from pipeline.rollout.model import Order
 from pipeline.rollout.spans import span
 from pipeline.rollout.states import Progress, State
-from pipeline.rollout.summary import Failure, Said, Summary, summarize
+from pipeline.rollout.summary import Failure, Said, Summary, shown, summarize
 
 PER_SECOND = 4
 MOST_OF_THE_TIME = 0.05
@@ -112,7 +112,7 @@ def _fitted(line: Text, width: int) -> Text:
 
 def _bar(summary: Summary, width: int) -> Text:
     total = sum(summary.counts.values())
-    released = len(summary.by_state.get("released", ()))
+    released = len(summary.by_state.get(("released", "out"), ()))
     words = f" {released:,} of {total:,} released"
     columns = max(0, min(40, width - len(words)))
     done = columns * released // max(1, total)
@@ -121,12 +121,12 @@ def _bar(summary: Summary, width: int) -> Text:
 
 def _states(progress: Progress, summary: Summary, now: float, width: int) -> Iterable[Text]:
     """A line for each state with its nodes as a set, cut off where the terminal ends."""
-    wide = max((len(state) for state in summary.by_state), default=0)
+    wide = max((len(shown(*at)) for at in summary.by_state), default=0)
     count_wide = max((len(f"{len(names):,}") for names in summary.by_state.values()), default=0)
-    for state, names in summary.by_state.items():
+    for (state, way), names in summary.by_state.items():
         ages = [now - since for name in names if (since := progress.nodes[name].since)]
         age = f"  {span(max(ages))}" if ages and state not in AT_REST and summary.how == "running" else ""
-        head = f"  {state.ljust(wide)}  {f'{len(names):,}'.rjust(count_wide)}  "
+        head = f"  {shown(state, way).ljust(wide)}  {f'{len(names):,}'.rjust(count_wide)}  "
         nodes = Text(on_one_line(folded(names)))
         nodes.truncate(max(1, width - len(head) - len(age)), overflow="ellipsis")
         yield Text.assemble((head, STYLES.get(state, "yellow")), nodes, (age, "dim"))

@@ -17,7 +17,7 @@ from pipeline.rollout.logs import telling_line
 from pipeline.rollout.model import Finding, Node, Order
 from pipeline.rollout.spans import moment, span, zone
 from pipeline.rollout.states import NodeProgress, Progress
-from pipeline.rollout.summary import Failure, Said, Summary, Tail, installed, summarize, version
+from pipeline.rollout.summary import Failure, Said, Summary, Tail, installed, shown, summarize, version
 
 NODE = "NODE"
 """Stands for a node's name where the same is done with several."""
@@ -101,7 +101,8 @@ def plan_lines(
     order: Order, steps_by_node: Mapping[str, Sequence[str]], findings: Sequence[Finding]
 ) -> Iterable[str]:
     """What a rollout would do, as ``--dry-run`` prints it: findings, batches in their order, each step."""
-    for line in (*_findings(findings), *_plan(order), *_steps(order, steps_by_node)):
+    plan = (*_plan(order), *_steps(order, steps_by_node)) if order.nodes else ()
+    for line in (*_findings(findings), *plan):
         yield on_one_line(line)
 
 
@@ -120,7 +121,9 @@ def headline(order: Order) -> str:
 def standing(progress: Progress, summary: Summary) -> str:
     """How far it is, in one line."""
     of = f"batch {summary.batch} of {summary.batches}" if summary.batch else "no batch has begun"
-    going = ", nodes are taken back" if progress.is_going_back and summary.how != "ended" else ""
+    going = ""
+    if progress.is_going_back:
+        going = f", nodes {'were' if summary.how == 'ended' else 'are'} taken back"
     aborting = ", nothing new is begun (abort)" if progress.is_aborting and summary.how == "running" else ""
     why = f": {progress.why}" if progress.why else ""
     took = f", {span(summary.seconds)}" if summary.seconds else ""
@@ -170,13 +173,14 @@ def _status(
 
 def _states(progress: Progress, summary: Summary, now: float) -> Iterable[str]:
     """A line for each state, and the seconds of the node that is in it for the longest time."""
-    wide = max((len(state) for state in summary.by_state), default=0)
+    wide = max((len(shown(*at)) for at in summary.by_state), default=0)
     count_wide = max((len(f"{len(names):,}") for names in summary.by_state.values()), default=0)
-    for state, names in summary.by_state.items():
+    for (state, way), names in summary.by_state.items():
         since = min(progress.nodes[name].since for name in names)
         moves = summary.how == "running" and state not in ("waiting", "released", "failed")
         age = f"  for {span(now - since)}" if moves and since else ""
-        yield f"  {state.ljust(wide)}  {f'{len(names):,}'.rjust(count_wide)}  {folded(names)}{age}"
+        count = f"{len(names):,}".rjust(count_wide)
+        yield f"  {shown(state, way).ljust(wide)}  {count}  {folded(names)}{age}"
 
 
 def _failures(head: str, failures: Sequence[Failure]) -> Iterable[str]:
@@ -200,8 +204,14 @@ def _said(head: str, said: Sequence[Said]) -> Iterable[str]:
 def _categories(order: Order, progress: Progress) -> Iterable[str]:
     yield "categories:"
     for name, image in order.categories.items():
-        how = "has" if name in progress.switched else "gets, when all its nodes are released,"
-        how = "is just given, or has already," if name in progress.switching else how
+        if name in progress.switched:
+            how = "has"
+        elif name in progress.switching:
+            how = "is just given, or has already,"
+        elif progress.outcome == "ended" or progress.is_going_back:
+            how = "keeps its image, and does not get"
+        else:
+            how = "gets, when all its nodes are released,"
         yield f"  {name} {how} {image}"
 
 

@@ -63,13 +63,18 @@ def load_cluster(name: str, site: Site) -> Cluster:
     Raises ``UsageError`` with every problem of the file, of the recipes that it refers to, and of what has to
     agree between them. Nothing is run, and no cluster is asked.
     """
+    return load_file(name, cluster_file(name, site), site)
+
+
+def cluster_file(name: str, site: Site) -> Path:
+    """The file of the cluster ``name``. Raises ``UsageError`` when there is none, or can be none."""
     folder = site.recipes / FOLDER
     file, fault = folder / f"{name}.toml", file_name_fault(name)
     if fault or not file.exists():
         known = cluster_names(site)
         told = f'the name "{name}" {fault}' if fault else f'no cluster "{name}"'
         raise UsageError(f"{told}{nearest(name, known) or there_are(known)}", where=str(folder))
-    return load_file(name, file, site)
+    return file
 
 
 def load_file(name: str, file: Path, site: Site) -> Cluster:

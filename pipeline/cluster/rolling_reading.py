@@ -24,6 +24,8 @@ OSD_HOSTS = "osd-hosts"
 LABEL = "[rollout]: "
 PERCENT = re.compile(r"(\d{1,3})\s*%")
 NUMBER = re.compile(r"\d{1,6}")
+MOST_NODES = 999_999
+WHOLE = re.compile(r"-?\d+")
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|min|m|h|d|)")
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 MOST_SECONDS = 30 * 86400
@@ -45,7 +47,7 @@ def rollout_of(reading: Reading, categories: Iterable[str]) -> Rollout:
     return Rollout(
         canary=taken.positive(("canary",), table.canary),
         max_unavailable=taken.share(("max_unavailable",), table.max_unavailable),
-        failure_budget=taken.share(("failure_budget",), table.failure_budget, least=0),
+        failure_budget=taken.budget(("failure_budget",), table.failure_budget),
         on_failure=table.on_failure,
         install=table.install,
         skip_down=table.skip_down,
@@ -78,11 +80,10 @@ class _Taken(msgspec.Struct):
         text = str(written).strip()
         percent = PERCENT.fullmatch(text)
         if percent is None and not NUMBER.fullmatch(text):
-            what = (
-                f"at least {least}, got {text}"
-                if isinstance(written, int)
-                else f'no number of nodes: "{text}"'
-            )
+            what = f'no number of nodes: "{text}"'
+            if WHOLE.fullmatch(text):
+                limit = f"at least {least}" if text.startswith("-") else f"at most {MOST_NODES}"
+                what = f"{limit}, got {text}"
             self.say(at, f'"{dotted(at)}" is {what}', 'write 4, or "10%" of the nodes of a rollout')
             return Share(1)
         found = Share(int(percent[1] if percent else text), percent is not None)
@@ -90,6 +91,13 @@ class _Taken(msgspec.Struct):
             self.say(at, f'"{dotted(at)}" is at least {least}, got {found}')
         elif found.is_percent and found.number > 100:
             self.say(at, f'"{dotted(at)}" is at most 100%, got {found}')
+        return found
+
+    def budget(self, at: KeyPath, written: int | str) -> Share:
+        """As ``share``, and not all of the nodes: nothing could exceed it."""
+        found = self.share(at, written, least=0)
+        if found == Share(100, is_percent=True):
+            self.say(at, f'"{dotted(at)}" is at most 99%, got {found}: all nodes could fail')
         return found
 
     def waits(self, table: RolloutTable) -> Mapping[str, float]:

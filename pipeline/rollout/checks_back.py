@@ -10,6 +10,7 @@ import msgspec
 from pipeline.cluster.drivers.nodes import Survey
 from pipeline.cluster.head import Head
 from pipeline.cluster.model import Cluster
+from pipeline.cluster.nodesets import folded
 from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
 from pipeline.rollout import returning, trees
@@ -35,24 +36,42 @@ class Back(msgspec.Struct, frozen=True):
 
 def find_back(asked: Back) -> tuple[Finding, ...]:
     """Everything, errors first; each once. Nothing is touched."""
-    order, survey = asked.order, asked.survey
-    overlap = partial(folders.refuse_overlap, asked.site.store, order, asked.kept.folder)
+    order, survey = _installed(asked.order), asked.survey
+    overlap = partial(folders.refuse_overlap, asked.site.store, asked.order, asked.kept.folder)
     return gathered(
         (
-            lambda: returning.findings(order, survey),
+            lambda: returning.findings(asked.order, survey),
             lambda: refused([overlap]),
             lambda: findings_back(order, survey),
             lambda: disks(order, survey, asked.head, asked.cluster),
-            lambda: _directories(asked),
-            *(of_hook(hook, order.nodes) for hook in asked.hooks),
+            lambda: _directories(asked, order),
+            lambda: _not_rebooted(asked.order),
+            *(of_hook(hook, asked.order.nodes) for hook in asked.hooks),
         )
     )
 
 
-def _directories(asked: Back) -> list[Finding]:
+def _installed(order: Order) -> Order:
+    """The part of ``order`` that is rebooted and installed."""
+    stay = frozenset(order.not_rebooted)
+    return msgspec.structs.replace(
+        order,
+        nodes=tuple(node for node in order.nodes if node.name not in stay),
+        wanted={name: image for name, image in order.wanted.items() if name not in stay},
+    )
+
+
+def _not_rebooted(order: Order) -> list[Finding]:
+    if not order.not_rebooted:
+        return []
+    what = "not rebooted since, and not now: only its image setting and what hooks did are undone"
+    return [Finding("warning", what, folded(order.not_rebooted))]
+
+
+def _directories(asked: Back, order: Order) -> list[Finding]:
     """Where nodes are installed from, on the head node. What was changed there keeps nobody."""
-    names = dict.fromkeys(asked.order.wanted.values())
-    wanted = [target for name in names if (target := asked.order.targets.get(name)) and target.path]
+    names = dict.fromkeys(order.wanted.values())
+    wanted = [target for name in names if (target := order.targets.get(name)) and target.path]
     lost = trees.lost(asked.head, wanted)
     found = [
         Finding(

@@ -9,10 +9,7 @@ from pipeline.cluster.nodesets import folded
 from pipeline.cluster.rolling import RACK
 from pipeline.printable import counted
 from pipeline.rollout.model import Finding, Order
-from pipeline.rollout.ordering import AWAY, RISING, Draft
-
-VIRTUAL = "virtual"
-"""The hook for virtual nodes."""
+from pipeline.rollout.ordering import AWAY, RISING, VIRTUAL, Draft, is_to_be_started
 
 CEPH, OSD_ROLE = "ceph", "cephosd"
 """The hook for hosts of OSDs, and the role by which Bright knows them."""
@@ -23,7 +20,7 @@ def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
     order = draft.order
     facts = [survey.nodes[node.name] for node in order.nodes]
     return [
-        *_conditions(facts),
+        *_conditions([node for node in facts if not is_to_be_started(node, order.hooks)]),
         *_skipped(draft, survey),
         *_others(draft, survey),
         *_own_images(order),
@@ -35,7 +32,8 @@ def node_findings(draft: Draft, survey: Survey) -> list[Finding]:
 def findings_back(order: Order, survey: Survey) -> list[Finding]:
     """The same about nodes that are taken back: they may be down, for that may be why."""
     facts = [survey.nodes[node.name] for node in order.nodes if node.name in survey.nodes]
-    return [*_conditions_back(facts), *_either_way(order, facts, survey)]
+    down = [node for node in facts if not is_to_be_started(node, order.hooks)]
+    return [*_conditions_back(down), *_either_way(order, facts, survey)]
 
 
 def _either_way(order: Order, facts: Sequence[NodeFacts], survey: Survey) -> list[Finding]:
@@ -173,7 +171,7 @@ def _again(order: Order) -> list[Finding]:
     return [
         Finding(
             "warning",
-            f"{image} is what {_nodes(len(names))} {_has(names)} already: installed again all the same",
+            f"{image} is set for {_nodes(len(names))} already: installed again all the same",
             folded(names),
             "--nodes takes only some",
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import PipelineError
 from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
@@ -175,9 +176,17 @@ class Engine:
         left = [name for name in turn if desk.of[name].state == "waiting"]
         if self._moving() or not left:
             return None
-        return self._stop(
-            f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}, by nodes that failed or are down"
-        )
+        return self._stop(f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}{self._in_the_way()}")
+
+    def _in_the_way(self) -> str:
+        """Who uses up the limits, while nothing moves."""
+        before = [node.name for node in self._desk.order.unavailable]
+        away = {
+            "failed": self._desk.named("failed"),
+            "not up": sorted(self._down),
+            "down when this was ordered": before,
+        }
+        return "".join(f"; {how}: {folded(names)}" for how, names in away.items() if names)
 
     def _survey(self) -> None:
         """See which nodes that should be up are not: they are away as well."""
@@ -188,7 +197,7 @@ class Engine:
 
     def _refuse_gone(self, names: Sequence[str]) -> None:
         """Nodes that are otherwise than when this was ordered are left alone, with nothing done to them."""
-        full = self._desk.order.policy.install == "FULL"
+        full, stay = self._desk.order.policy.install == "FULL", frozenset(self._desk.order.not_rebooted)
         for name in names:
             facts = self._facts.get(name)
             if self._desk.of[name].why or self._desk.of[name].way == "back":
@@ -199,7 +208,7 @@ class Engine:
                 why = f"it is {facts.status.text or facts.status.condition}"
             elif facts.category != self._desk.nodes[name].category:
                 why = f"it is in the category {facts.category} by now"
-            elif full and facts.is_data_node:
+            elif full and facts.is_data_node and name not in stay:
                 why = "it is a data node by now: a FULL install would wait at its console"
             else:
                 continue
@@ -232,22 +241,23 @@ class Engine:
         if self._moving() or len(stuck) < len(left):
             return None
         if stuck:
-            return self._stop(f"{stuck[0]} can't go back: {room.lacks(desk.nodes[stuck[0]])}")
+            why = f"{room.lacks(desk.nodes[stuck[0]])}{self._in_the_way()}"
+            return self._stop(f"{stuck[0]} can't go back: {why}")
         return self._end()
 
     def _begin_return(self, name: str) -> None:
         """One node's way back begins: where, depends on how far it had come."""
-        failed_in = self._desk.of[name].failed_in
+        progress = self._desk.of[name]
         self._hooking.forget(name)
-        if failed_in == "waiting":
+        if progress.was_rebooted:
+            # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
+            self._desk.tell(name, "preparing", way="back")
+        elif progress.failed_in == "waiting":
             self._desk.tell(name, "released", "nothing was done to it", way="back")
-        elif failed_in in NOT_REBOOTED:
+        else:
             # While the manager is away it stays as it is, and is never rebooted for this.
             why = self._steps.unset(name)
             self._desk.tell(name, "failed" if why else "verified", why or "it was not rebooted", way="back")
-        else:
-            # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
-            self._desk.tell(name, "preparing", way="back")
 
     def _stop(self, why: str) -> Outcome | None:
         return self._finish("stopped", why) if self._is_left() else None

@@ -31,7 +31,8 @@ def policy(cluster: Cluster, nodes: int, members: int) -> tuple[Policy, tuple[Fi
     for name, share in said.domains.items():
         kept[name] = limit(f"domains.{name}", share, ("domains", name))
     budget = said.failure_budget.of(nodes, least=0)
-    if members and not said.failure_budget.is_percent and budget >= members:
+    limit("failure_budget", said.failure_budget, ("failure_budget",))
+    if budget == members > 0 and not said.failure_budget.is_percent:
         all_of_them = "the only node" if members == 1 else f"all {members} nodes"
         what = f"failure_budget = {budget} would let {all_of_them} fail"
         over.append((("rollout", "failure_budget"), what))

@@ -80,7 +80,8 @@ class Order(msgspec.Struct, frozen=True):
     that were down before it began. ``own`` maps nodes to what is set at them, where that isn't the name of
     their image: "" where their category has it already. ``meant`` is the image that the cluster file gives
     to each category, ``back_of`` the rollout that this one takes back; ``held`` are nodes that users did not
-    have before it either, and get only when they are released.
+    have before it either, and get only when they are released; ``not_rebooted`` are those that have lost
+    nothing: what was set at them and what hooks did is undone, and they are never installed for it.
     """
 
     number: int
@@ -99,6 +100,7 @@ class Order(msgspec.Struct, frozen=True):
     meant: Mapping[str, str] = {}
     back_of: int | None = None
     held: tuple[str, ...] = ()
+    not_rebooted: tuple[str, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True):

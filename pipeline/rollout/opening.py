@@ -213,10 +213,17 @@ def _arranged(order: Order) -> tuple[Order, list[Finding]]:
 def _steps(order: Order, hooks: Sequence[Hook], verifier: Verifier) -> dict[str, tuple[str, ...]]:
     """What is done with each node, in the order in which it is done."""
     found = {}
+    stay = frozenset(order.not_rebooted)
     for node in order.nodes:
         mine = [hook for hook in hooks if hook.applies(node)]
         told = [(hook.name, step) for hook in mine for step in hook.steps(node)]
         image = order.wanted[node.name]
+        if node.name in stay:
+            found[node.name] = (
+                f"softwareimage {order.own.get(node.name, image) or 'of its category'}, as before; no reboot",
+                *(f"{name}: {step}" for name, step in told if step.startswith("after: ")),
+            )
+            continue
         found[node.name] = (
             *(f"{name}: {step}" for name, step in told if not step.startswith("after: ")),
             f"softwareimage {image}, next install mode {order.policy.install}",

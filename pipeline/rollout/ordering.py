@@ -29,6 +29,14 @@ AWAY = frozenset({"down", "failed", "closed", "unknown"})
 
 RISING = frozenset({"booting", "installing", "starting"})
 
+VIRTUAL = "virtual"
+"""The hook for virtual nodes."""
+
+
+def is_to_be_started(node: NodeFacts, hooks: Iterable[str]) -> bool:
+    """Whether a node is down as a virtual one has to be before its turn: it has no instance."""
+    return node.is_virtual and node.status.condition == "down" and VIRTUAL in hooks
+
 
 class Wishes(msgspec.Struct, frozen=True):
     """What somebody asks for: ``images`` as ``IMAGE@N`` or ``IMAGE`` (none: all that the file's categories
@@ -78,7 +86,9 @@ def draft(
     members = drafting.members()
     nodes = drafting.nodes(wishes, members)
     skips = wishes.skip_down or cluster.rollout.skip_down
-    skipped = tuple(name for name in nodes if skips and survey.nodes[name].status.condition in AWAY)
+    hooks = cluster.rollout.hooks
+    away = [name for name in nodes if survey.nodes[name].status.condition in AWAY]
+    skipped = tuple(name for name in away if skips and not is_to_be_started(survey.nodes[name], hooks))
     left = frozenset(skipped)
     taken = [name for name in nodes if name not in left]
     limits, findings = policy(cluster, len(taken), len(members))
@@ -104,7 +114,7 @@ def draft(
         wanted={name: names[image] for name, image in wanted.items()},
         policy=limits,
         categories={category: names[found.of[category]] for category in whole},
-        hooks=cluster.rollout.hooks,
+        hooks=hooks,
         unavailable=drafting.unavailable(held),
         meant=dict(found.of),
     )

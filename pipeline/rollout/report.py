@@ -17,7 +17,7 @@ from pipeline.rollout.model import Node, Order
 from pipeline.rollout.report_junit import junit
 from pipeline.rollout.spans import moment, span, zone
 from pipeline.rollout.states import NodeProgress, Progress
-from pipeline.rollout.summary import Failure, Summary, installed, summarize, version
+from pipeline.rollout.summary import Failure, Summary, installed, shown, summarize, version
 from pipeline.store.filesystem import told, write_whole
 
 HTML, JUNIT = "report.html", "junit.xml"
@@ -90,7 +90,7 @@ def html(
         title=f"{order.cluster}: rollout {order.number}",
         wanted=", ".join(dict.fromkeys(version(order, image) for image in order.wanted.values())),
         zone=zone(progress.began or now),
-        counts={state: count for state, count in summary.counts.items() if count},
+        counts=[(state, shown(state, way), len(names)) for (state, way), names in summary.by_state.items()],
         failing=(("Failed", summary.failed), ("Failed and taken back", summary.taken_back)),
         log_lines=partial(_log_lines, folder),
         failed_checks=_failed_checks(summary),
@@ -162,7 +162,7 @@ def _row(order: Order, node: Node, progress: NodeProgress, batch: int) -> Row:
         name=node.name,
         category=node.category,
         batch=batch,
-        state=progress.state + (" (back)" if progress.way == "back" else ""),
+        state=shown(progress.state, progress.way),
         has=has,
         had=version(order, node.image),
         began=moment(progress.began),

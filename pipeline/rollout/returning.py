@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.cluster.drivers.nodes import Survey
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.engine import NOT_REBOOTED
@@ -51,6 +52,7 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         policy=policy,
         back_of=order.number,
         held=tuple(node.name for node in chosen if _is_held(kept.progress.nodes[node.name])),
+        not_rebooted=tuple(node.name for node in chosen if not kept.progress.nodes[node.name].was_rebooted),
     )
 
 
@@ -113,6 +115,7 @@ def findings(order: Order, survey: Survey) -> tuple[Finding, ...]:
         Finding("error", f"the cluster manager has no image {image!r} any more", image, "nodes had it before")
         for image in gone
     ]
+    found += _moved(order, survey)
     for name, image in order.wanted.items():
         facts = survey.nodes.get(name)
         if facts is None:
@@ -121,6 +124,24 @@ def findings(order: Order, survey: Survey) -> tuple[Finding, ...]:
             what = f"it has {facts.image} by now, which this rollout did not give it"
             found.append(Finding("warning", what, name))
     return tuple(found)
+
+
+def _moved(order: Order, survey: Survey) -> list[Finding]:
+    """Nodes that somebody has put into another category: what they had was that of the one before."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for node in order.nodes:
+        facts = survey.nodes.get(node.name)
+        if facts is not None and facts.category != node.category:
+            alike.setdefault((facts.category, node.category), []).append(node.name)
+    return [
+        Finding(
+            "error",
+            f"{'it is' if len(names) == 1 else 'they are'} in the category {now} by now, not in {before}",
+            folded(names),
+            f"put {'it' if len(names) == 1 else 'them'} into {before} again, or name others by --nodes",
+        )
+        for (now, before), names in alike.items()
+    ]
 
 
 def _as_now(node: Node, survey: Survey) -> Node:

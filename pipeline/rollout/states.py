@@ -28,6 +28,7 @@ STATES: tuple[State, ...] = get_args(State)
 
 Way = Literal["out", "back"]
 """``out`` to the new version, ``back`` to what the node had."""
+WAYS: tuple[Way, ...] = get_args(Way)
 
 Word = Literal[
     "begun",
@@ -76,6 +77,7 @@ class NodeProgress(msgspec.Struct, frozen=True):
     """A node after all events. ``since`` is when it came to ``state``; ``began`` when its turn came (0: not
     yet). ``failed_in`` is the state in which it failed, ``why`` why it failed or what it waits for.
     ``before`` is how it was when it was sent the other way: why it was taken back stands there.
+    ``rebooted``: it was on this way, at whichever of its turns.
     """
 
     state: State = "waiting"
@@ -93,6 +95,7 @@ class NodeProgress(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     image: str = ""
     before: NodeProgress | None = None
+    rebooted: bool = False
 
     @property
     def is_away(self) -> bool:
@@ -110,9 +113,17 @@ class NodeProgress(msgspec.Struct, frozen=True):
         return not self.is_settled and self.state != "waiting"
 
     @property
+    def was_rebooted(self) -> bool:
+        """Whether it was told to reboot, on any of its ways: what it had may be gone from its disk."""
+        before = self.before is not None and self.before.was_rebooted
+        return self.rebooted or self.state == "rebooting" or before
+
+    @property
     def is_touched(self) -> bool:
         """Whether there is something to take back: it has the new, or is not back yet."""
-        return self.state != ("released" if self.way == "back" else "waiting")
+        if self.way == "back":
+            return self.state != "released"
+        return self.was_rebooted or "waiting" not in (self.state, self.failed_in)
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -219,6 +230,8 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
         log=event.log or kept.log,
         image=event.image or kept.image,
         times={**kept.times, event.state: event.at},
+        # Back in "switched": the manager did not reboot it.
+        rebooted=kept.rebooted or (kept.state == "rebooting" and event.state != "switched"),
     )
 
 

@@ -52,12 +52,20 @@ class Steps:
             return
         self._desk.commit()
         # Stopped here: hooks are asked again, and undone as if they had done it.
-        done, refused = self._hooking.before(names)
+        stay = frozenset(self._desk.order.not_rebooted)
+        self._set_back([name for name in names if name in stay])
+        done, refused = self._hooking.before([name for name in names if name not in stay])
         for name in done:
             self._desk.tell(name, "prepared")
             self._allowed[name] = self._desk.ticks()
         self._fail(refused)
         self._fail_late("preparing", self._waits.prepare, "its turn could not come")
+
+    def _set_back(self, names: Sequence[str]) -> None:
+        """Give nodes back what they were installed from; they still have it, and are not rebooted."""
+        for (image, _), group in self._grouped(names).items():
+            for name in self._each(group, lambda left: self._manager.point(left, image, "")):  # noqa: B023
+                self._desk.tell(name, "verified", "it was not rebooted", image=self._desk.target(name).name)
 
     def point(self) -> None:
         """Set from what nodes are installed next."""

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.rollout.model import Node, Order
-from pipeline.rollout.states import STATES, NodeProgress, Progress, State, Way
+from pipeline.rollout.states import STATES, WAYS, NodeProgress, Progress, State, Way
 
 IN = {
     "waiting": "before its turn",
@@ -66,14 +66,15 @@ class Following(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All that is told. ``by_state`` has only states in which there are nodes, in the order of ``STATES``.
+    """All that is told. ``by_state`` has only states in which there are nodes, in the order of ``STATES``,
+    and nodes on their way back, or back, apart from the others.
 
     ``seconds_left`` is None while nothing is known about it: no node is through yet. ``taken_back`` are nodes
     that failed and are on their way back, or back.
     """
 
     how: How
-    by_state: Mapping[State, tuple[str, ...]]
+    by_state: Mapping[tuple[State, Way], tuple[str, ...]]
     batch: int
     batches: int
     seconds: float
@@ -87,7 +88,7 @@ class Summary(msgspec.Struct, frozen=True):
     @property
     def counts(self) -> dict[State, int]:
         """How many nodes are in each state."""
-        return {state: len(self.by_state.get(state, ())) for state in STATES}
+        return {state: sum(len(self.by_state.get((state, way), ())) for way in WAYS) for state in STATES}
 
 
 def _silent(log: str) -> str:
@@ -116,12 +117,17 @@ def summarize(
     )
 
 
-def by_state(progress: Progress) -> dict[State, tuple[str, ...]]:
-    """The nodes in each state that has some."""
-    found: dict[State, list[str]] = {state: [] for state in STATES}
+def by_state(progress: Progress) -> dict[tuple[State, Way], tuple[str, ...]]:
+    """The nodes in each state that has some, by the way that they are on."""
+    found: dict[tuple[State, Way], list[str]] = {(state, way): [] for state in STATES for way in WAYS}
     for name, node in progress.nodes.items():
-        found[node.state].append(name)
-    return {state: tuple(names) for state, names in found.items() if names}
+        found[node.state, node.way].append(name)
+    return {at: tuple(names) for at, names in found.items() if names}
+
+
+def shown(state: State, way: Way) -> str:
+    """A state as people read it: what was taken back has not the new version."""
+    return f"{state} (back)" if way == "back" else state
 
 
 def failures_of(name: str, node: NodeProgress, tail: Tail = _silent) -> tuple[Failure, ...]:
@@ -196,6 +202,7 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
     cluster = order.cluster
     abort = f"pipeline rollout abort {cluster}"
     back = Following(f"pipeline rollout rollback {cluster}", "take the nodes back to what they had")
+    touched = any(node.is_touched for node in progress.nodes.values())
     if how == "running":
         stop = Following(abort, "begin nothing new; nodes that are on their way arrive")
         return () if progress.is_aborting else (stop,)
@@ -205,7 +212,8 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
             resume = Following(
                 f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
             )
-        return resume, back, Following(abort, "give it up: nodes stay as they are")
+        given_up = Following(abort, "give it up: nodes stay as they are")
+        return (resume, back, given_up) if touched else (resume, given_up)
     nodes = progress.nodes
     if order.back_of is not None:
         left = [name for name, node in nodes.items() if node.state != "released"]
@@ -219,7 +227,6 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         f"pipeline rollout start {cluster} --nodes {_quoted(failed)}" if failed else "",
         "once more with the nodes that failed, when they are mended",
     )
-    touched = any(node.is_touched for node in nodes.values())
     return (*((again,) if failed else ()), *((back,) if touched else ()))
 
 

@@ -16,6 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline import cli
+from pipeline.cluster.rollout_written import CephTable, CommandTable, NovaTable, SlurmTable, VirtualTable
 from pipeline.cluster.schema import schema as cluster_schema
 from pipeline.recipe.schema import Kind, schema
 from tests.docs.following import follow, fresh_clone, tidy
@@ -111,6 +112,24 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert wrong == []
 
 
+def test_the_tables_of_hooks_are_described_with_all_their_keys() -> None:
+    """Not only in the JSON schema: findings of a dry run tell people to write such a table."""
+    text = (REPOSITORY / "docs/rollout-options.md").read_text()
+    sections = {section.partition("\n")[0]: section for section in text.split("\n## ")}
+    for heading, table in (
+        ("Ceph", CephTable),
+        ("Nova", NovaTable),
+        ("Slurm", SlurmTable),
+        ("Virtual nodes", VirtualTable),
+        ("What a site adds", CommandTable),
+    ):
+        keys = table.__struct_fields__
+        missing = [
+            key for key in keys if not re.search(rf"[`^]{key}\b|^{key} =", sections[heading], re.MULTILINE)
+        ]
+        assert missing == [], heading
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, waiting = set[Path](), [REPOSITORY / "README.md"]
     while waiting:
@@ -173,7 +192,7 @@ def _completed(document: dict[str, Any]) -> tuple[Kind | Literal["cluster"], dic
     """What a block shows a part of, with what it leaves out."""
     if {"site", "bases", "mirrors", "downloads", "lab"} & document.keys():
         return "site", {"site": {"store": "/s", "images": "/i"}, **document}
-    if {"cluster", "firmware"} & document.keys():
+    if {"cluster", "firmware", "rollout"} & document.keys():
         return "cluster", {"cluster": {"name": "x"}, **document}
     if "fragment" in document:
         return "fragment", document

@@ -15,7 +15,7 @@ from pipeline.publish.record import directory
 from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Finding, Node, Order, Target
 from pipeline.rollout.opening import Planned, open_rollouts, plan_back
-from pipeline.rollout.states import Event
+from pipeline.rollout.states import Event, State
 from pipeline.store.store import Store
 from tests.integration.cluster_site import COMPUTE, NAME, Cluster, applied
 from tests.integration.published_versions import PASSED, Place
@@ -23,6 +23,8 @@ from tests.integration.published_versions import PASSED, Place
 IMAGE = "openstack-image-mellanox"
 OLD, NEW = f"{IMAGE}-1", f"{IMAGE}-2"
 NAMES = ("node001", "node002", "node003")
+CATEGORIES = {"node001": "openstack-network-nodes"}
+"""Where it is not that of compute nodes."""
 
 
 class Rolled:
@@ -44,6 +46,7 @@ class Rolled:
             path = directory(self.site, IMAGE, number)
             project.cmsh(f"softwareimage\nclone {IMAGE} {name}\nset path {path}\ncommit -w\nhome\n")
         self.states = dict.fromkeys(NAMES, "released")
+        self.begun: State = "rebooting"
         self.hooks: tuple[str, ...] = ()
 
     def rollout(self, *names: str) -> folders.Kept:
@@ -57,7 +60,7 @@ class Rolled:
             cluster=NAME,
             who="me",
             when=1.0,
-            nodes=tuple(Node(name, COMPUTE, OLD) for name in names),
+            nodes=tuple(Node(name, CATEGORIES.get(name, COMPUTE), OLD) for name in names),
             batches=tuple((name,) for name in names),
             targets=targets,
             wanted=dict.fromkeys(names, NEW),
@@ -69,6 +72,7 @@ class Rolled:
             journal.write(
                 [
                     Event(2.0, word="begun"),
+                    *(Event(2.0, node=name, state=self.begun) for name in names),
                     *(Event(3.0, node=name, state=self.states[name]) for name in names),  # type: ignore[arg-type]
                     Event(4.0, word="ended"),
                 ]
@@ -159,6 +163,32 @@ def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> 
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
     again = folders.read(kept.folder.parent, kept.order.number)
     assert again.is_unfinished and rolled.plan(again).errors == ()
+
+
+def test_who_came_into_another_category_is_told_before_the_run_refuses_it(rolled: Rolled) -> None:
+    kept = rolled.rollout(*NAMES)
+    rolled.project.cmsh("device\nuse node003\nset category default\ncommit\nhome\n")
+    (error,) = rolled.plan(kept).errors
+    assert (error.where, error.what) == ("node003", f"it is in the category default by now, not in {COMPUTE}")
+    assert "--nodes" in error.hint
+    assert rolled.plan(kept, "node[001-002]").errors == ()
+
+
+def test_who_was_never_rebooted_is_only_set_back_and_the_plan_says_so(rolled: Rolled) -> None:
+    rolled.begun = "preparing"
+    rolled.states = dict.fromkeys(NAMES, "failed")
+    rolled.hooks = ("nova",)
+    kept = rolled.rollout("node002", "node003")
+    rolled.project.cmsh("device\nuse node003\nset datanode yes\ncommit\nhome\n")
+    directory(rolled.site, IMAGE, 1).rename(rolled.site.images / "elsewhere")
+    planned = rolled.plan(kept)
+    assert planned.errors == () and planned.order.not_rebooted == ("node002", "node003")
+    whats = [each.what for each in planned.findings]
+    assert not any("FULL wipes" in what for what in whats)
+    assert any("only its image setting and what hooks did are undone" in what for what in whats)
+    steps = planned.steps["node002"]
+    assert steps[0] == f"softwareimage {OLD}, as before; no reboot"
+    assert steps[1:] and all("after: " in step for step in steps[1:])
 
 
 @pytest.mark.parametrize("last", ["failed", "released"])

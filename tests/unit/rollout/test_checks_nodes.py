@@ -118,7 +118,7 @@ def test_images_of_single_nodes_and_nodes_that_have_it_already_are_told(world: W
     world.has("node002", "compute", image=f"{IMAGE}-2", own_image=f"{IMAGE}-2")
     assert told(world) == [
         ("warning", "node001", "the image default-image is set for the node itself"),
-        ("warning", "node002", f"{IMAGE}-2 is what 1 node has already: installed again all the same"),
+        ("warning", "node002", f"{IMAGE}-2 is set for 1 node already: installed again all the same"),
     ]
 
 
@@ -129,6 +129,16 @@ def test_virtual_nodes_need_their_hook(world: World) -> None:
     assert "only with a new instance" in what
     world.rollout(hooks=("virtual",))
     assert told(world) == []
+
+
+def test_a_virtual_node_without_an_instance_is_down_as_it_has_to_be(world: World) -> None:
+    world.has("node001", "compute", "down", is_virtual=True)
+    assert ("error", "node001", "it is down") in told(world), "nothing sees to its instance"
+    world.rollout(hooks=("virtual",))
+    assert told(world) == []
+    assert world.draft(skip_down=True).skipped == ()
+    world.has("node001", "compute", "closed", is_virtual=True)
+    assert told(world) == [("error", "node001", "it is closed")]
 
 
 @pytest.mark.parametrize("role", ["cephosd", "CephOSDRole", "ceph-osd"])

@@ -135,3 +135,29 @@ def test_a_rollout_that_was_never_there_is_none(
     shutil.rmtree(scene.folder)
     code, said = command("abort", "lab", "--number", "1")
     assert code == 2 and "there is no rollout 1" in said
+
+
+@pytest.mark.parametrize("verb", ["status", "resume", "abort", "rollback"])
+def test_a_name_that_leads_elsewhere_is_no_cluster_and_nothing_is_written_there(
+    scene: Scene, command: Callable[..., tuple[int, str]], verb: str
+) -> None:
+    outside = scene.store.parent / "outside"
+    shutil.copytree(scene.folder.parent, outside / "rollouts")
+    before = {file: file.read_bytes() for file in outside.rglob("*") if file.is_file()}
+    for name in ("../../outside", "/srv/outside", "a b; touch x"):
+        code, said = command(verb, name)
+        assert code == 2 and f'the name "{name}" is no safe file name' in said, said
+        assert "run:" not in said
+    assert before == {file: file.read_bytes() for file in outside.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("verb", ["status", "resume", "abort", "rollback"])
+def test_a_cluster_that_there_is_not_is_told_with_those_that_there_are(
+    scene: Scene, command: Callable[..., tuple[int, str]], verb: str
+) -> None:
+    clusters = scene.store.parent / "recipes/clusters"
+    clusters.mkdir(parents=True)
+    (clusters / "openstack-mellanox.toml").touch()
+    code, said = command(verb, "openstack-melanox")
+    assert code == 2 and 'no cluster "openstack-melanox" (did you mean "openstack-mellanox"?)' in said, said
+    assert "run:" not in said

@@ -95,6 +95,8 @@ def test_several_mistakes_are_told_at_once(world: World) -> None:
         "domains.rack = 7 is more than the 5 nodes that there are",
         "failure_budget = 5 would let all 5 nodes fail",
     ]
+    world.rollout(failure_budget=Share(16))
+    assert said(world.draft()) == ["failure_budget = 16 is more than the 5 nodes that there are"]
     assert [finding.where.rpartition("/")[2] for finding in made.findings[-4:-2]] == ["x.toml:4", "x.toml:5"]
 
 

@@ -58,8 +58,16 @@ def test_a_node_that_went_down_by_itself_counts_as_away(tmp_path: Path) -> None:
     scene = Scene(tmp_path, world, ONE)
     world.closed = frozenset({"node003"})
     progress = scene.run()
-    assert progress.outcome == "stopped" and "or are down" in progress.why
+    assert progress.outcome == "stopped"
+    assert progress.why == "node001 can't go: max_unavailable = 1 is used up; not up: node003"
     assert not any(machine.installs for machine in world.machines.values())
+
+
+def test_a_node_that_was_down_before_and_is_counted_is_named_when_nothing_can_go(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Watching(("node001", "node002")), ONE)
+    scene.order = replace(scene.order, unavailable=(Node("node009", "web", OLD),))
+    why = "node001 can't go: max_unavailable = 1 is used up; down when this was ordered: node009"
+    assert scene.run().why == why
 
 
 def test_a_last_provisioning_that_is_not_told_is_no_proof_of_a_new_one(tmp_path: Path) -> None:

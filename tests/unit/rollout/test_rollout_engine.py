@@ -135,9 +135,7 @@ def test_failed_nodes_use_up_the_limit(tmp_path: Path) -> None:
     scene = Scene(tmp_path, World(FOUR, faults={"node002": "half"}), policy)
     progress = scene.run()
     assert progress.outcome == "stopped"
-    assert (
-        progress.why == "node003 can't go: max_unavailable = 1 is used up, by nodes that failed or are down"
-    )
+    assert progress.why == "node003 can't go: max_unavailable = 1 is used up; failed: node002"
 
 
 def test_who_aborts_has_nothing_new_begun(tmp_path: Path) -> None:

@@ -120,12 +120,16 @@ def test_the_next_command_follows_from_how_it_stands() -> None:
 
     assert commands() == ["abort ib"]
     assert commands(Event(T0, word="abort")) == []
-    assert commands(is_running=False) == ["resume ib", "rollback ib", "abort ib"]
-    assert commands(Event(T0, word="stopped")) == ["resume ib", "rollback ib", "abort ib"]
+    assert commands(is_running=False) == ["resume ib", "abort ib"], "no node has anything to be taken back"
+    going = goes("node001", "up")
+    assert commands(going, is_running=False) == ["resume ib", "rollback ib", "abort ib"]
+    assert commands(going, Event(T0, word="stopped")) == ["resume ib", "rollback ib", "abort ib"]
     ended = Event(T0 + 200, word="ended")
     assert commands(goes("node001", "released"), ended) == ["rollback ib"]
     lost = [Event(T0 + 90, node=name, state="failed", why="x") for name in ("node002", "node003")]
-    assert commands(lost, ended) == ["start ib --nodes 'node[002-003]'", "rollback ib"]
+    assert commands(lost, ended) == ["start ib --nodes 'node[002-003]'"], "nothing was done to them"
+    begun = [goes(name, "rebooting") for name in ("node002", "node003")]
+    assert commands(*begun, *lost, ended) == ["start ib --nodes 'node[002-003]'", "rollback ib"]
 
 
 def test_a_rollout_that_was_killed_is_interrupted_and_its_clock_stands() -> None:

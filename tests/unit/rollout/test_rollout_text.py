@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from rollout_examples import NEW, T0, an_order, goes, how_it_is
+from rollout_examples import NEW, T0, WAY, an_order, goes, how_it_is
 
 from pipeline.cli.cluster_text import json_text
 from pipeline.cli.rollout_text import document, plan_lines, status_lines
@@ -91,6 +91,31 @@ def test_the_status_of_a_rollout_that_ended_says_how() -> None:
         "next:",
         "  pipeline rollout rollback ib  # take the nodes back to what they had",
     ]
+
+
+def test_who_was_taken_back_is_not_told_as_released_of_the_new_one() -> None:
+    """The canary failed, and of those that went beside it one had not; the category keeps what it has."""
+    events = [
+        Event(T0, word="begun"),
+        *goes("node001", "provisioned"),
+        Event(T0 + 90, node="node001", state="failed", why="the agent is dead"),
+        *goes("node002", "released"),
+        Event(T0 + 100, word="going back", why="the canary node001 failed"),
+        *(
+            Event(T0 + 110, node=name, state=state, way="back")
+            for name in ("node001", "node002")
+            for state in WAY
+        ),
+    ]
+    lines = list(status_lines(ORDER, how_it_is(ORDER, events), now=T0 + 200))
+    assert "  released (back)  2  node[001-002]" in lines and "  waiting          1  node003" in lines
+    keeps = "  computes keeps its image, and does not get openstack-image-mellanox-2"
+    assert keeps in lines
+    ended = [*events, Event(T0 + 200, word="ended")]
+    lines = list(status_lines(ORDER, how_it_is(ORDER, ended), now=T0 + 200))
+    assert lines[2].startswith("ended, nodes were taken back: the canary node001 failed") and keeps in lines
+    given_up = [*goes("node001", "released"), Event(T0 + 90, word="ended", why="given up by me")]
+    assert keeps in status_lines(ORDER, how_it_is(ORDER, given_up), now=T0 + 200)
 
 
 def test_of_a_rollout_that_was_killed_nobody_says_for_how_long_nodes_are_in_their_state() -> None:
@@ -179,6 +204,12 @@ def test_the_plan_begins_with_findings_and_tells_equal_steps_once() -> None:
         "  nova service-disable NODE nova-compute",
         "  ssh node0021 true",
     ]
+
+
+def test_of_a_plan_without_nodes_only_the_findings_are_told() -> None:
+    nothing = msgspec.structs.replace(ORDER, nodes=(), batches=(), wanted={}, categories={}, number=0)
+    found = Finding("error", "the cluster manager has no node009", "--nodes")
+    assert list(plan_lines(nothing, {}, (found,))) == ["error: --nodes: the cluster manager has no node009"]
 
 
 def test_the_plan_says_limits_what_is_down_already_and_what_failures_do() -> None:

@@ -33,7 +33,7 @@ def taken_back(scene: Scene, tmp_path: Path, kill_at: int = 0) -> Progress:
     order = back_of(scene)
     if folders.read(scene.folder.parent, 1).is_unfinished:
         world = scene.world
-        give_up(scene.folder, scene.order, world, [Drain(world)], "me", world.clock, world.pause)
+        give_up(scene.folder, scene.order, world, [Drain(world)], "me", world.note, world.clock, world.pause)
     scene.order, scene.hooks = order, [Drain(scene.world)]
     scene.folder = folders.begin(tmp_path, order)
     return scene.run_to_the_end(kill_at)

@@ -42,7 +42,6 @@ class Bright:
         """What there is; a few calls, whatever the number of nodes."""
         _refuse(wanted)
         top = states.top(self._session)
-        trees.refuse_missing(self._session, wanted, top)
         running = {
             (Owner.of(item.ref.of), item.ref.name)
             for item in wanted
@@ -58,6 +57,7 @@ class Bright:
         # Settings are told all: an entry that nobody asked for is a part of the same list.
         kept = {ref: value for ref, value in found.objects.items() if ref in asked or ref.kind == "setting"}
         _refuse_values(wanted, {**top, **kept})
+        trees.refuse_missing(self._session, wanted, top)
         return msgspec.structs.replace(found, objects={**top, **kept})
 
     def write(self, changes: Sequence[Change], state: State) -> None:

@@ -78,7 +78,8 @@ class _Loading(msgspec.Struct):
         fault = file_name_fault(name)
         file = self.site.recipes / name / FILE
         if fault:
-            meant = [part for part in re.split("[@/]", name) if part != name and part in recipe_names(self.site)]
+            others = {*recipe_names(self.site)} - {name}
+            meant = [part for part in re.split("[@/]", name) if part in others]
             instead = f'; a recipe goes by its name alone (did you mean "{meant[0]}"?)' if meant else ""
             self.findings.add(self.site.recipes, None, f'the name "{name}" {fault}{instead}')
         elif name in NOT_IMAGES or not os.path.lexists(file):

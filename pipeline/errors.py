@@ -88,8 +88,12 @@ class UnverifiedError(PipelineError):
     exit_code = 5
 
 
+class UnreadableError(PipelineError):
+    """A source holds something else than the stage reads; ``where`` of a problem is the source's location."""
+
+
 def retold(error: PipelineError, problems: Iterable[Problem]) -> PipelineError:
     """An error of the same exit code as ``error``, with its problems put otherwise."""
-    told = PipelineError(problems)
+    told = (UnreadableError if isinstance(error, UnreadableError) else PipelineError)(problems)
     told.exit_code = error.exit_code
     return told

@@ -16,10 +16,11 @@ import msgspec
 
 from pipeline.chroot.enter import EnteredRoot, enter
 from pipeline.chroot.root import INPUTS, RootSpec
-from pipeline.errors import PipelineError, Problem, retold
+from pipeline.errors import PipelineError, Problem, UnreadableError, retold
 from pipeline.events import Lines, Note, Observer, StageStarted
+from pipeline.mirrors import is_url
 from pipeline.packaging.rpmdb import installed
-from pipeline.printable import plain
+from pipeline.printable import on_one_line, plain
 from pipeline.removing import remove_tree
 from pipeline.stages.base import Inputs, PackageAnswer, Stage, Tree
 from pipeline.store.records import Draft, Failure, Layer
@@ -29,6 +30,10 @@ from pipeline.store.work import Work
 NO_SPACE = os.strerror(errno.ENOSPC)
 """As programs of an image say it too: they run with LANG=C."""
 DISK_FULL = "the disk of the store is full: make room (pipeline gc) and run the same command again"
+FETCHED_ONCE = (
+    "this is the file that was fetched when recipe.lock was made, and no build tries another; "
+    "when the server has the right one, lock again"
+)
 TRACEBACK = "Traceback (most recent call last):"
 MOST_TOLD = 1 << 14
 """Characters in one event, which has to fit into a message between processes."""
@@ -214,7 +219,8 @@ def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> Pipe
     When it cannot even be put aside, that is said as well, after what failed first.
     """
     place = run.place()
-    problems = [of_stage(run.stage.name, place, problem) for problem in error.problems]
+    told = _locked_problems(run, error) if isinstance(error, UnreadableError) else error.problems
+    problems = [of_stage(run.stage.name, place, problem) for problem in told]
     last = problems[-1]
     enter_it: str | None = f"pipeline shell {run.image} --stage {run.stage.name}"
     lost: list[Problem] = []
@@ -234,6 +240,22 @@ def _kept(store: Store, work: Work, run: StageRun, error: PipelineError) -> Pipe
     hint = last.hint or (DISK_FULL if NO_SPACE in last.message else None)
     problems[-1] = Problem(last.message, last.where, hint, last.command or enter_it)
     return retold(error, [*problems, *lost])
+
+
+def _locked_problems(run: StageRun, error: UnreadableError) -> list[Problem]:
+    """Those of ``error``; where only the lock says which file it has to be, with how another is fetched."""
+    demanded = {on_one_line(each.location) for each in run.stage.sources() if each.sha256 is not None}
+    return [
+        Problem(
+            problem.message,
+            problem.where,
+            f"{problem.hint}; {FETCHED_ONCE}" if problem.hint else FETCHED_ONCE,
+            f"pipeline lock {run.image}",
+        )
+        if problem.where is not None and is_url(problem.where) and problem.where not in demanded
+        else problem
+        for problem in error.problems
+    ]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ TO_BE_DEFAULT = frozenset(signal.valid_signals() - {signal.SIGKILL, signal.SIGST
 def serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
     """Answer requests until the other side is gone or says ``close``."""
     # A runaway number of files costs EL6's Python a close(2) for each; a core file would be in the layer.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    _limit_files()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
@@ -54,6 +54,13 @@ def serve(connection: socket.socket, environment: Mapping[str, str]) -> None:
         elif kind == "close":
             wire.send(connection, ("left", _left_running()))
             return
+
+
+def _limit_files() -> None:
+    """OPEN_FILES for each process, or fewer where this machine allows no more."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class _Refusing:

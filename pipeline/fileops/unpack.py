@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import PipelineError, Problem, UnreadableError
 from pipeline.fileops import iso, tarball, zipped
 from pipeline.fileops.iso import MAGIC, MAGIC_AT
 from pipeline.fileops.members import (
@@ -115,9 +115,9 @@ def _open(request: Request) -> Iterator[tuple[Member, Callable[[], IO[bytes]]]]:
             raise _unknown(head, request.source)
 
 
-def _unknown(head: bytes, source: str) -> PipelineError:
+def _unknown(head: bytes, source: str) -> UnreadableError:
     page = head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
-    return PipelineError(
+    return UnreadableError(
         "is no archive: expected tar (plain, gz, bz2, xz or zst), zip or ISO 9660",
         where=source,
         hint="it is a web page: open the address in a browser" if page else f"it begins with {head[:16]!r}",
@@ -130,7 +130,7 @@ def _reading(source: str) -> Iterator[None]:
         yield
     except DAMAGE as error:
         words = str(error) or type(error).__name__
-        raise PipelineError(f"the archive is damaged or not whole: {words}", where=source) from None
+        raise UnreadableError(f"the archive is damaged or not whole: {words}", where=source) from None
 
 
 def _check_way(destination: str, members: Sequence[Member], where: Sequence[str], source: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.chroot.root import Root
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import Problem, UnreadableError
 from pipeline.packaging.nevra import NO_VALUE, Nevra
 from pipeline.packaging.programs import first_found
 
@@ -32,7 +32,7 @@ def installed(root: Root) -> tuple[str, ...]:
 
 
 def of_files(root: Root, paths: Sequence[str], called: Mapping[str, str] | None = None) -> dict[str, Nevra]:
-    """Path → package of RPM files of the chroot. Raises ``PipelineError`` for one that is none.
+    """Path → package of RPM files of the chroot. Raises ``UnreadableError`` for one that is none.
 
     ``called`` are the names that errors give to paths.
     """
@@ -44,10 +44,10 @@ def of_files(root: Root, paths: Sequence[str], called: Mapping[str, str] | None 
 
 
 def refuse_others(root: Root, paths: Sequence[str], called: Mapping[str, str]) -> None:
-    """Raise ``PipelineError`` for files that are no RPM: rpm would read them as lists of RPMs."""
+    """Raise ``UnreadableError`` for files that are no RPM: rpm would read them as lists of RPMs."""
     others = root.call(not_rpms, tuple(paths))
     if others:
-        raise PipelineError(Problem(f"{called.get(path, path)} is no RPM") for path in others)
+        raise UnreadableError(Problem("is no RPM", where=called.get(path, path)) for path in others)
 
 
 def not_rpms(paths: Sequence[str]) -> tuple[str, ...]:

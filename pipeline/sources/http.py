@@ -25,18 +25,22 @@ def answer(ask: Ask) -> Iterator[Answer | None]:
     """The server's answer, None when it has ``ask.unless`` still. Raises ``TransferError``."""
     import requests  # 0.2 s: only where something is really downloaded
 
+    from pipeline.sources import proxies
+
+    way = proxies.Way()
     try:
-        with (
-            requests.Session() as session,
-            _get(session, ask) as response,
-        ):
+        with proxies.session(way) as session, _get(session, ask) as response:
             yield _read(ask, response)
     except (requests.exceptions.SSLError, requests.TooManyRedirects) as error:
-        raise TransferError(_reason(error), passing=False) from None
+        raise TransferError(_reason(error) + way.told(), passing=False) from None
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise TransferError(_reason(error), passing=True) from None
+        raise TransferError(_reason(error) + way.told(), passing=True) from None
     except requests.RequestException as error:
-        raise TransferError(_reason(error), passing=False) from None
+        raise TransferError(_reason(error) + way.told(), passing=False) from None
+    except TransferError as error:
+        raise TransferError(
+            f"{error}{way.told()}", passing=error.passing, spoilt=error.spoilt, hint=error.hint
+        ) from None
 
 
 def _get(session: requests.Session, ask: Ask) -> requests.Response:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.chroot.root import Root
-from pipeline.errors import PipelineError, Problem
+from pipeline.chroot.root import CommandError, Root
+from pipeline.errors import PipelineError, Problem, UnreadableError
 from pipeline.packaging import repofile
 from pipeline.stages.base import Inputs, SourceRequest, Stage
 from pipeline.urls import url_fault
@@ -162,8 +162,11 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             root.note(f"{repofile.FOLDER}/{file}: signatures of the packages of {name} are not checked")
         if not self.gpgcheck and not unchecked:
             root.note(f"gpgcheck = false is not needed: {self.source} does not switch the check off")
-        if self.import_key:
-            root.run(["rpm", "--import", *(inputs.sources[key] for key in self.import_key)])
+        for key in self.import_key:
+            try:
+                root.run(["rpm", "--import", inputs.sources[key]])
+            except CommandError as error:
+                raise UnreadableError(f"cannot be imported: {error}", where=key) from None
 
     def _written(self) -> str:
         assert self.id is not None
@@ -185,9 +188,9 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
             found = repofile.sections(text)
             unchecked = repofile.unchecked(text)
         except ValueError as error:
-            raise PipelineError(f"{self.source} is no repository file: {error}") from error
+            raise UnreadableError(f"is no repository file: {error}", where=self.source) from error
         if not found:
-            raise PipelineError(f"{self.source} is no repository file: there is no [section] in it")
+            raise UnreadableError("is no repository file: there is no [section] in it", where=self.source)
         if not self.gpgcheck:
             return text
         if unchecked:

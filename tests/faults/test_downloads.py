@@ -139,14 +139,41 @@ def test_a_server_that_is_gone_is_told_with_the_tries(site: Site, tmp_path: Path
     check_works_afterwards(site)
 
 
-def test_a_web_page_in_place_of_the_archive_is_refused_by_name(site: Site) -> None:
-    site.recipe(archive_stage(URL))
-    with serving(site, lambda number, headers: Reply(body=b"<!DOCTYPE html><html>Please log in</html>")):
+REPO = '\n[[stage]]\nname = "archive"\ntype = "repository"\nsource = "http://vendor.example.com/x.repo"\n'
+KNOWN_REPO = b"[x]\nname=x\nbaseurl=http://vendor.example.com/x\ngpgcheck=1\n"
+PAGE = b"<!DOCTYPE html><html>Please log in</html>"
+UNREADABLE = {
+    "a page for an archive": (archive_stage(URL), PAGE, GOOD, "it is a web page"),
+    "half an archive": (archive_stage(URL), GOOD[:3000], GOOD, "damaged or not whole"),
+    "a page for a .repo file": (REPO, PAGE, KNOWN_REPO, "is no repository file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_first_download_that_is_unreadable_says_how_another_is_fetched(site: Site, kind: str) -> None:
+    stage, bad, good, told = UNREADABLE[kind]
+    site.recipe(stage)
+    with serving(site, lambda number, headers: Reply(body=bad if number == 1 else good)) as asked:
+        for _ in range(2):
+            ended = site.run("build")
+            assert ended.exit_code == 1
+            assert told in ended.err
+            assert "fetched when recipe.lock was made" in ended.err
+            assert "run: pipeline lock web" in ended.err
+            assert "archive" not in site.layers()
+        assert len(asked) == 1
+        assert site.run("lock", "web").exit_code == 0
+        assert site.run("build").exit_code == 0
+
+
+def test_what_the_recipe_itself_pins_is_not_to_be_locked_anew(site: Site) -> None:
+    digest = hashlib.sha256(PAGE).hexdigest()
+    site.recipe(archive_stage(URL, more=f'sha256 = "{digest}"\n'))
+    with serving(site, lambda number, headers: Reply(body=PAGE)):
         ended = site.run("build")
-    assert ended.exit_code == 1
-    assert "is no archive" in ended.err and "it is a web page" in ended.err
+    assert "it is a web page" in ended.err
+    assert "pipeline lock" not in ended.err
     assert "run: pipeline shell web --stage archive" in ended.err
-    assert "archive" not in site.layers()
 
 
 def test_a_local_source_that_is_missing_is_told_with_its_stage_and_line(site: Site) -> None:

@@ -238,3 +238,9 @@ def test_nothing_of_the_environment_gets_into_an_image(site: Site, monkeypatch: 
     assert site.run("build").exit_code == 0
     seen = (site.images / "web/etc/environment").read_text()
     assert "PATH=" in seen and "secret-word" not in seen
+
+
+def test_a_machine_that_allows_few_open_files_still_builds(site: Site) -> None:
+    site.recipe(file_stage("one"))
+    ended = site.run("build", before=["prlimit", "--nofile=600:600"])
+    assert ended.exit_code == 0, ended.err

@@ -111,7 +111,7 @@ def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:
     ended = shared.run("build", "fake", timeout=120)
     assert ended.exit_code == 1
     assert f'{shared.line("[[stage]]", "fake")}: stage "trouble": ' in ended.err
-    assert 'stage "trouble": no.rpm is no RPM' in ended.err
+    assert 'stage "trouble": no.rpm: is no RPM' in ended.err
 
 
 def test_after_all_this_trouble_the_store_is_whole_and_a_good_package_installs(shared: Site) -> None:

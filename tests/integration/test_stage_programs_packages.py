@@ -138,7 +138,7 @@ def test_a_locked_package_that_was_not_fetched_is_named(workshop: Workshop) -> N
 
 
 def test_an_rpm_file_that_is_none_is_an_error(workshop: Workshop, tmp_path: Path) -> None:
-    with workshop.root() as root, pytest.raises(PipelineError, match=r"^leaf-1\.0-1 is no RPM"):
+    with workshop.root() as root, pytest.raises(PipelineError, match=r"^leaf-1\.0-1: is no RPM"):
         inputs = workshop.answer(["leaf-1.0-1"])
         broken = Inputs(packages=inputs.packages, sources={"leaf-1.0-1": "/etc/passwd"})
         Packages(name="x").run(root, broken)

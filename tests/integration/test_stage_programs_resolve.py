@@ -61,7 +61,7 @@ def test_what_is_no_rpm_is_named_as_it_was_asked_for(workshop: Workshop, tmp_pat
         resolve(
             root, PackageRequest(install=asked), files=dict.fromkeys(asked, "/etc/passwd"), mirrors=mirrors
         )
-    assert [problem.message for problem in caught.value.problems] == [f"{name} is no RPM" for name in asked]
+    assert [str(problem) for problem in caught.value.problems] == [f"{name}: is no RPM" for name in asked]
 
 
 def test_the_answer_of_the_package_manager_can_be_carried_out(workshop: Workshop, tmp_path: Path) -> None:

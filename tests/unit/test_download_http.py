@@ -472,3 +472,39 @@ def test_the_password_of_a_mirror_is_neither_told_nor_kept(tmp_path: Path) -> No
         fetcher(tmp_path, url).fetch(URL, project=tmp_path)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"cret" not in path.read_bytes(), path
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_no_proxy_is_asked_for_what_this_machine_serves(
+    tmp_path: Path, vendor: Path, no_proxies: pytest.MonkeyPatch
+) -> None:
+    no_proxies.setenv("http_proxy", "http://127.0.0.1:1")
+    with Mirror(vendor) as mirror:
+        for number, host in enumerate(("127.0.0.1", "localhost")):
+            url = mirror.map("http://vendor.example.com").replace("127.0.0.1", host)
+            found = fetcher(tmp_path / str(number), url).fetch(URL, project=tmp_path)
+            assert found.sha256 == DIGEST
+
+
+def test_the_proxy_of_the_environment_is_used_and_named_when_it_fails(
+    tmp_path: Path, no_proxies: pytest.MonkeyPatch
+) -> None:
+    with http_server(lambda number, headers: Reply(body=BODY) if number == 1 else Reply(502)) as proxy:
+        no_proxies.setenv("http_proxy", proxy.url.replace("://", "://me:secret@"))
+        assert Fetcher(tmp_path / "one", Mirrors({}), QUICK, ignore).fetch(URL, project=tmp_path).size == len(
+            BODY
+        )
+        assert proxy.asked[0]["Host"] == "vendor.example.com"
+        with pytest.raises(
+            PipelineError, match="answered 502 Bad Gateway, through the proxy http://"
+        ) as caught:
+            Fetcher(tmp_path / "two", Mirrors({}), QUICK, ignore).fetch(URL, project=tmp_path)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(PipelineError, match="refused, through the proxy http://"):
+        Fetcher(tmp_path / "two", Mirrors({}), QUICK, ignore).fetch(URL, project=tmp_path)

@@ -12,6 +12,7 @@ from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import STATES, NodeProgress, Progress, State
@@ -233,10 +234,14 @@ class Engine:
             self._note_abort(who)
             return None if self._moving() else self._stop(f"stopped by {who}")
         room = self._room()
+        turn = []
         for name in left:
             if room.has(desk.nodes[name]):
                 room.take(desk.nodes[name])
-                self._begin_return(name)
+                turn.append(name)
+        others = rebooted_by_others(desk, self._manager, turn)
+        for name in turn:
+            self._begin_return(name, others.get(name, ""))
         stuck = [name for name in left if desk.of[name].way == "out"]
         if self._moving() or len(stuck) < len(left):
             return None
@@ -245,13 +250,13 @@ class Engine:
             return self._stop(f"{stuck[0]} can't go back: {why}")
         return self._end()
 
-    def _begin_return(self, name: str) -> None:
-        """One node's way back begins: where, depends on how far it had come."""
+    def _begin_return(self, name: str, others: str) -> None:
+        """One node's way back begins: where, depends on how far it had come, or ``others`` have taken it."""
         progress = self._desk.of[name]
         self._hooking.forget(name)
-        if progress.was_rebooted:
+        if progress.was_rebooted or others:
             # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
-            self._desk.tell(name, "preparing", way="back")
+            self._desk.tell(name, "preparing", others, way="back", rebooted=bool(others))
         elif progress.failed_in == "waiting":
             self._desk.tell(name, "released", "nothing was done to it", way="back")
         else:

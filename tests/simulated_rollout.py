@@ -280,7 +280,9 @@ class Scene:
 
     def take_back(self) -> Progress:
         """Give it up, and run another one that takes its nodes back, as ``rollback`` does."""
-        order = back_order(folders.read(self.folder.parent, self.number), self.world.survey(), "me")
+        kept = folders.read(self.folder.parent, self.number)
+        survey, syncs = self.world.survey(), self.world.synced(self.world.names)
+        order = back_order(kept, survey, "me", syncs=syncs)
         self.give_up()
         self.order, self.hooks = order, [Drain(self.world)]
         self.folder = folders.begin(self.store, order)

@@ -78,12 +78,14 @@ class Desk:
         failed_checks: tuple[str, ...] = (),
         log: str = "",
         image: str = "",
+        rebooted: bool = False,
     ) -> None:
         """A node comes to ``state``, or without one something is noted about it."""
         before = self.of[name]
         event = Event(
             at=self.clock(), node=name, state=state, why=why, way=way or before.way, sync=sync,
             facts=facts or {}, passed=passed, failed_checks=failed_checks, log=log, image=image,
+            rebooted=rebooted,
         )  # fmt: skip
         self._take(event)
         if state is not None and state != before.state:

@@ -12,11 +12,13 @@ from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.ordering import is_to_be_started
+from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import STATES, NodeProgress, Progress, State
 from pipeline.rollout.steps import Steps
-from pipeline.rollout.switching import Switched, Switching, is_gone
+from pipeline.rollout.switching import Switched, Switching
 
 Watch = Callable[[Progress], object]
 Outcome = Literal["stopped", "ended"]
@@ -168,10 +170,8 @@ class Engine:
             self._seen_batch = number
         turn = [name for name in batches[number - 1] if desk.of[name].state == "waiting"]
         room = self._room()
-        for name in turn:
-            if room.has(desk.nodes[name]):
-                room.take(desk.nodes[name])
-                desk.tell(name, "preparing")
+        for name in self._let(turn, room):
+            desk.tell(name, "preparing")
         self._refuse_gone(desk.named("preparing"))
         left = [name for name in turn if desk.of[name].state == "waiting"]
         if self._moving() or not left:
@@ -192,8 +192,18 @@ class Engine:
         """See which nodes that should be up are not: they are away as well."""
         facts = self._manager.survey().nodes
         resting = self._desk.named("waiting", "released")
-        self._down = frozenset(name for name in resting if name not in facts or is_gone(facts[name]))
+        down = [name for name in resting if name not in facts or facts[name].status.condition != "up"]
+        self._down = frozenset(down) - self._not_started(down, facts)
         self._facts = facts
+
+    def _not_started(self, down: Sequence[str], facts: Mapping[str, NodeFacts]) -> set[str]:
+        """Virtual nodes that have no instance before their turn: users don't miss them."""
+        of = self._desk.of
+        names = [
+            name for name in down if of[name].state == "waiting" and name in facts and facts[name].is_virtual
+        ]
+        instances = self._manager.instances(names) if names else {}
+        return {name for name, instance in instances.items() if not instance}
 
     def _refuse_gone(self, names: Sequence[str]) -> None:
         """Nodes that are otherwise than when this was ordered are left alone, with nothing done to them."""
@@ -204,7 +214,7 @@ class Engine:
                 continue  # its hooks have been asked already
             if facts is None:
                 why = "the cluster manager has no such node any more"
-            elif is_gone(facts) and self._desk.order.back_of is None:
+            elif self._desk.order.back_of is None and self._is_gone(facts):
                 why = f"it is {facts.status.text or facts.status.condition}"
             elif facts.category != self._desk.nodes[name].category:
                 why = f"it is in the category {facts.category} by now"
@@ -214,6 +224,21 @@ class Engine:
                 continue
             self._desk.tell(name, "waiting")
             self._desk.tell(name, "failed", f"{why}; nothing was done to it")
+
+    def _is_gone(self, facts: NodeFacts) -> bool:
+        """Whether it is not up, as it has to be before its turn."""
+        return facts.status.condition != "up" and not is_to_be_started(facts, self._desk.order.hooks)
+
+    def _let(self, names: Sequence[str], room: Room) -> list[str]:
+        """Those for which there is room. From here on their state tells whether they are away."""
+        found = []
+        for name in names:
+            node = self._desk.nodes[name]
+            if room.has(node):
+                room.take(node)
+                found.append(name)
+        self._down -= set(found)
+        return found
 
     def _room(self) -> Room:
         desk = self._desk
@@ -233,10 +258,10 @@ class Engine:
             self._note_abort(who)
             return None if self._moving() else self._stop(f"stopped by {who}")
         room = self._room()
-        for name in left:
-            if room.has(desk.nodes[name]):
-                room.take(desk.nodes[name])
-                self._begin_return(name)
+        turn = self._let(left, room)
+        others = rebooted_by_others(desk, self._manager, turn)
+        for name in turn:
+            self._begin_return(name, others.get(name, ""))
         stuck = [name for name in left if desk.of[name].way == "out"]
         if self._moving() or len(stuck) < len(left):
             return None
@@ -245,13 +270,13 @@ class Engine:
             return self._stop(f"{stuck[0]} can't go back: {why}")
         return self._end()
 
-    def _begin_return(self, name: str) -> None:
-        """One node's way back begins: where, depends on how far it had come."""
+    def _begin_return(self, name: str, others: str) -> None:
+        """One node's way back begins: where, depends on how far it had come, or ``others`` have taken it."""
         progress = self._desk.of[name]
         self._hooking.forget(name)
-        if progress.was_rebooted:
+        if progress.was_rebooted or others:
             # Hooks are asked again: what they allowed was one reboot, and Ceph may need its OSDs now.
-            self._desk.tell(name, "preparing", way="back")
+            self._desk.tell(name, "preparing", others, way="back", rebooted=bool(others))
         elif progress.failed_in == "waiting":
             self._desk.tell(name, "released", "nothing was done to it", way="back")
         else:

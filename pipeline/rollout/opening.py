@@ -254,7 +254,8 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
     names = _hooks_back(opened, kept)
     osds, found = _osds(opened, survey, names)
     had = msgspec.structs.replace(as_now(opened.cluster, survey, kept.order, osds), hooks=names)
-    order = returning.back_order(msgspec.structs.replace(kept, order=had), survey, person(), only)
+    syncs = opened.manager.synced([name for name in kept.progress.nodes if name in survey.nodes])
+    order = returning.back_order(msgspec.structs.replace(kept, order=had), survey, person(), only, syncs)
     hooks: tuple[Hook, ...] = ()
     try:
         hooks = opened.hooks(order.back_of or 0, names)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.nodes import Survey
+from pipeline.cluster.drivers.nodes import Survey, Sync
 from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
+from pipeline.rollout.others import is_installing, was_installed
 from pipeline.rollout.states import NodeProgress
 
 
-def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None = None) -> Order:
+def back_order(
+    kept: Kept,
+    survey: Survey,
+    who: str,
+    only: Sequence[str] | None = None,
+    syncs: Mapping[str, Sync] | None = None,
+) -> Order:
     """The order that takes back ``kept``, or ``only`` these nodes of it.
+
+    ``syncs`` are the last provisionings: a node that others have rebooted meanwhile is installed again.
 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
     order = kept.order
+    stay = _not_rebooted(kept, survey, syncs or {})
     touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
@@ -51,14 +61,34 @@ def back_order(kept: Kept, survey: Survey, who: str, only: Sequence[str] | None 
         unavailable=gone,
         policy=policy,
         back_of=order.number,
-        held=tuple(node.name for node in chosen if _is_held(kept.progress.nodes[node.name])),
-        not_rebooted=tuple(node.name for node in chosen if not kept.progress.nodes[node.name].was_rebooted),
+        held=tuple(
+            node.name for node in chosen if _is_held(kept.progress.nodes[node.name], stays=node.name in stay)
+        ),
+        not_rebooted=tuple(node.name for node in chosen if node.name in stay),
     )
 
 
-def _is_held(node: NodeProgress) -> bool:
-    """Whether it stays away from users when it is not taken back: it has failed, or was never proved."""
-    is_begun_only = node.way == "out" and node.state in NOT_REBOOTED
+def _not_rebooted(kept: Kept, survey: Survey, syncs: Mapping[str, Sync]) -> frozenset[str]:
+    """Nodes that have lost nothing: neither this rollout nor others have rebooted them."""
+    found = []
+    for node in kept.order.nodes:
+        now, facts, given = (
+            kept.progress.nodes[node.name],
+            survey.nodes.get(node.name),
+            kept.order.wanted[node.name],
+        )
+        if now.was_rebooted or was_installed(now, node.image, given, syncs.get(node.name)):
+            continue
+        if facts is None or not is_installing(facts.image, node.image, given, facts.status):
+            found.append(node.name)
+    return frozenset(found)
+
+
+def _is_held(node: NodeProgress, *, stays: bool) -> bool:
+    """Whether it stays away from users when it is not taken back: it has failed, or was never proved.
+
+    ``stays``: nobody has rebooted it."""
+    is_begun_only = stays and node.way == "out" and node.state in NOT_REBOOTED
     return node.state != "released" and not is_begun_only
 
 

@@ -13,6 +13,7 @@ from pipeline.rollout.engine import NOT_REBOOTED, Engine, Watch
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.journal import events
 from pipeline.rollout.model import Order
+from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.states import Progress, State
 from pipeline.rollout.steps import Steps
@@ -99,7 +100,8 @@ def give_up(
     """End a rollout that nobody runs: what was only begun is undone, what is on its way is named.
 
     A category that was being switched is as the manager has it; ``switched`` is told when it has its image.
-    Nodes on their way back stay failed, and so do those with which not everything can be undone.
+    Nodes on their way back stay failed, and so do those that others have rebooted, and those with which not
+    everything can be undone.
 
     Raises ``MachineError`` when the cluster manager can't be asked; nothing is given up then.
     """
@@ -109,10 +111,13 @@ def give_up(
         for name in [name for name, node in desk.of.items() if node.way == "back" and node.is_moving]:
             # Nobody knows that it is well: it was sent back for what is wrong with it.
             desk.tell(name, "failed", f"the rollout was given up by {who}")
-        armed = desk.named("prepared", "switched")
-        lost = [name for name in desk.named("failed") if desk.of[name].failed_in in NOT_REBOOTED]
         steps = Steps(desk, manager, hooking, None)
-        steps.disarm([*armed, *lost])
+        lost = [name for name in desk.named("failed") if desk.of[name].failed_in in NOT_REBOOTED]
+        others = rebooted_by_others(desk, manager, [*desk.named(*NOT_REBOOTED), *lost])
+        for name, why in others.items():
+            desk.tell(name, "failed", why, rebooted=True)
+        armed = desk.named("prepared", "switched")
+        steps.disarm([*armed, *(name for name in lost if name not in others)])
         refused = _undo(desk, hooking, pause)
         for name in desk.named(*NOT_REBOOTED):
             why = refused.get(name) or desk.of[name].why

@@ -55,7 +55,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     With ``node`` it is about that one: its new ``state``, or without one a note. ``why`` is for people: why a
     node failed or waits, why a rollout stopped. ``facts`` are what tests reported, ``log`` the file with all
     that was printed. ``sync`` is when the node was provisioned before it was rebooted (the manager's clock;
-    -1: unknown): a later one is the proof. ``failed_checks`` are names of checks.
+    -1: unknown): a later one is the proof; with ``prepared``: before anything was set. ``failed_checks`` are
+    names of checks. ``rebooted``: somebody else has rebooted the node.
     """
 
     at: float
@@ -71,6 +72,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     failed_checks: tuple[str, ...] = ()
     log: str = ""
     image: str = ""
+    rebooted: bool = False
 
 
 class NodeProgress(msgspec.Struct, frozen=True):
@@ -213,7 +215,8 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
     if event.state is None:
         return replace(now, notes=(*now.notes, event.why))
     if event.state == now.state and event.way == now.way:
-        return replace(now, why=event.why)  # what it waits for is another thing now
+        # What it waits for is another thing now.
+        return replace(now, why=event.why, rebooted=now.rebooted or event.rebooted)
     kept = _turned(now) if event.way != now.way else now
     return replace(
         kept,
@@ -231,7 +234,7 @@ def _node(now: NodeProgress, event: Event) -> NodeProgress:
         image=event.image or kept.image,
         times={**kept.times, event.state: event.at},
         # Back in "switched": the manager did not reboot it.
-        rebooted=kept.rebooted or (kept.state == "rebooting" and event.state != "switched"),
+        rebooted=kept.rebooted or event.rebooted or (kept.state == "rebooting" and event.state != "switched"),
     )
 
 

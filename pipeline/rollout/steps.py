@@ -9,6 +9,7 @@ from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.model import Node
+from pipeline.rollout.others import was_installed, why_installed
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import State
 
@@ -55,17 +56,33 @@ class Steps:
         stay = frozenset(self._desk.order.not_rebooted)
         self._set_back([name for name in names if name in stay])
         done, refused = self._hooking.before([name for name in names if name not in stay])
+        new = [name for name in done if not self._desk.of[name].sync]
+        syncs = self._manager.synced(new) if new else {}
         for name in done:
-            self._desk.tell(name, "prepared")
+            # Whether others reboot it from here on is seen by this.
+            self._desk.tell(name, "prepared", sync=syncs[name].ended if name in syncs else 0.0)
             self._allowed[name] = self._desk.ticks()
         self._fail(refused)
         self._fail_late("preparing", self._waits.prepare, "its turn could not come")
 
     def _set_back(self, names: Sequence[str]) -> None:
         """Give nodes back what they were installed from; they still have it, and are not rebooted."""
+        syncs = self._manager.synced(names) if names else {}
+        names = [name for name in names if not self._is_others(name, syncs.get(name))]
         for (image, _), group in self._grouped(names).items():
             for name in self._each(group, lambda left: self._manager.point(left, image, "")):  # noqa: B023
                 self._desk.tell(name, "verified", "it was not rebooted", image=self._desk.target(name).name)
+
+    def _is_others(self, name: str, sync: Sync | None) -> bool:
+        """Whether a node that is only set back has been installed by others' reboot: it has failed then."""
+        now, node = self._desk.of[name], self._desk.nodes[name]
+        if now.way == "back":
+            is_so = was_installed(now, node.image, self._desk.order.wanted[name], sync)
+        else:  # it is taken back by a rollout of its own: what it has set was given to it
+            is_so = sync is not None and sync.image == node.image != self._desk.target(name).name
+        if is_so:
+            self._desk.tell(name, "failed", why_installed(sync), rebooted=True)
+        return is_so
 
     def point(self) -> None:
         """Set from what nodes are installed next."""
@@ -199,9 +216,12 @@ class Steps:
     def _still_ours(self, names: Sequence[str]) -> list[str]:
         """Those that are what was proved, and not what others have made of them since."""
         of, found = self._desk.of, list(names)
-        installed = [name for name in names if "provisioned" in of[name].times]
-        syncs = self._manager.synced(installed) if installed else {}
-        for name in installed:
+        syncs = self._manager.synced(names) if names else {}
+        for name in names:
+            if "provisioned" not in of[name].times:  # it was only set back
+                if self._is_others(name, syncs.get(name)):
+                    found.remove(name)
+                continue
             sync, wanted = syncs.get(name), self._desk.target(name).name
             if sync is None or (sync.is_good and sync.image == wanted):
                 continue
@@ -211,7 +231,8 @@ class Steps:
                 self._desk.tell(name, "failed", why)
             else:
                 self._reason(name, f"others install it, which is not done: {sync.text or 'nothing is told'}")
-        self._tell_pointed([name for name in found if name in syncs and name not in self._asked_after])
+        known = [name for name in found if name in syncs and "provisioned" in of[name].times]
+        self._tell_pointed([name for name in known if name not in self._asked_after])
         return found
 
     def _tell_pointed(self, names: Sequence[str]) -> None:

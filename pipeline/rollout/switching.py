@@ -81,7 +81,7 @@ class Switching:
         late = [
             name
             for name, facts in self._manager.survey().nodes.items()
-            if facts.category == category and name not in known and not is_gone(facts)
+            if facts.category == category and name not in known and _may_be_used(facts)
         ]
         return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""
 
@@ -89,6 +89,6 @@ class Switching:
         return [node for node in self._desk.order.nodes if node.category == category]
 
 
-def is_gone(facts: NodeFacts) -> bool:
-    """Whether users don't have it; a virtual node that has no instance is none that they miss."""
-    return facts.status.condition != "up" and not facts.is_virtual
+def _may_be_used(facts: NodeFacts) -> bool:
+    """Whether users have it, or may at any time: a virtual node is started when somebody likes."""
+    return facts.status.condition == "up" or facts.is_virtual

@@ -94,6 +94,13 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
         for of, found, setting in [name.partition("/setting/")]
         if found
     ]
+    # A note tells what a clone keeps of them.
+    settings += [
+        Wanted(Ref("setting", item.ref.name, name), item.exact, make=False)
+        for name, chain in cloning.origins(cluster.wanted).items()
+        for item in settings
+        if item.ref.of in map(str, chain) and f"{name}/setting/{item.ref.name}" not in names
+    ]
     paths = {ref: last.applied.get(str(ref), {}).get("path") for ref in images if str(ref) not in names}
     bare: Properties = {"kernel_parameters": ()}
     return settings + [

@@ -172,6 +172,43 @@ def test_kernel_parameters_of_an_image_that_leaves_the_file_are_taken_back(site:
     assert site.cluster("plan").out.endswith("nothing to do\n")
 
 
+KEPT = """
+[[image]]
+name = "ib"
+clone = "ia"
+[[image]]
+name = "ia"
+clone = "openstack-image"
+append_kernel_parameters = ["a=1"]
+[[category]]
+name = "cb"
+clone = "ca"
+[[category]]
+name = "ca"
+clone = "openstack-compute-hosts"
+[[category.file]]
+path = "/etc/foo.conf"
+set.s.x = "1"
+"""
+
+
+def said_by(site: Cluster) -> str:
+    plan = site.cluster("plan")
+    return " ".join(f"{plan.out} {plan.err}".split())
+
+
+def test_a_clone_keeps_what_it_was_made_with_and_the_plan_says_so(site: Cluster) -> None:
+    appended(site, KEPT)
+    assert site.cluster("apply").exit_code == 0
+    assert "a clone keeps" not in said_by(site)
+    file = '[[category.file]]\npath = "/etc/foo.conf"\nset.s.x = "1"\n'
+    edit(site, (file, ""), ('append_kernel_parameters = ["a=1"]\n', ""))
+    assert {*site.left()} == {"image/ia", "category/ca/setting//etc/foo.conf[s]x"}
+    said = said_by(site)
+    for name, source, kept in (("category/cb", "ca", "/etc/foo.conf[s]x"), ("image/ib", "ia", "a=1")):
+        assert f"{name}: a clone keeps what it was made with, of {source}: {kept}" in said
+
+
 QUOTED = 'append_kernel_parameters = ["dyndbg=\\"file x.c +p\\"", "last=1"]'
 
 

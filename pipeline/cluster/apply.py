@@ -73,9 +73,12 @@ def apply(
             coming = with_changes(there, full.wanted, state, plan.changes)
             restarts = dict.fromkeys([*_of(plan, "restart"), *keepers.restarted(plan.changes)])
             owed = {"restarts": tuple(restarts), "builds": _of(plan, "build")}
-            last = msgspec.structs.replace(last, **owed, added=coming)
+            making = record.now_making(last.making, full.wanted, state)
+            last = msgspec.structs.replace(last, **owed, added=coming, making=making)
             record.save(store, cluster.name, last)
             _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
+        elif last.making:
+            record.save(store, cluster.name, msgspec.structs.replace(last, making={}))
         if unasked is not None:
             raise retold(unasked, [*unasked.problems, Problem("everything else is as wanted")])
     return Applied(plan, time.monotonic() - began)
@@ -129,9 +132,10 @@ def _read_back(
     # Of what could not be asked it stays as it was known.
     applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
     owed = (keepers.still_owed(last.restarts), last.builds) if trouble else ((), ())
-    after = record.Record(time.time(), *owed, applied, added)
+    after = record.Record(time.time(), *owed, applied, added, last.making)
     left = _plan(keepers, cluster, state, after).changes
-    record.save(store, cluster.name, after)
+    making = record.still_making(last.making, left)
+    record.save(store, cluster.name, msgspec.structs.replace(after, making=making))
     if trouble is None and not left:
         return
     problems = [*(trouble.problems if trouble else ()), *_left(plan.changes, left)]

@@ -70,17 +70,45 @@ Owned = Mapping[str, Mapping[tuple[str, str], Wanted]]
 """By the ``str()`` of an owner, and the kind and name of each of its objects."""
 
 
-def owned(wanted: Iterable[Wanted], state: State) -> Owned:
-    """What the file gives each owner; a clone that is yet to be made has what its source gets as well.
+Making = Mapping[str, tuple[str, ...]]
+"""Clones that an apply was about to make, and what each is cloned from, as ``origins`` has it: all ``str()``.
 
-    It is made before anything is written that belongs to its source.
+It is kept before anything is written: what belongs to a clone is written after it, by another apply maybe.
+"""
+
+
+def unfinished(
+    wanted: Iterable[Wanted], making: Making, state: State | None = None
+) -> dict[str, tuple[Ref, ...]]:
+    """What those of ``making`` are cloned from, as far as the file has them so still; with ``state`` only of
+    those that are there."""
+    return {
+        str(item.ref): tuple(Ref(item.ref.kind, name.partition("/")[2]) for name in chain)
+        for item in wanted
+        if item.source and (state is None or item.ref in state.objects)
+        if (chain := making.get(str(item.ref))) and chain[0] == str(Ref(item.ref.kind, item.source))
+    }
+
+
+def owed(wanted: Iterable[Wanted], making: Making) -> list[Wanted]:
+    """What belongs to those of ``making``, whether they are there or not."""
+    wanted = tuple(wanted)
+    chains = unfinished(wanted, making)
+    whole = owned(wanted, chains)
+    return [item for name in chains for item in whole.get(name, {}).values()]
+
+
+def owned(wanted: Iterable[Wanted], clones: Mapping[str, tuple[Ref, ...]]) -> Owned:
+    """What the file gives each owner; ``clones`` have what their sources get as well.
+
+    A clone is made before anything is written that belongs to its source.
     """
     wanted = tuple(wanted)
     found: dict[str, dict[tuple[str, str], Wanted]] = {}
     for item in wanted:
         if item.ref.of:
             found.setdefault(item.ref.of, {})[item.ref.kind, item.ref.name] = item
-    for name, chain in origins(wanted, state).items():
+    for name, chain in clones.items():
         mine = found.get(name, {})
         for source in chain:
             for key, theirs in found.get(str(source), {}).items():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from pipeline.cluster.added import NOTHING, Added, gone_images, once_left
-from pipeline.cluster.cloning import origins, owned
+from pipeline.cluster.cloning import Making, origins, owned, unfinished
 from pipeline.cluster.objects import Action, Assignment, Change, Kind, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.words import with_words
 
@@ -46,18 +46,20 @@ def changes(
     restarts: Mapping[Ref, tuple[Ref, ...]],
     due: Collection[str] = (),
     added: Added = NOTHING,
+    making: Making | None = None,
 ) -> tuple[Change, ...]:
     """The smallest changes that make ``wanted`` true, in its order. Before them kernel parameters are taken
     back, and after them settings, that applies ``added`` and nobody wants any more; then services restarted.
 
-    ``due`` are services whose restart an earlier apply owes.
+    ``due`` are services whose restart an earlier apply owes; ``making`` are clones that it was making.
     """
     wanted = tuple(wanted)
     wanted = (*gone_images(added, wanted, state.objects), *wanted)
     clones = origins(wanted, state)
+    getting = {**unfinished(wanted, making or {}, state), **clones}
     after: dict[Ref, Properties] = {}
     found: list[Change] = []
-    for item in _as_cloned(wanted, state, clones) if clones else wanted:
+    for item in _as_cloned(wanted, getting):
         here = state.objects.get(item.ref)
         before, given = _before(item, here, state, clones, after)
         put = added.put.get(str(item.ref), ABSENT) if here is not None else ABSENT
@@ -73,10 +75,10 @@ def changes(
     return (*found, *_restarts(found, restarts, due))
 
 
-def _as_cloned(wanted: Iterable[Wanted], state: State, clones: Mapping[str, tuple[Ref, ...]]) -> list[Wanted]:
-    """``wanted``, and what clones that are yet to be made get because the file says it of their sources."""
+def _as_cloned(wanted: Iterable[Wanted], clones: Mapping[str, tuple[Ref, ...]]) -> list[Wanted]:
+    """``wanted``, and what ``clones`` get because the file says it of their sources."""
     wanted = tuple(wanted)
-    whole = owned(wanted, state)
+    whole = owned(wanted, clones)
     found = [
         whole[item.ref.of][item.ref.kind, item.ref.name] if item.ref.of in clones else item for item in wanted
     ]

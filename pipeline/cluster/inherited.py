@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pipeline.cluster.added import Added, once_left
-from pipeline.cluster.cloning import origins, owned
+from pipeline.cluster.cloning import Making, origins, owned, unfinished
 from pipeline.cluster.compare import Applied
 from pipeline.cluster.objects import Properties, Ref, State, Wanted
 
@@ -47,7 +47,7 @@ def unread(wanted: Iterable[Wanted], state: State) -> list[Wanted]:
 
 
 def with_inherited(
-    wanted: Iterable[Wanted], state: State, applied: Applied, added: Added
+    wanted: Iterable[Wanted], state: State, applied: Applied, added: Added, making: Making
 ) -> tuple[Wanted, ...]:
     """``wanted``, with what nodes that get a list of their own have from their category so far.
 
@@ -59,16 +59,17 @@ def with_inherited(
         if ref.kind == "setting":
             lists.setdefault(ref.of, {})[ref.name] = properties
     said: dict[str, dict[str, Wanted]] = {}
+    getting = {**unfinished(wanted, making, state), **origins(wanted, state)}
     for (kind, name), item in (
-        (key, item) for items in owned(wanted, state).values() for key, item in items.items()
+        (key, item) for items in owned(wanted, getting).values() for key, item in items.items()
     ):
         if kind == "setting":
             said.setdefault(item.ref.of, {})[name] = item
     found: list[Wanted] = []
     theirs = state.has_list() - {*added.lists}
     for node, (category, has) in owners(wanted, state).items():
-        if category != has and node not in theirs:
-            # A clone that is yet to be made has what the file says of its source.
+        if category in getting and node not in theirs:
+            # A clone that is yet to be made, or to get it, has what the file says of its source.
             more = [item for name, item in said.get(category, {}).items() if name not in said[node]]
             found += [replace(item, ref=replace(item.ref, of=node)) for item in more]
         for name, here in lists.get(has, {}).items() if node not in theirs else ():

@@ -6,9 +6,10 @@ set it, or nobody knows what it was before: that is noted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipeline.cluster.added import Added, once_left
+from pipeline.cluster.cloning import origins
 from pipeline.cluster.compare import PROPERTY, Applied, asked
 from pipeline.cluster.differing import told
 from pipeline.cluster.model import Cluster
@@ -30,6 +31,7 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
     found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
     found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)
+    found += _clones(cluster.wanted, state, added)
     for name, last in applied.items():
         item = wanted.get(name)
         if item is not None and item.ref.kind not in ("setting", "node"):
@@ -64,6 +66,40 @@ def _settings(wanted: Mapping[str, Wanted], state: State, applied: Applied, adde
         if once_left(added, applied, name, here) == here
     ]
     return [f"{LEFT}: {', '.join(left)}"] if left else []
+
+
+def _clones(wanted: Iterable[Wanted], state: State, added: Added) -> list[str]:
+    """Of clones that were made with what is taken back of their sources now."""
+    wanted = tuple(wanted)
+    items = {item.ref: item for item in wanted}
+    found = []
+    for name, chain in origins(wanted).items():
+        image = Ref("image", name.partition("/")[2])
+        keeps = [
+            ref.name
+            for ref in state.objects
+            if ref.kind == "setting" and ref.of == name and ref not in items and str(ref) not in added.put
+            if any(_leaves(items, added, Ref(ref.kind, ref.name, str(source))) for source in chain)
+        ]
+        here = members(state.objects.get(image, {}).get("kernel_parameters"))
+        ours = items[image].append.get("kernel_parameters", ()) if image in items else ()
+        gone = [each for source in chain for each in _gone(items, added, source)]
+        keeps += [each for each in here if each in gone and each not in ours and str(image) == name]
+        if keeps:
+            source = chain[0].name
+            found.append(f"{name}: a clone keeps what it was made with, of {source}: {', '.join(keeps)}")
+    return found
+
+
+def _leaves(items: Mapping[Ref, Wanted], added: Added, setting: Ref) -> bool:
+    return str(setting) in added.put and setting not in items
+
+
+def _gone(items: Mapping[Ref, Wanted], added: Added, image: Ref) -> list[str]:
+    """Kernel parameters that applies have put into an image, and the file no longer has."""
+    put = members(added.put.get(str(image), {}).get("+kernel_parameters"))
+    wanted = items[image].append.get("kernel_parameters", ()) if image in items else ()
+    return [each for each in put if each not in wanted]
 
 
 def _nodes(wanted: Mapping[str, Wanted], state: State, applied: Applied) -> list[str]:

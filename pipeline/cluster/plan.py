@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import addresses, compare, inherited, leaving
+from pipeline.cluster import addresses, cloning, compare, inherited, leaving
 from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.model import Cluster
@@ -66,7 +66,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, Stat
     answered = keepers.asked(cluster.wanted)
     refs = {item.ref for item in answered}
     unasked = tuple(item.ref for item in cluster.wanted if item.ref not in refs)
-    wanted = inherited.with_inherited(answered, state, last.applied, last.added)
+    wanted = inherited.with_inherited(answered, state, last.applied, last.added, last.making)
     return msgspec.structs.replace(cluster, wanted=wanted, unasked=(*cluster.unasked, *unasked)), state
 
 
@@ -76,8 +76,11 @@ def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:
 
 
 def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:
-    """All that a plan looks at: what is wanted, what that is cloned from, and what is to be taken back."""
-    return (*cluster.wanted, *compare.sources(cluster.wanted), *_once_wanted(cluster, last))
+    """All that a plan looks at: what is wanted, what that is cloned from, what clones that were not finished
+    get, and what is to be taken back."""
+    wanted = cluster.wanted
+    owed = cloning.owed(wanted, last.making)
+    return (*wanted, *compare.sources(wanted), *owed, *_once_wanted(cluster, last))
 
 
 def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
@@ -91,6 +94,13 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
         for of, found, setting in [name.partition("/setting/")]
         if found
     ]
+    # A note tells what a clone keeps of them.
+    settings += [
+        Wanted(Ref("setting", item.ref.name, name), item.exact, make=False)
+        for name, chain in cloning.origins(cluster.wanted).items()
+        for item in settings
+        if item.ref.of in map(str, chain) and f"{name}/setting/{item.ref.name}" not in names
+    ]
     paths = {ref: last.applied.get(str(ref), {}).get("path") for ref in images if str(ref) not in names}
     bare: Properties = {"kernel_parameters": ()}
     return settings + [
@@ -100,9 +110,10 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
 
 def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
+    wanted, restarts = cluster.wanted, cluster.restarts
     return Plan(
         cluster.name,
-        compare.changes(cluster.wanted, state, last.applied, cluster.restarts, last.restarts, last.added),
+        compare.changes(wanted, state, last.applied, restarts, last.restarts, last.added, last.making),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
         (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied, last.added)),
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster.added import NOTHING, Added
+from pipeline.cluster.cloning import Making, origins
 from pipeline.cluster.compare import ABSENT, PROPERTY, Applied, asked, values
-from pipeline.cluster.objects import State, Value, Wanted
+from pipeline.cluster.objects import Change, State, Value, Wanted
 from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
@@ -32,7 +33,8 @@ class Record(msgspec.Struct, frozen=True):
     ``restarts`` are services that an apply was to restart and has not: it was killed, or something failed.
     The cluster manager itself is among them where it may have been to be restarted.
     ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
-    a record of before this was kept has none.
+    a record of before this was kept has none. ``making`` are clones that an apply was making and has not seen
+    finished: they are still to get what the file says of what they are cloned from.
     """
 
     when: float = 0.0
@@ -40,6 +42,7 @@ class Record(msgspec.Struct, frozen=True):
     builds: tuple[str, ...] = ()
     applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
     added: Added = NOTHING
+    making: Mapping[str, tuple[str, ...]] = {}
 
 
 def _file(store: Path, cluster: str) -> Path:
@@ -73,7 +76,8 @@ def _check(record: Record) -> None:
     """Raise ``msgspec.DecodeError`` for what no apply has written."""
     added = record.added
     owed = (*record.restarts, *record.builds)
-    names = (*record.applied, *owed, *added.put, *added.before, *added.lists)
+    clones = (*record.making, *(name for chain in record.making.values() for name in chain))
+    names = (*record.applied, *owed, *clones, *added.put, *added.before, *added.lists)
     wrong = [name for name in names if not NAME.fullmatch(name)]
     wrong += [
         f"{name}: {key}"
@@ -111,6 +115,18 @@ def now_applied(
         if found:
             kept[str(item.ref)] = found
     return kept
+
+
+def now_making(before: Making, wanted: Iterable[Wanted], state: State) -> dict[str, tuple[str, ...]]:
+    """The clones of ``before``, and those that are yet to be made."""
+    coming = {name: tuple(map(str, chain)) for name, chain in origins(wanted, state).items()}
+    return {**before, **coming}
+
+
+def still_making(making: Making, left: Iterable[Change]) -> dict[str, tuple[str, ...]]:
+    """Those of which something is ``left`` to do."""
+    names = {change.ref.of or str(change.ref) for change in left}
+    return {name: chain for name, chain in making.items() if name in names}
 
 
 def save(store: Path, cluster: str, record: Record) -> None:

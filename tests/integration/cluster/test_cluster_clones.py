@@ -105,6 +105,58 @@ def test_a_category_is_cloned_from_one_that_the_file_makes_wherever_it_stands(
             assert "physical_interface_mappings" in text
 
 
+UNFINISHED = """
+[[category]]
+name = "b"
+clone = "a"
+nodes = "node001"
+[[category.service]]
+name = "eswitchd"
+monitored = false
+[[category]]
+name = "a"
+clone = "openstack-compute-hosts"
+[[category]]
+name = "openstack-compute-hosts"
+[[category.service]]
+name = "eswitchd"
+autostart = true
+monitored = true
+[[category.file]]
+path = "/etc/foo.conf"
+set.s.x = "1"
+[[node]]
+names = "node001"
+[[node.file]]
+path = "/etc/foo.conf"
+set.s.own = "1"
+"""
+
+
+@pytest.mark.parametrize("release", ["new", "old"])
+def test_clones_that_an_apply_has_not_finished_get_the_rest_from_the_next(
+    site: Cluster, release: str
+) -> None:
+    start.make(site.head, switches=Switches(release=release))
+    assert site.cluster("apply").exit_code == 0
+    appended(site, UNFINISHED)
+    site.faults(die_after_commits=2)  # both clones are there, and nothing that belongs to them
+    assert site.cluster("apply").exit_code == 3
+    site.faults()
+    left = site.left()
+    assert not {"category/a", "category/b"} & {*left}
+    for name in ("setting//etc/foo.conf[s]x", "service/eswitchd"):
+        assert {f"category/{clone}/{name}" for clone in "ab"} <= {*left}
+    assert "node/node001/setting//etc/foo.conf[s]x" in left
+    assert site.cluster("apply").exit_code == 0
+    for clone, monitored in (("a", "yes"), ("b", "no")):
+        service = site.cmsh(f"category use {clone}; services; use eswitchd; get autostart; get monitored\n")
+        assert service.split() == ["yes", monitored]
+    assert site.left() == []
+    edit(site, ('set.s.x = "1"', 'set.s.x = "2"'))  # what is finished is its own
+    assert site.left() == ["category/openstack-compute-hosts/setting//etc/foo.conf[s]x"]
+
+
 def test_kernel_parameters_of_an_image_that_leaves_the_file_are_taken_back(site: Cluster) -> None:
     first = parameters(site, "default-image")
     table = f'[[image]]\nname = "default-image"\nappend_kernel_parameters = ["foo=1", "{first[0]}"]\n'
@@ -118,6 +170,43 @@ def test_kernel_parameters_of_an_image_that_leaves_the_file_are_taken_back(site:
     assert site.cluster("apply").exit_code == 0
     assert parameters(site, "default-image") == first
     assert site.cluster("plan").out.endswith("nothing to do\n")
+
+
+KEPT = """
+[[image]]
+name = "ib"
+clone = "ia"
+[[image]]
+name = "ia"
+clone = "openstack-image"
+append_kernel_parameters = ["a=1"]
+[[category]]
+name = "cb"
+clone = "ca"
+[[category]]
+name = "ca"
+clone = "openstack-compute-hosts"
+[[category.file]]
+path = "/etc/foo.conf"
+set.s.x = "1"
+"""
+
+
+def said_by(site: Cluster) -> str:
+    plan = site.cluster("plan")
+    return " ".join(f"{plan.out} {plan.err}".split())
+
+
+def test_a_clone_keeps_what_it_was_made_with_and_the_plan_says_so(site: Cluster) -> None:
+    appended(site, KEPT)
+    assert site.cluster("apply").exit_code == 0
+    assert "a clone keeps" not in said_by(site)
+    file = '[[category.file]]\npath = "/etc/foo.conf"\nset.s.x = "1"\n'
+    edit(site, (file, ""), ('append_kernel_parameters = ["a=1"]\n', ""))
+    assert {*site.left()} == {"image/ia", "category/ca/setting//etc/foo.conf[s]x"}
+    said = said_by(site)
+    for name, source, kept in (("category/cb", "ca", "/etc/foo.conf[s]x"), ("image/ib", "ia", "a=1")):
+        assert f"{name}: a clone keeps what it was made with, of {source}: {kept}" in said
 
 
 QUOTED = 'append_kernel_parameters = ["dyndbg=\\"file x.c +p\\"", "last=1"]'

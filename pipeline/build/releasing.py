@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import OVERLAY
+from pipeline.publish.directories import OVERLAY, sweep
 from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to
 from pipeline.publish.record import Publication, present_directory, publication
@@ -108,11 +108,15 @@ def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterat
             yield Removal(kind="directory", name=place.name, path=str(place), bytes=size, why=why)
 
 
-def release(site: Site, store: Store, versions: Iterable[Version]) -> None:
+def release(site: Site, store: Store, versions: Iterable[Version]) -> tuple[str, ...]:
     """Take away the directories of ``versions`` and their places in the history, under their images' locks.
 
-    Raises ``PipelineError`` when one has come into use.
+    Returns what there is to say of leftovers that cannot be removed. Raises ``PipelineError`` when one has
+    come into use.
     """
+    images: dict[str, None] = {}
     for version in versions:
+        images[version.image] = None
         with told(f"{version.label} cannot be unpublished", site.images):
             take_down(site, store, version.image, [version.number])
+    return tuple(text for image in images for text in sweep(site, image))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_versions import private_mounts
+from published_versions import marked, private_mounts
 
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
@@ -204,6 +204,19 @@ def test_what_interrupted_publications_left_goes(project: SmallProject) -> None:
     (images / "web-x").mkdir()
     assert gone(project) == [("leftover", ".web-1.tree"), ("leftover", ".web.link")]
     assert sorted(path.name for path in images.iterdir()) == [".other-1.tree", "web-x"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_told_and_the_rest_goes(project: SmallProject) -> None:
+    build(project, "a", "b")
+    left = project.path / "images/.web-7.tree/etc/hosts"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with marked(left):
+        done = project.run("gc", "--keep", "1")
+        assert done.exit_code == 0 and "version web@1: " in done.out
+        assert f"{left}: the leftover .web-7.tree cannot be removed: Operation not permitted" in done.err
+        assert f"lsattr -d {left} {left.parent} shows i or a" in done.err
+    assert gone(project) == [("leftover", ".web-7.tree")]
 
 
 def test_downloads_that_a_lock_names_stay(project: SmallProject) -> None:

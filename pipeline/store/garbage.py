@@ -118,7 +118,10 @@ def _edits(store: Store, needs: Needs) -> Iterator[Removal]:
     folder = store.path / "published"
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         if name not in kept:
-            yield _removal("edits", name, folder / name, "of a version that is not there")
+            upper = folder / name / "upper"
+            edited = upper.is_dir() and any(upper.iterdir())
+            why = "of a version that goes or is gone"
+            yield _removal("edits" if edited else "note", name, folder / name, why)
 
 
 def _bases(store: Store, needs: Needs) -> Iterator[Removal]:

@@ -111,6 +111,27 @@ def test_published_versions_that_nobody_uses_go_when_asked_to(tmp_path: Path, mo
         assert project.run("fsck").exit_code == 0
 
 
+def test_a_mounted_version_that_was_changed_by_hand_stays_and_its_paths_are_named(
+    project: SmallProject,
+) -> None:
+    images = project.path / "images"
+    with private_mounts():
+        for content in "abcde":
+            build(project, content)
+            publish(project.site, project.store, project.store.versions.resolve("web"), unverified=True)
+        (images / "web-1/etc/precious").write_text("precious")
+        for words in (["--dry-run"], []):
+            told = project.run("gc", "--keep", "1", "--unpublish", *words).out
+            why = "its directory was changed by hand: /etc/precious"
+            assert f"web@1 stays: {why}; to release it: pipeline unpublish --force web@1\n" in told
+            assert "edits" not in told
+        assert labels(project) == ["web@1", "web@4", "web@5"]
+        assert (images / "web-1/etc/precious").read_text() == "precious"
+        assert project.run("unpublish", "--force", "web@1").exit_code == 0
+        assert "edits web-1: " in project.run("gc", "--keep", "1", "--unpublish").out
+        assert labels(project) == ["web@4", "web@5"]
+
+
 def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(project: SmallProject) -> None:
     build(project, "a", "b", "c", "d")
     link = project.path / "images/web"

@@ -68,9 +68,12 @@ def _empty(top: str | os.PathLike[str]) -> None:
             os.close(here)
             here = above
             with suppress(FileNotFoundError):
-                os.rmdir(levels[-1].directories.pop(), dir_fd=here)
+                os.rmdir(levels[-1].directories[-1], dir_fd=here)
+            levels[-1].directories.pop()
     except OSError as error:
         parts = [level.directories[-1] for level in levels if level.directories]
+        if isinstance(error.filename, str):  # a file in the last of them: names of directories are bytes
+            parts.append(os.fsencode(error.filename))
         error.filename = os.fsdecode(os.path.join(os.fsencode(top), *parts))
         raise
     finally:

@@ -66,9 +66,11 @@ def collect(
             observer(Note(image=version.image, stage="gc", text=f"{version.label} stays: somebody is in it"))
         stays = _with_bases(versions, (*kept, *busy))
         found = _found(site, store, versions, stays)
-        release(site, store, [version for version in versions if version not in stays])
+        left = release(site, store, [version for version in versions if version not in stays])
         gone += [removal for removal in found if removal.kind == "directory"]
-        remove(store, [removal for removal in found if removal.kind != "directory"], gone.append)
+        left += remove(store, [removal for removal in found if removal.kind != "directory"], gone.append)
+        for text in dict.fromkeys(left):
+            observer(Note(image="", stage="gc", text=text))
     return tuple(gone)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PipelineError
-from pipeline.publish.directories import OVERLAY
+from pipeline.publish.directories import OVERLAY, sweep
 from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to
 from pipeline.publish.record import Publication, present_directory, publication
@@ -43,7 +43,7 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
     """The versions of ``image`` that stay though they are not among the newest ``keep``.
 
     All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
-    ``rollback`` goes back to, those that somebody uses, copies that were changed by hand and those whose
+    ``rollback`` goes back to, those that somebody uses, those that were changed by hand and those whose
     directory is not ours. Those that a rollout needs which is not at its end stay in any case.
     """
     rollouts = unfinished(store.path)
@@ -84,16 +84,21 @@ def _reason(
 
 
 def _edited(site: Site, store: Store, now: Publication, image: str, number: int) -> tuple[str, str] | None:
-    """The same of a copy that was changed by hand: nothing else has the changes."""
+    """The same of a directory that was changed by hand: nothing else has the changes.
+
+    What was written into a mounted one stays in the store for as long as the version does; once it is
+    unpublished that is let go of.
+    """
     mode, label = now.directories.get(number), f"{image}@{number}"
-    if mode in (None, OVERLAY):
+    if mode is None:
         return None
+    what = "directory" if mode == OVERLAY else "copy"
     command = f"pipeline unpublish --force {label}"
     try:
         found = hand_edits(site, store, store.versions.resolve(label))
     except PipelineError:
-        return "whether its copy was changed by hand could not be found out", command
-    return (f"its copy was changed by hand: {some(found)}", command) if found else None
+        return f"whether its {what} was changed by hand could not be found out", command
+    return (f"its {what} was changed by hand: {some(found)}", command) if found else None
 
 
 def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterator[Removal]:
@@ -108,11 +113,15 @@ def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterat
             yield Removal(kind="directory", name=place.name, path=str(place), bytes=size, why=why)
 
 
-def release(site: Site, store: Store, versions: Iterable[Version]) -> None:
+def release(site: Site, store: Store, versions: Iterable[Version]) -> tuple[str, ...]:
     """Take away the directories of ``versions`` and their places in the history, under their images' locks.
 
-    Raises ``PipelineError`` when one has come into use.
+    Returns what there is to say of leftovers that cannot be removed. Raises ``PipelineError`` when one has
+    come into use.
     """
+    images: dict[str, None] = {}
     for version in versions:
+        images[version.image] = None
         with told(f"{version.label} cannot be unpublished", site.images):
             take_down(site, store, version.image, [version.number])
+    return tuple(text for image in images for text in sweep(site, image))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def run(options: argparse.Namespace) -> int:
     version = store.versions.resolve(options.version)
     change = planned_publish(site, store, version, unverified=options.unverified)
     if not options.dry_run:
-        publish(site, store, version, unverified=options.unverified)
+        notes: list[str] = []
+        publish(site, store, version, unverified=options.unverified, note=notes.append)
+        for text in notes:
+            if text != change.note:  # which is told with the turn
+                print(text, file=sys.stderr)
     tell(site, change, options)
     return 0
 

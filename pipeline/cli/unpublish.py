@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +34,11 @@ def run(options: argparse.Namespace) -> int:
     store = Store.open(site.store, create=False)
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None
-    take = planned_unpublish if options.dry_run else unpublish
-    gone = take(site, store, version.image, number, refuse_used, force=options.force)
+    asked = (site, store, version.image, number, refuse_used)
+    if options.dry_run:
+        gone = planned_unpublish(*asked, force=options.force)
+    else:
+        gone = unpublish(*asked, force=options.force, note=lambda text: print(text, file=sys.stderr))
     if options.json:
         print(json.dumps({"removed": [str(path) for path in gone], "dry_run": options.dry_run}))
     else:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from pipeline.errors import PipelineError, Problem
@@ -16,7 +17,7 @@ from pipeline.publish.record import Publication, directory, remember
 from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
 from pipeline.removing import remove_tree
-from pipeline.store.filesystem import sync_directory
+from pipeline.store.filesystem import sync_directory, told
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 
@@ -41,21 +42,21 @@ def how(site: Site, store: Store, now: Publication, image: str, number: int) -> 
 def _refuse_foreign(target: Path) -> None:
     if not os.path.lexists(target):
         return
-    told = f"{target} is in the way: "
+    what = f"{target} is in the way: "
     hint = "move it, or give the site another images directory"
     if target.is_symlink() or not target.is_dir():
         raise PipelineError(
-            told + "it is no directory that pipeline publish made", hint=hint, command=f"ls -ld {target}"
+            what + "it is no directory that pipeline publish made", hint=hint, command=f"ls -ld {target}"
         )
     if mounted.is_mounted(target):
         raise PipelineError(
-            told + "something is mounted there that this store does not know",
+            what + "something is mounted there that this store does not know",
             hint="unmount it, or give the site another images directory",
             command=f"umount {target}",
         )
     if any(target.iterdir()):
         raise PipelineError(
-            told + "it holds files that pipeline publish did not put there",
+            what + "it holds files that pipeline publish did not put there",
             hint=hint,
             command=f"ls -la {target}",
         )
@@ -132,27 +133,46 @@ def edits(store: Store, target: Path) -> Path:
     return store.path / "published" / target.name
 
 
-def sweep(site: Site, image: str) -> None:
-    """Remove what killed processes left half copied or half removed. The image's lock must be held."""
+def sweep(site: Site, image: str) -> tuple[str, ...]:
+    """Remove what was left half copied or half removed, and tell of what cannot be: it is in nobody's way.
+
+    The image's lock must be held.
+    """
     if not site.images.is_dir():
-        return
-    half = re.compile(re.escape(f".{image}-") + r"[0-9]+\.tree")
-    for name in os.listdir(site.images):
-        if half.fullmatch(name):
-            remove_tree(site.images / name)
+        return ()
+    half = re.compile(re.escape(f".{image}-") + r"[0-9]+(\.[0-9]+)?\.tree")
+    found = [site.images / name for name in sorted(os.listdir(site.images)) if half.fullmatch(name)]
+    return tuple(text for place in found if (text := _left(place)) is not None)
+
+
+def _left(place: Path) -> str | None:
+    """Remove a leftover; when it cannot be, what there is to say of it."""
+    try:
+        with told(f"the leftover {place.name} cannot be removed", place):
+            remove_tree(place)
+    except PipelineError as error:
+        return str(error)
+    return None
 
 
 def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.tree")
+    """A free name beside ``target``, which the next sweep removes: of a leftover that stays, the next one."""
+    for number in count():
+        place = target.with_name(f".{target.name}.{number}.tree" if number else f".{target.name}.tree")
+        with suppress(OSError):
+            remove_tree(place)
+        if not os.path.lexists(place):
+            break
+    return place
 
 
 def _copy(store: Store, version: Version, target: Path) -> None:
     from pipeline.publish.copied import copy_version
 
-    remove_tree(_beside(target))
-    copy_version(store, version, _beside(target))
+    beside = _beside(target)
+    copy_version(store, version, beside)
     # Stopped here or before: what the next sweep removes lies in IMAGES under a name with a dot.
-    _beside(target).rename(target)
+    beside.rename(target)
     sync_directory(target.parent.resolve())
 
 
@@ -185,7 +205,7 @@ def _unmount(target: Path) -> None:
 
 
 def disappear(target: Path, mode: str) -> None:
-    """Take a directory away; what was there no more is no error.
+    """Take a directory away; what was there no more is no error, and what cannot be removed is left to sweep.
 
     Raises ``PipelineError`` when it is in use.
     """
@@ -195,9 +215,10 @@ def disappear(target: Path, mode: str) -> None:
         if target.is_dir():
             target.rmdir()
     elif os.path.lexists(target):
-        remove_tree(_beside(target))
-        # Stopped after the rename: the next sweep removes the rest.
-        target.rename(_beside(target))
-        remove_tree(_beside(target))
+        beside = _beside(target)
+        # Stopped after the rename: the next sweep removes the rest, or tells of what cannot be removed.
+        target.rename(beside)
+        with suppress(OSError):
+            remove_tree(beside)
     if target.parent.is_dir():  # somebody may have taken all of it away
         sync_directory(target.parent.resolve())

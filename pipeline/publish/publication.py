@@ -81,8 +81,8 @@ def publish(
 ) -> Path:
     """Make ``version`` appear as ``IMAGES/NAME-N`` and ``IMAGES/NAME`` point to it; returns the former.
 
-    ``note`` is called when there are hand edits from before. Raises ``UnverifiedError`` for what
-    ``require_verified`` refuses, unless ``unverified``.
+    ``note`` is called when there are hand edits from before, or leftovers that cannot be removed. Raises
+    ``UnverifiedError`` for what ``require_verified`` refuses, unless ``unverified``.
     """
     with (
         store.lock(f"publish-{version.image}"),
@@ -90,8 +90,10 @@ def publish(
     ):
         change = planned_publish(site, store, version, unverified=unverified)
         _make_images(site, store)
-        sweep(site, version.image)
+        left = sweep(site, version.image)
         _carry_out(site, store, change)
+    for text in left:
+        note(text)
     if change.kept:
         note(change.note)
     return change.directory

@@ -57,11 +57,13 @@ def unpublish(
     refuse: Refuse | None = None,
     *,
     force: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[Path, ...]:
     """Take away the directory of a version (None: of all, and the link), and return what is gone.
 
     Hand edits in what was mounted are kept in the store; those in a copy go with it, by ``force`` only.
-    Raises ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to, or
+    ``note`` is called for what cannot be removed: it is left under a name with a dot. Raises
+    ``PipelineError`` when a directory is in use, or is the one that ``IMAGES/NAME`` points to, or
     when ``refuse`` does.
     """
     with store.lock(f"publish-{image}"), told(f"{image} cannot be unpublished", site.images):
@@ -78,7 +80,9 @@ def unpublish(
         else:
             remember(store, image, now)
         take_down(site, store, image, sorted(now.directories) if number is None else [number])
-        sweep(site, image)
+        left = sweep(site, image)
+    for text in left:
+        note(text)
     return targets
 
 

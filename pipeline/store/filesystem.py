@@ -116,8 +116,22 @@ def check_can_hold_layers(directory: Path) -> None:
         ) from None
 
 
+def _marked(error: OSError) -> str:
+    """What to do where root itself may not: chattr(1) can forbid it for a file, or for its directory."""
+    from shlex import join
+
+    name = error.filename
+    if not isinstance(name, str | bytes):
+        return "see whether it is marked with chattr: lsattr -d shows i or a, chattr -i -a takes them away"
+    path = os.fsdecode(name)
+    both = join([path, os.path.dirname(path) or "."])
+    return f"is it marked with chattr? lsattr -d {both} shows i or a; chattr -i -a takes them away"
+
+
 def what_to_do(error: OSError) -> str | None:
     """A hint for an error of the system that somebody can do something about."""
+    if error.errno == errno.EPERM and os.geteuid() == 0:
+        return _marked(error)
     hints = {
         errno.ENOSPC: "the disk is full: make room and run the same command again",
         errno.EDQUOT: "the disk quota is used up: make room and run the same command again",

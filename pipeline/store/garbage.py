@@ -57,19 +57,34 @@ def garbage(store: Store, needs: Needs) -> tuple[Removal, ...]:
     )
 
 
-def remove(store: Store, found: Iterable[Removal], done: Callable[[Removal], None]) -> None:
-    """Remove it; ``done`` is called after each. Stopped anywhere, what is left is whole, or swept as work."""
+def remove(store: Store, found: Iterable[Removal], done: Callable[[Removal], None]) -> tuple[str, ...]:
+    """Remove it; ``done`` is called after each. Stopped anywhere, what is left is whole, or swept as work.
+
+    Returns what there is to say of leftovers that cannot be removed: nothing else waits for those.
+    """
+    left = []
     for removal in found:
-        path = Path(removal.path)
-        with told(f"the {removal.kind} {removal.name} cannot be removed", path):
-            if not path.is_relative_to(store.path):
-                remove_tree(path)
-            elif path.is_dir():
-                with put_away(store.path / "work") as grave:
-                    path.rename(grave)
-            else:
-                path.unlink(missing_ok=True)
-        done(removal)
+        try:
+            _remove(store, removal)
+        except PipelineError as error:
+            if removal.kind != "leftover":
+                raise
+            left.append(str(error))
+        else:
+            done(removal)
+    return tuple(left)
+
+
+def _remove(store: Store, removal: Removal) -> None:
+    path = Path(removal.path)
+    with told(f"the {removal.kind} {removal.name} cannot be removed", path):
+        if not path.is_relative_to(store.path):
+            remove_tree(path)
+        elif path.is_dir():
+            with put_away(store.path / "work") as grave:
+                path.rename(grave)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def every_version(store: Store) -> tuple[Version, ...]:
@@ -103,7 +118,10 @@ def _edits(store: Store, needs: Needs) -> Iterator[Removal]:
     folder = store.path / "published"
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         if name not in kept:
-            yield _removal("edits", name, folder / name, "of a version that is not there")
+            upper = folder / name / "upper"
+            edited = upper.is_dir() and any(upper.iterdir())
+            why = "of a version that goes or is gone"
+            yield _removal("edits" if edited else "note", name, folder / name, why)
 
 
 def _bases(store: Store, needs: Needs) -> Iterator[Removal]:

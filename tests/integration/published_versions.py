@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ FAILED = Verification(
 )
 
 CLONE_FS = 0x200
+GETFLAGS, SETFLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
+"""Of linux/fs.h: what chattr(1) uses."""
 Fill = Callable[[Path], object]
 
 
@@ -94,6 +98,22 @@ def make_place(folder: Path, mode: str = "overlay") -> Place:
     folder.mkdir(parents=True, exist_ok=True)
     store, images = folder / "store", folder / "images"
     return Place(make_site(folder, mode, store, images), Store.open(store))
+
+
+@contextmanager
+def marked(path: Path) -> Iterator[None]:
+    """A file that nobody may change or remove (chattr +i), wherever its directory goes meanwhile."""
+    handle = Path(tempfile.mkdtemp(dir=path.parents[3])) / "handle"
+    os.link(path, handle)
+    with handle.open() as file:
+        flags = bytearray(8)
+        fcntl.ioctl(file, GETFLAGS, flags)
+        fcntl.ioctl(file, SETFLAGS, (int.from_bytes(flags, "little") | IMMUTABLE).to_bytes(8, "little"))
+    try:
+        yield
+    finally:
+        with handle.open() as file:
+            fcntl.ioctl(file, SETFLAGS, bytes(flags))
 
 
 def says(text: str) -> Fill:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_versions import private_mounts
+from published_versions import marked, private_mounts
 
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
@@ -111,6 +111,27 @@ def test_published_versions_that_nobody_uses_go_when_asked_to(tmp_path: Path, mo
         assert project.run("fsck").exit_code == 0
 
 
+def test_a_mounted_version_that_was_changed_by_hand_stays_and_its_paths_are_named(
+    project: SmallProject,
+) -> None:
+    images = project.path / "images"
+    with private_mounts():
+        for content in "abcde":
+            build(project, content)
+            publish(project.site, project.store, project.store.versions.resolve("web"), unverified=True)
+        (images / "web-1/etc/precious").write_text("precious")
+        for words in (["--dry-run"], []):
+            told = project.run("gc", "--keep", "1", "--unpublish", *words).out
+            why = "its directory was changed by hand: /etc/precious"
+            assert f"web@1 stays: {why}; to release it: pipeline unpublish --force web@1\n" in told
+            assert "edits" not in told
+        assert labels(project) == ["web@1", "web@4", "web@5"]
+        assert (images / "web-1/etc/precious").read_text() == "precious"
+        assert project.run("unpublish", "--force", "web@1").exit_code == 0
+        assert "edits web-1: " in project.run("gc", "--keep", "1", "--unpublish").out
+        assert labels(project) == ["web@4", "web@5"]
+
+
 def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(project: SmallProject) -> None:
     build(project, "a", "b", "c", "d")
     link = project.path / "images/web"
@@ -204,6 +225,19 @@ def test_what_interrupted_publications_left_goes(project: SmallProject) -> None:
     (images / "web-x").mkdir()
     assert gone(project) == [("leftover", ".web-1.tree"), ("leftover", ".web.link")]
     assert sorted(path.name for path in images.iterdir()) == [".other-1.tree", "web-x"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_told_and_the_rest_goes(project: SmallProject) -> None:
+    build(project, "a", "b")
+    left = project.path / "images/.web-7.tree/etc/hosts"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with marked(left):
+        done = project.run("gc", "--keep", "1")
+        assert done.exit_code == 0 and "version web@1: " in done.out
+        assert f"{left}: the leftover .web-7.tree cannot be removed: Operation not permitted" in done.err
+        assert f"lsattr -d {left} {left.parent} shows i or a" in done.err
+    assert gone(project) == [("leftover", ".web-7.tree")]
 
 
 def test_downloads_that_a_lock_names_stay(project: SmallProject) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from published_versions import Place, make_place, make_site, private_mounts, says
+from published_versions import Place, make_place, make_site, marked, private_mounts, says
 
 from pipeline.chroot import syscalls
 from pipeline.errors import PipelineError
@@ -149,6 +149,30 @@ def test_what_a_killed_process_left_half_copied_is_swept(place: Place) -> None:
     (place.site.images / ".web-site-7.tree").mkdir()
     publish(place.site, place.store, place.version(says("one")))
     assert sorted(os.listdir(place.site.images)) == [".web-site-7.tree", "web", "web-1"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_told_and_hinders_nothing(place: Place) -> None:
+    site, images = place.site, place.site.images
+    one, two = place.version(says("one")), place.version(says("two"))
+    publish(site, place.store, one)
+    publish(site, place.store, two)
+    told: list[str] = []
+    left = images / ".web-1.tree/etc/motd"
+    with marked(images / "web-1/etc/motd"):
+        unpublish(site, place.store, "web", 1, note=told.append)
+        assert publication(place.store, "web").directories == {2: "copy"}
+        publish(site, place.store, one, note=told.append)
+        assert (images / "web/etc/motd").read_text() == "one"
+        assert rollback(site, place.store, "web").version == two
+        assert len(told) == 2
+        for text in told:
+            assert text.startswith(f"{left}: the leftover .web-1.tree cannot be removed: Operation not perm")
+            assert f"lsattr -d {left} {left.parent} shows i or a; chattr -i -a" in text
+        with marked(images / "web-1/etc/motd"):  # a second one finds a name of its own
+            unpublish(site, place.store, "web", 1, force=True)
+            assert {".web-1.tree", ".web-1.1.tree"} < set(os.listdir(images))
+    publish(site, place.store, two)
+    assert sorted(os.listdir(images)) == ["web", "web-2"]
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(place: Place) -> None:

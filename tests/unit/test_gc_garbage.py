@@ -80,6 +80,7 @@ def test_a_version_goes_with_its_test_results_hand_edits_and_layers(store: Store
     (store.path / "images/web/versions/1.verified").mkdir()
     for name in ("web-1", "web-2"):
         (store.path / "published" / name / "upper").mkdir(parents=True)
+        (store.path / "published" / name / "upper/x").touch()
     assert collect(store, needs(new)) == [
         ("version", "web@1"),
         ("results", "web@1"),

@@ -61,3 +61,22 @@ def test_what_cannot_be_removed_is_named_with_its_whole_path(
         patched.setattr(os, "scandir", full)
         remove_tree(tmp_path / "a")
     assert raised.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("call", "of"), [("unlink", "b/a/file"), ("rmdir", "b/a"), ("open", "b/a")])
+def test_the_very_file_that_cannot_be_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, of: str
+) -> None:
+    (tmp_path / "tree/b/a").mkdir(parents=True)
+    (tmp_path / "tree/b/a/file").touch()
+    real = getattr(os, call)
+
+    def marked(path: str | bytes, *rest: int, dir_fd: int | None = None) -> object:
+        if os.fsencode(path) == os.path.basename(os.fsencode(of)):
+            raise PermissionError(1, "Operation not permitted", path)
+        return real(path, *rest, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched, pytest.raises(PermissionError) as raised:
+        patched.setattr(os, call, marked)
+        remove_tree(tmp_path / "tree")
+    assert raised.value.filename == str(tmp_path / "tree" / of)

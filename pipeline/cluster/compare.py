@@ -31,12 +31,12 @@ def sources(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
     owners = [
         Wanted(source, make=False) for source in dict.fromkeys(s for one in clones.values() for s in one)
     ]
-    owned_ = [
+    belonging = [
         Wanted(Ref(item.ref.kind, item.ref.name, str(source)), item.exact, make=False)
         for item in wanted
         for source in clones.get(item.ref.of, ())
     ]
-    return (*owners, *owned_)
+    return (*owners, *belonging)
 
 
 def changes(

@@ -86,7 +86,9 @@ def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:
 def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
     """Settings that were applied, and images with what was, that the file no longer has."""
     names = {str(item.ref) for item in cluster.wanted}
-    images = [Ref("image", name[6:]) for name in last.added.put if name.startswith("image/")]
+    images = [
+        Ref("image", name.removeprefix("image/")) for name in last.added.put if name.startswith("image/")
+    ]
     settings = [
         Wanted(Ref("setting", setting, of), properties, make=False)
         for name, properties in {**last.added.put, **last.applied}.items()
@@ -98,8 +100,9 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
     settings += [
         Wanted(Ref("setting", item.ref.name, name), item.exact, make=False)
         for name, chain in cloning.origins(cluster.wanted).items()
+        for sources in [frozenset(map(str, chain))]
         for item in settings
-        if item.ref.of in map(str, chain) and f"{name}/setting/{item.ref.name}" not in names
+        if item.ref.of in sources and f"{name}/setting/{item.ref.name}" not in names
     ]
     paths = {ref: last.applied.get(str(ref), {}).get("path") for ref in images if str(ref) not in names}
     bare: Properties = {"kernel_parameters": ()}

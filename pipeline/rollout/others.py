@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cluster.drivers.nodes import NodeManager, NodeStatus, Sync
+from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager, Sync
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.states import NodeProgress
 
@@ -14,6 +14,20 @@ BY_OTHERS = "others have rebooted it meanwhile"
 def was_prepared(now: NodeProgress) -> bool:
     """Whether anything may have been set at it on its way out."""
     return "prepared" in (now.before or now).times
+
+
+def rebooted_since(
+    now: NodeProgress, had: str, given: str, sync: Sync | None, facts: NodeFacts | None
+) -> str:
+    """Why a node that was not told to reboot has been rebooted all the same since it was prepared, or "".
+
+    ``facts`` is what its manager knows of it now; the others are those of ``was_installed``.
+    """
+    if was_installed(now, had, given, sync):
+        return why_installed(sync)
+    if facts is not None and _is_installing(facts, had, given):
+        return f"{BY_OTHERS}: it is {facts.status.text or facts.status.condition}"
+    return ""
 
 
 def was_installed(now: NodeProgress, had: str, given: str, sync: Sync | None) -> bool:
@@ -29,9 +43,9 @@ def was_installed(now: NodeProgress, had: str, given: str, sync: Sync | None) ->
     return sync.ended > now.sync and not (sync.is_good and sync.image == had != given)
 
 
-def is_installing(image: str, had: str, given: str, status: NodeStatus) -> bool:
-    """Whether a node, at which ``image`` is set, is being installed with what it was ``given``."""
-    return image == given != had and status.condition in ("installing", "starting", "failed")
+def _is_installing(facts: NodeFacts, had: str, given: str) -> bool:
+    """Whether a node is being installed with what it was ``given``."""
+    return facts.image == given != had and facts.status.condition in ("installing", "starting", "failed")
 
 
 def why_installed(sync: Sync | None) -> str:
@@ -46,12 +60,9 @@ def rebooted_by_others(desk: Desk, manager: NodeManager, names: Sequence[str]) -
     if not names:
         return {}
     syncs, facts = manager.synced(names), manager.survey().nodes
-    found = {}
-    for name in names:
-        had, given = desk.nodes[name].image, desk.order.wanted[name]
-        sync, fact = syncs.get(name), facts.get(name)
-        if was_installed(of[name], had, given, sync):
-            found[name] = why_installed(sync)
-        elif fact is not None and is_installing(fact.image, had, given, fact.status):
-            found[name] = f"{BY_OTHERS}: it is {fact.status.text or fact.status.condition}"
-    return found
+    had, given = desk.nodes, desk.order.wanted
+    found = {
+        name: rebooted_since(of[name], had[name].image, given[name], syncs.get(name), facts.get(name))
+        for name in names
+    }
+    return {name: why for name, why in found.items() if why}

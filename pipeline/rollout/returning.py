@@ -14,7 +14,7 @@ from pipeline.rollout.batches import arrange
 from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
-from pipeline.rollout.others import is_installing, was_installed
+from pipeline.rollout.others import rebooted_since
 from pipeline.rollout.states import NodeProgress
 
 
@@ -70,24 +70,20 @@ def back_order(
 
 def _not_rebooted(kept: Kept, survey: Survey, syncs: Mapping[str, Sync]) -> frozenset[str]:
     """Nodes that have lost nothing: neither this rollout nor others have rebooted them."""
-    found = []
-    for node in kept.order.nodes:
-        now, facts, given = (
-            kept.progress.nodes[node.name],
-            survey.nodes.get(node.name),
-            kept.order.wanted[node.name],
-        )
-        if now.was_rebooted or was_installed(now, node.image, given, syncs.get(node.name)):
-            continue
-        if facts is None or not is_installing(facts.image, node.image, given, facts.status):
-            found.append(node.name)
-    return frozenset(found)
+    of, given = kept.progress.nodes, kept.order.wanted
+    return frozenset(
+        name
+        for name, had in ((node.name, node.image) for node in kept.order.nodes)
+        if not of[name].was_rebooted
+        and not rebooted_since(of[name], had, given[name], syncs.get(name), survey.nodes.get(name))
+    )
 
 
 def _is_held(node: NodeProgress, *, stays: bool) -> bool:
     """Whether it stays away from users when it is not taken back: it has failed, or was never proved.
 
-    ``stays``: nobody has rebooted it."""
+    ``stays``: nobody has rebooted it.
+    """
     is_begun_only = stays and node.way == "out" and node.state in NOT_REBOOTED
     return node.state != "released" and not is_begun_only
 

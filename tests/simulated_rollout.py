@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cluster.drivers.nodes import CategoryFacts, ImageFacts, NodeFacts, NodeStatus, Survey, Sync
 from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.rollout import folder as folders
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.journal import Journal
 from pipeline.rollout.model import Check, Finding, Node, Order, Policy, Target, Verdict, Waits
 from pipeline.rollout.parts import Answer
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up, run
-from pipeline.rollout.states import Progress
+from pipeline.rollout.states import Event, Progress
+
+if TYPE_CHECKING:
+    import pytest
 
 OLD, NEW = "web-1", "web-2"
 BEFORE = Sync(OLD, "FULL", 1.0, True)
 WAITS = Waits(prepare=60, begin=60, install=600, start=60, verify=30, release=60, poll=5)
+
+
+def kill_at_journal(patch: pytest.MonkeyPatch, moment: int, *, written: bool) -> list[int]:
+    """Killed at the ``moment``-th write of a journal (0: at none), before it or when it is ``written``.
+
+    Returns what grows by one at each write.
+    """
+    write, writes = Journal.write, list[int]()
+
+    def killing(journal: Journal, told: Iterable[Event]) -> None:
+        writes.append(len(writes) + 1)
+        if len(writes) == moment and not written:
+            raise Killed
+        write(journal, told)
+        if len(writes) == moment:
+            raise Killed
+
+    patch.setattr(Journal, "write", killing)
+    return writes
 
 
 class Killed(BaseException):

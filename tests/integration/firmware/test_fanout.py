@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster.fanout import Target, Way
+from pipeline.cluster.fanout import FANOUT, Target, Way
 from pipeline.cluster.firmware import choose, run_firmware
 from pipeline.cluster.model import Firmware
 from pipeline.cluster.shells import Lost, Ran, Shells
@@ -97,16 +97,20 @@ echo "@pipeline:firmware-1 end installer 0"
 """
 
 
-def test_with_a_topology_nodes_are_reached_through_gateways(tmp_path: Path) -> None:
-    ssh = tmp_path / "ssh"
-    ssh.write_text(GATEWAY.format(python=Path(sys.executable).parent))
-    ssh.chmod(0o755)
-    topology = tmp_path / "topology.conf"
+def by_gateways(folder: Path, ssh: str, *routes: str, fanout: int = FANOUT) -> Way:
+    """By gateways of a topology with these ``routes``, and a stand-in for ``ssh``."""
+    program, topology = folder / "ssh", folder / "topology.conf"
+    program.write_text(ssh.format(python=Path(sys.executable).parent))
+    program.chmod(0o755)
     here = socket.gethostname().split(".")[0]
-    topology.write_text(f"[routes]\n{here}: gateway[1-2]\ngateway[1-2]: node[01-40]\n")
+    topology.write_text("\n".join(("[routes]", *routes, "")).format(here=here))
+    return Way(fanout=fanout, ssh=str(program), topology=topology)
+
+
+def test_with_a_topology_nodes_are_reached_through_gateways(tmp_path: Path) -> None:
     targets = tuple(Target(f"node{number:02}") for number in range(1, 41))
     order = Firmware((), "", False, "/cm/shared/ofed")
-    way = Way(fanout=8, ssh=str(ssh), topology=topology)
+    way = by_gateways(tmp_path, GATEWAY, "{here}: gateway[1-2]", "gateway[1-2]: node[01-40]", fanout=8)
     record = run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=way)
     assert {result.status for result in record.results.values()} == {"updated"}
     assert len(record.results) == 40
@@ -147,14 +151,8 @@ echo "@pipeline:firmware-1 end installer 0"
 @pytest.fixture
 def failing(tmp_path: Path) -> Way:
     """Nodes behind a dead gateway, a live one, both of them, and one that is lost."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(FAILING.format(python=Path(sys.executable).parent))
-    ssh.chmod(0o755)
-    topology = tmp_path / "topology.conf"
-    here = socket.gethostname().split(".")[0]
-    routes = (f"{here}: dead,alive,lost", "dead: node[10-12]", "alive: node[20-22]", "lost: node50")
-    topology.write_text("\n".join(("[routes]", *routes, "")))
-    return Way(ssh=str(ssh), topology=topology)
+    routes = ("{here}: dead,alive,lost", "dead: node[10-12]", "alive: node[20-22]", "lost: node50")
+    return by_gateways(tmp_path, FAILING, *routes)
 
 
 def test_a_lost_gateway_costs_only_the_nodes_behind_it(tmp_path: Path, failing: Way) -> None:

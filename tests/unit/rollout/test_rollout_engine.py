@@ -16,7 +16,7 @@ from pipeline.rollout.batches import Room, arrange
 from pipeline.rollout.journal import Journal, events
 from pipeline.rollout.model import Node, Order, Policy
 from pipeline.rollout.states import Event, Fold
-from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
+from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Scene, World, kill_at_journal
 
 FOUR = ("node001", "node002", "node003", "node004")
 ONE_BY_ONE = Policy(canary=1, max_unavailable=1, waits=WAITS)
@@ -300,23 +300,14 @@ def test_nodes_that_could_never_go_are_refused_at_once() -> None:
 def test_killed_at_the_journal_nothing_is_repeated_nor_forgotten(
     tmp_path: Path, written: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, count, kill_at = Journal.write, 0, 0
-
-    def killing(journal: Journal, told: Iterable[Event]) -> None:
-        nonlocal count
-        count += 1
-        if count == kill_at and not written:
-            raise Killed
-        write(journal, told)
-        if count == kill_at:
-            raise Killed
-
-    monkeypatch.setattr(Journal, "write", killing)
-    Scene(tmp_path / "whole", World(FOUR[:3]), TWO).run()
-    for moment in range(1, count + 1):
-        count, kill_at = 0, moment
-        scene = Scene(tmp_path / str(moment), World(FOUR[:3]), TWO)
-        progress = scene.run_to_the_end()
+    with monkeypatch.context() as patch:
+        writes = kill_at_journal(patch, 0, written=written)
+        Scene(tmp_path / "whole", World(FOUR[:3]), TWO).run()
+    for moment in range(1, len(writes) + 1):
+        with monkeypatch.context() as patch:
+            kill_at_journal(patch, moment, written=written)
+            scene = Scene(tmp_path / str(moment), World(FOUR[:3]), TWO)
+            progress = scene.run_to_the_end()
         assert {(node.state, node.way) for node in progress.nodes.values()} == {("released", "out")}, moment
         assert all(machine.installs == {NEW: 1} for machine in scene.world.machines.values()), moment
         assert not scene.world.held and scene.world.category == NEW, moment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,9 @@ import pytest
 from pipeline.cli.rollout_text import status_lines
 from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
-from pipeline.rollout.journal import Journal
 from pipeline.rollout.model import Node, Policy
-from pipeline.rollout.states import Event, Progress
-from tests.simulated_rollout import NEW, OLD, WAITS, Killed, Machine, Scene, World
+from pipeline.rollout.states import Progress
+from tests.simulated_rollout import NEW, OLD, WAITS, Killed, Machine, Scene, World, kill_at_journal
 
 NAMES = ("node001", "node002", "node003")
 TWO = Policy(canary=1, max_unavailable=2, failure_budget=1, waits=WAITS)
@@ -32,19 +31,8 @@ def at_journal(written: bool) -> Kill:
     """Killed right before or after lines come into the journal."""
 
     def run(scene: Scene, moment: int) -> None:
-        write, count = Journal.write, 0
-
-        def killing(journal: Journal, told: Iterable[Event]) -> None:
-            nonlocal count
-            count += 1
-            if count == moment and not written:
-                raise Killed
-            write(journal, told)
-            if count == moment:
-                raise Killed
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Journal, "write", killing)
+            kill_at_journal(patch, moment, written=written)
             scene.run()
 
     return run

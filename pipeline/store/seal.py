@@ -28,8 +28,10 @@ from pipeline.unwanted import UNWANTED
 _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""
 
-SPAN = 1 << 20
-"""Seconds over which the times of layers are spread: twelve days."""
+SPAN = 1 << 13
+"""Seconds over which the time of a layer is spread, after those of the layers below: a bit over two hours, so
+that the times of twenty stages do not lie two days ahead of a base that was changed just now. rsync takes one
+of ``SPAN`` changed files of the same size for the old one, where it looks at size and time only."""
 
 
 def drop_unwanted(upper: Path, trees: Sequence[Path]) -> None:
@@ -190,7 +192,7 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> Ma
     since = int(started * 10**9) - _CLOCK_STEP_NS
     root = os.open(upper, DIRECTORY)
     try:
-        seconds, digests = _own_time(root, since, epoch)
+        seconds, digests = _own_time(root, since, epoch + max(len(trees) - 1, 0) * SPAN)
         own = seconds * 10**9
         for item in walk(root):
             status = lstat(item)
@@ -208,13 +210,14 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> Ma
     return digests
 
 
-def _own_time(root: int, since: int, epoch: int) -> tuple[int, dict[int, str]]:
-    """``epoch`` and up to ``SPAN`` seconds more, which is decided by the names and contents of the files that
-    are to get it.
+def _own_time(root: int, since: int, earliest: int) -> tuple[int, dict[int, str]]:
+    """``earliest`` and up to ``SPAN`` seconds more, which is decided by the names and contents of the files
+    that are to get it.
 
     The same files have the same time, other ones another: rsync, by which nodes are updated, takes a file of
-    the same size and time for the same. One time for all, so that none of them is older than what it was made
-    of. Only seconds: not every rsync and file system looks at more. With it come the digests, by inode.
+    the same size and time for the same. One time for all, and later than those of the layers below, so that
+    none of them is older than what it was made of: make(1), newaliases(1) look at times. Only seconds: not
+    every rsync and file system looks at more. With it come the digests, by inode.
     """
     whole, digests = hashlib.sha256(), dict[int, str]()
     for item in walk(root):
@@ -227,4 +230,4 @@ def _own_time(root: int, since: int, epoch: int) -> tuple[int, dict[int, str]]:
                 finally:
                     os.close(fd)
             whole.update(b"%d:%s%s" % (len(item.path), item.path, digests[status.st_ino].encode()))
-    return epoch + int.from_bytes(whole.digest()[:8]) % SPAN, digests
+    return earliest + int.from_bytes(whole.digest()[:8]) % SPAN, digests

@@ -383,6 +383,18 @@ def test_times_since_the_stage_began_are_the_layers_own_and_older_ones_stay(stor
     assert found["etc/then"].mtime == 1_300_000_000 * 10**9
 
 
+def test_what_a_stage_makes_is_never_older_than_what_the_stages_before_it_made(
+    store: Store, base: Base
+) -> None:
+    below = [base.layer]
+    times = [0.0]
+    for number in range(8):
+        layer = stage(store, below, f"echo {number} > etc/made{number}", f"{number}" * 64)
+        below.append(layer_name(layer.key))
+        times.append((store.layer_tree(below[-1]) / f"etc/made{number}").stat().st_mtime)
+    assert times == sorted(set(times))
+
+
 def test_a_node_that_is_updated_by_rsync_gets_other_content_of_the_same_size(
     store: Store, base: Base, tmp_path: Path
 ) -> None:

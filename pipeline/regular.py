@@ -1,4 +1,4 @@
-"""Reading files that somebody else puts there: named pipes and devices are none, and would never end."""
+"""Reading and writing files that somebody names: named pipes and devices are none, and would never end."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def content_of(file: Path) -> bytes:
 def check(file: Path) -> None:
     """Raise ``OSError`` unless ``file`` is a regular file, or a link to one."""
     _refuse_other(os.stat(file).st_mode, file)
+
+
+def place_of(file: Path) -> Path:
+    """Where to write what somebody wants in ``file``: where a link leads to. Raises ``OSError`` when anything
+    but a regular file is there: a rename in its place would take it away, and that may be /dev/null."""
+    if file.exists():
+        check(file)
+    return file.resolve()
 
 
 def _refuse_other(mode: int, file: Path) -> None:

@@ -23,6 +23,7 @@ from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.recipe.load import load_recipes, recipe_names
 from pipeline.recipe.model import Site
 from pipeline.recipe.names import file_name_fault
+from pipeline.regular import place_of
 from pipeline.store.filesystem import write_whole
 
 HEADER = """#:schema ../schema/cluster.json
@@ -144,7 +145,7 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
     """Write the text, load it, and plan it with what was read."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place, written.encode())
+        write_whole(place_of(place), written.encode())
     except OSError as error:
         said = f"the cluster file cannot be written: {error.strerror or error}"
         raise PipelineError(said, where=str(place)) from None

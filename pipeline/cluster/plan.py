@@ -17,6 +17,7 @@ from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
 from pipeline.recipe.findings import positions
+from pipeline.regular import place_of
 from pipeline.store.filesystem import write_whole
 
 Seen = Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]] | None]
@@ -181,7 +182,7 @@ def keep(plan: Plan, file: Path) -> None:
     # json, not msgspec: bytes of a file that are no UTF-8 stay what they are, as escapes of lone surrogates.
     text = json.dumps(msgspec.to_builtins(Kept(FORMAT, plan)), indent=1)
     try:
-        write_whole(file, text.encode() + b"\n")
+        write_whole(place_of(file), text.encode() + b"\n")
     except (OSError, ValueError) as error:  # ValueError: a path without a name, such as /
         why = error.strerror if isinstance(error, OSError) else "it is a directory"
         raise PipelineError(f"the plan cannot be written: {why}", where=str(file)) from None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -159,13 +160,24 @@ def test_names_that_are_nothing_are_told_with_the_nearest_and_the_line(site: Clu
     assert state.snapshot(str(site.head)) == before
 
 
-@pytest.mark.parametrize("out", ["/", "nodir/a.json", "store"])
+@pytest.mark.parametrize("out", ["/", "nodir/a.json", "store", "null", "to-null"])
 def test_a_plan_that_cannot_be_kept_names_the_path_that_was_given(site: Cluster, out: str) -> None:
     (site.path / "store").mkdir(exist_ok=True)
+    os.mknod(site.path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    (site.path / "to-null").symlink_to("null")
     refused = site.cluster("plan", "--out", out)
     assert refused.exit_code == 1
     assert f"pipeline: {out}: the plan cannot be written" in refused.err
     assert "defect" not in refused.err
+    assert (site.path / "null").is_char_device() and (site.path / "to-null").is_symlink()
+
+
+def test_a_plan_and_a_cluster_file_are_written_to_where_a_link_leads(site: Cluster) -> None:
+    for words in (["plan"], ["import", "mine"]):
+        (site.path / "link").symlink_to(site.path / f"target-{words[0]}")
+        assert site.cluster(*words, "--out", "link").exit_code == 0
+        assert (site.path / "link").is_symlink() and (site.path / f"target-{words[0]}").stat().st_size > 0
+        (site.path / "link").unlink()
 
 
 def test_a_file_of_the_head_node_that_is_no_utf_8_can_be_planned_kept_and_compared(site: Cluster) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import warm
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -34,8 +35,7 @@ class Project:
 
     def run(self, *words: str, timeout: float = 300) -> Result:
         """``pipeline WORDS`` in the project, as its own process."""
-        command = [sys.executable, "-m", "pipeline", *words]
-        ended = subprocess.run(command, cwd=self.path, capture_output=True, text=True, timeout=timeout)
+        ended = warm.run(words, self.path, timeout)
         return Result(ended.returncode, ended.stdout, ended.stderr)
 
     def write(self, name: str, text: str) -> Path:

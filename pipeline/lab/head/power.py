@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.objects import Object, Value
 from pipeline.lab.head.state import SYNC_LOGS, State, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 StateWord = Literal[
     "UP",
@@ -105,6 +107,8 @@ def next_install(directory: Path, node: str) -> Install:
 
 def install_of(now: State, node: str, root: str) -> Install:
     """The same from a state; ``root`` is where the head node's files are."""
+    from pathlib import Path  # slow
+
     objects = now["objects"]
     own = objects["device"][node]
     category = str(own["values"].get("category", ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 from pipeline.lab.head.errors import CommandError, Quit
 from pipeline.lab.head.nodes import expand
@@ -56,6 +55,8 @@ def _names(
 
 def _matching(session: Session, words: list[str], *, may_be_new: bool, quits: bool) -> list[str]:
     """Names, and patterns of names."""
+    from fnmatch import fnmatchcase
+
     there = session.names()
     names: dict[str, None] = {}
     for word in words:

@@ -6,7 +6,6 @@ Unknown, and so a guess: that ``reboot`` refuses a device whose daemon isn't con
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 
 from pipeline.lab.head.errors import CommandError
@@ -95,6 +94,8 @@ def _on(session: Session, name: str, one: Object) -> str:
     """A virtual node gets an instance."""
     if _is_off(session, name, one):
         if one["type"] == "VirtualNode":
+            import uuid  # slow
+
             _set_instance(session, name, instance(one) or str(uuid.uuid4()))
         _boot(session, name, "power on")
     return "ON"

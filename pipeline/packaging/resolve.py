@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from pipeline.chroot.root import OUT, Root
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import PipelineError, Problem, UnreadableError
 from pipeline.packaging import repofile, rpmdb, yum
 from pipeline.packaging.nevra import Nevra, is_file, is_pattern, matches
 from pipeline.stages.base import PackageRequest
@@ -71,7 +71,8 @@ def resolve(
     ``root`` needs network and a directory at ``OUT``. ``files`` maps each URL and path of the request to the
     RPM that the chroot sees; ``mirrors`` maps a prefix of URLs to what stands for it in the repository files
     of this root. Raises ``PipelineError`` with the package manager's words when something does not exist,
-    conflicts, is not signed as its repository demands, or is silently left out.
+    conflicts, is not signed as its repository demands, or is silently left out; ``UnreadableError`` when a
+    file that was asked for is no RPM, or not a whole one.
     """
     given = [name for name in (*request.install, *request.upgrade) if is_file(name)]
     paths = root.call(link_files, {name: (files or {})[name] for name in given})
@@ -79,6 +80,17 @@ def resolve(
     asked = _Asked(request, paths, rpmdb.of_files(root, tuple(called), called))
     if mirrors:
         root.call(repofile.redirect_all, dict(mirrors))
+    try:
+        return _done(root, asked, mirrors or {})
+    except PipelineError as error:
+        # rpm looks at what lies behind the header of an RPM only when it installs it.
+        if found := rpmdb.damaged(root, called):
+            raise UnreadableError([*error.problems, *found]) from error
+        raise
+
+
+def _done(root: Root, asked: _Asked, mirrors: Mapping[str, str]) -> Resolution:
+    request = asked.request
     manager = yum.find(root)
     before = rpmdb.packages(root)
     _refuse_upgrades_of_nothing(asked, before)
@@ -92,7 +104,7 @@ def resolve(
     new = [package for package in after if package not in set(before)]
     gone = [package for package in before if package not in set(after)]
     return Resolution(
-        install=_with_files(root, manager, new, asked, mirrors or {}),
+        install=_with_files(root, manager, new, asked, mirrors),
         remove=tuple(sorted(map(str, gone))),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.chroot.root import Root
+from pipeline.chroot.root import CommandError, Root
 from pipeline.errors import Problem, UnreadableError
 from pipeline.packaging.nevra import NO_VALUE, Nevra
 from pipeline.packaging.programs import first_found
@@ -34,13 +34,34 @@ def installed(root: Root) -> tuple[str, ...]:
 def of_files(root: Root, paths: Sequence[str], called: Mapping[str, str] | None = None) -> dict[str, Nevra]:
     """Path → package of RPM files of the chroot. Raises ``UnreadableError`` for one that is none.
 
-    ``called`` are the names that errors give to paths.
+    ``called`` are the names that errors give to paths; one of these that is only a part of an RPM is named
+    as well.
     """
     if not paths:
         return {}
     refuse_others(root, paths, called or {})
-    text = root.run(["rpm", "-qp", "--nosignature", "--qf", FORMAT, *paths], separate=True).text
+    try:
+        text = root.run(["rpm", "-qp", "--nosignature", "--qf", FORMAT, *paths], separate=True).text
+    except CommandError:
+        if found := damaged(root, called or {}):
+            raise UnreadableError(found) from None
+        raise
     return dict(zip(paths, parsed(text), strict=True))
+
+
+def damaged(root: Root, called: Mapping[str, str]) -> tuple[Problem, ...]:
+    """A problem for each of the RPMs ``called`` (path → name) that is not what its own digests say.
+
+    All of them are read to the end: for when something has failed, to tell why.
+    """
+    found = []
+    for path, name in called.items():
+        checked = root.run(["rpm", "-K", "--nosignature", path], exit_codes=())
+        if checked.exit_code != 0:
+            words = " ".join(checked.text.replace(f"{path}:", " ").replace("error:", " ").split())
+            said = f": {words}" if words else ""
+            found.append(Problem(f"is damaged, or not all of it is there{said}", where=name))
+    return tuple(found)
 
 
 def refuse_others(root: Root, paths: Sequence[str], called: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pipeline.publish.record import directory, present_directory, publication
 from pipeline.recipe.model import Site
 from pipeline.store.compare import FileChange, change_of
 from pipeline.store.filesystem import DIRECTORY
+from pipeline.store.mounts import mounts_below
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 from pipeline.store.tree import (
@@ -95,7 +96,7 @@ def _changes(store: Store, version: Version, place: Path, *, mounted: bool) -> t
         published = [item(place), *(layers if mounted else ())]
         old, new = (Shown(stack[0], lstat(stack[0]), stack) for stack in (layers, published))
         try:
-            found = list(_compared(old, new, read=mounted))
+            found = list(_compared(old, new, mounts_below(place), read=mounted))
         except FileNotFoundError as error:
             raise PipelineError(
                 "it vanished while what was changed by hand was looked for",
@@ -105,12 +106,15 @@ def _changes(store: Store, version: Version, place: Path, *, mounted: bool) -> t
     return tuple(sorted(found, key=lambda change: change.path))
 
 
-def _compared(old: Shown, new: Shown, *, read: bool) -> Iterator[FileChange]:
-    """How the tree ``new`` differs from ``old``; ``read``: files are read whatever their time says."""
+def _compared(old: Shown, new: Shown, mounts: Collection[bytes], *, read: bool) -> Iterator[FileChange]:
+    """How the tree ``new`` differs from ``old``, but for ``mounts``, the paths at which something is mounted.
+    ``read``: files are read whatever their time says."""
     device = new.status.st_dev
     waiting: list[tuple[Shown | None, Shown | None]] = [(old, new)]
     while waiting:
         before, after = waiting.pop()
+        if after is not None and after.item.path in mounts:
+            continue
         if before is not None and after is not None and _is_same(before, after, read=read):
             change = None
         else:
@@ -118,7 +122,7 @@ def _compared(old: Shown, new: Shown, *, read: bool) -> Iterator[FileChange]:
         if change is not None:
             yield change
         if after is None or not after.joined or after.status.st_dev != device:
-            continue  # on another device: something is mounted there
+            continue  # another file system
         were = inside(before.joined) if before is not None else {}
         are = inside(after.joined)
         for name in {*were, *are}:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,20 +11,12 @@ from pathlib import Path
 from pipeline.errors import MachineError, PipelineError
 from pipeline.removing import remove_tree
 from pipeline.store.filesystem import DIRECTORY, inherit_nothing
+from pipeline.store.mounts import mount_points
 
-MOUNTS = Path("/proc/thread-self/mountinfo")
 OPTIONS_LIMIT = 4095
 """Bytes that mount(2) takes as options: one page."""
 MNT_EXPIRE = 4
 """umount2(2): the first call only marks a mount (EAGAIN), or says that it is in use (EBUSY)."""
-
-
-def mount_points() -> frozenset[str]:
-    """Every mount point that this process sees, as the kernel names it: without links."""
-    return frozenset(
-        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), line.split(b" ")[4]))
-        for line in MOUNTS.read_bytes().splitlines()
-    )
 
 
 def real(target: Path) -> Path:

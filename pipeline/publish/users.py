@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.publish.mounted import mount_points
+from pipeline.store.mounts import mount_of, mount_points
 
 INNER = ("/memfd:", "/dev/zero", "/SYSV")
 """What the kernel calls files of its own, on no mount."""
@@ -59,8 +58,7 @@ def _mount_of(link: str) -> int | None:
         status = os.fstat(found)
         if os.major(status.st_dev) or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return None
-        told = re.search(r"(?m)^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{found}").read_text())
-        return int(told[1]) if told else None
+        return mount_of(found)
     finally:
         os.close(found)
 

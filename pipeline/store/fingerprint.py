@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import MachineError, PipelineError
 from pipeline.store.filesystem import told
+from pipeline.store.mounts import mounts_below
 
 FIND = "find"
 _FORMAT = r"%D %i %C@ %T@ %s %y%#m %P\0"
@@ -31,13 +34,13 @@ class Look:
         self._path = path
         self._found: str | None = None
         with told("the directory cannot be read", path):
-            self._device = path.stat().st_dev
+            self._device, self._mounts = path.stat().st_dev, mounts_below(path)
         # What it finds goes to memory, not through a pipe that somebody would have to empty.
         self._out, self._complaints = os.memfd_create("found"), os.memfd_create("complaints")
         try:
             self._pid: int | None = os.posix_spawnp(
                 FIND,
-                [FIND, f"{path}/.", "-xdev", "-printf", _FORMAT],
+                [FIND, f"{path}/.", "-xdev", "-printf", _FORMAT, *_not_below(path, self._mounts)],
                 {**os.environ, "LC_ALL": "C"},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, self._out, 1),
@@ -64,7 +67,7 @@ class Look:
         os.close(self._complaints)
 
     def fingerprint(self) -> str:
-        """A digest over path, inode, ctime, mtime, size and mode of all below on the same file system.
+        """A digest over path, inode, ctime, mtime, size and mode of all below that is not mounted there.
 
         Equal means unchanged: whatever changes a file or its attributes changes its ctime, which nobody can
         set. Waits until the look is over. Raises ``PipelineError`` when something vanished meanwhile.
@@ -83,10 +86,12 @@ class Look:
         records = os.pread(self._out, os.fstat(self._out).st_size, 0).split(b"\0")
         import hashlib  # 3 ms: not before find(1) has begun
 
-        own = b"%d " % self._device
+        own, ends = b"%d " % self._device, tuple(b" " + place for place in self._mounts)
         # Of a mount point only its being one is told: what is mounted there may change at any time.
-        records = [record if record.startswith(own) else _mount_point(record) for record in records[:-1]]
-        return hashlib.sha256(b"\0".join(sorted(records))).hexdigest()
+        for number, record in enumerate(records[:-1]):
+            if not record.startswith(own) or (record.endswith(ends) and _path(record) in self._mounts):
+                records[number] = b"mount " + _path(record)
+        return hashlib.sha256(b"\0".join(sorted(records[:-1]))).hexdigest()
 
     def _failed(self) -> PipelineError:
         words = os.pread(self._complaints, 1 << 16, 0).decode(errors="replace").splitlines()
@@ -110,5 +115,14 @@ def fingerprint(path: Path) -> str:
         return look.fingerprint()
 
 
-def _mount_point(record: bytes) -> bytes:
-    return b"mount " + record.split(b" ", _PATH_AT)[_PATH_AT]
+def _not_below(path: Path, mounts: Iterable[bytes]) -> list[str]:
+    """What keeps find(1) from entering ``mounts``, which it knows only when they are other file systems."""
+    words: list[str] = []
+    for place in mounts:
+        pattern = re.sub(rb"([\\*?\[])", rb"\\\1", os.fsencode(path) + b"/./" + place)
+        words += ["-o", "-path", os.fsdecode(pattern)]
+    return ["(", *words[1:], ")", "-prune"] if words else []
+
+
+def _path(record: bytes) -> bytes:
+    return record.split(b" ", _PATH_AT)[_PATH_AT]

@@ -27,6 +27,7 @@ from pipeline.store.copying import (
 from pipeline.store.filesystem import DIRECTORY, told
 from pipeline.store.fingerprint import fingerprint
 from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
+from pipeline.store.mounts import mounts_below
 from pipeline.store.records import Base, Draft, Summary
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import (
@@ -53,11 +54,13 @@ _SKIPPED = "skipped"
 
 
 class _Survey(msgspec.Struct, frozen=True):
-    """What was found before copying: ``leaders`` are the first names of files with several, by inode."""
+    """What was found before copying: ``mounts`` are where something is mounted, ``leaders`` the first names
+    of files with several, by inode."""
 
     source: int
     target: int
     size: int
+    mounts: frozenset[bytes]
     leaders: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
@@ -69,8 +72,8 @@ def base_key(digest: str) -> str:
 def import_base(store: Store, name: str, path: Path, observer: Observer) -> Base:
     """The layer of the directory ``path``, which is copied only when it changed since the last time.
 
-    Everything is kept but sockets and mount points, which are noted. Raises ``PipelineError`` when it is
-    missing, not a root, unreadable, keeps changing, or does not fit on the disk.
+    Everything is kept but sockets and what is mounted there, which are noted. Raises ``PipelineError`` when
+    it is missing, not a root, unreadable, keeps changing, or does not fit on the disk.
     """
     require_base(name, path)
     now = fingerprint(path)
@@ -170,16 +173,18 @@ def _at(root: int, path: bytes) -> Item:
 
 def _look(source: int, target: int, path: Path) -> _Survey:
     """Count, and make the directories, so that the processes can copy in any order."""
-    device = os.fstat(source).st_dev
+    device, mounts = os.fstat(source).st_dev, mounts_below(path)
     leaders: dict[int, bytes] = {}
     size = blocks = paths = 0
-    for item in walk(source):
+    for item in walk(source, mounts):
         paths += 1
         if item.is_dir and item.path:
             os.mkdir(item.path, 0o700, dir_fd=target)
             continue
         status = lstat(item)
-        if status.st_dev != device or (status.st_nlink > 1 and status.st_ino in leaders):
+        if status.st_dev != device or item.path in mounts:
+            continue
+        if status.st_nlink > 1 and status.st_ino in leaders:
             continue
         if groups_links(status):
             leaders[status.st_ino] = item.path
@@ -194,7 +199,7 @@ def _look(source: int, target: int, path: Path) -> _Survey:
             f" {room.f_bavail * room.f_frsize // 1_000_000:,} MB",
             hint="make room, or put the store on a bigger disk",
         )
-    return _Survey(source, target, size, leaders)
+    return _Survey(source, target, size, mounts, leaders)
 
 
 def _copy_share(survey: _Survey, turns: Turns, spool: Path, tell: Tell) -> None:
@@ -204,12 +209,13 @@ def _copy_share(survey: _Survey, turns: Turns, spool: Path, tell: Tell) -> None:
     clones = True
     untold = 0
     with spool.open("xb") as lines:
-        for item in walk(survey.source):
+        for item in walk(survey.source, survey.mounts):
             if not mine.next_is_mine():
                 continue
             status = lstat(item)
-            if status.st_dev != device or stat.S_ISSOCK(status.st_mode) or is_whiteout(status):
-                entry = _not_copied(item, status, device)
+            other = status.st_dev != device or item.path in survey.mounts
+            if other or stat.S_ISSOCK(status.st_mode) or is_whiteout(status):
+                entry = _not_copied(item, status, survey)
             elif groups_links(status) and survey.leaders.get(status.st_ino) != item.path:
                 leader = survey.leaders.get(status.st_ino, b"")
                 entry = Entry(path=readable(item.path), type="file", hardlink=readable(leader))
@@ -225,15 +231,17 @@ def _copy_share(survey: _Survey, turns: Turns, spool: Path, tell: Tell) -> None:
     tell(Message(done=untold))
 
 
-def _not_copied(item: Item, status: os.stat_result, device: int) -> Entry:
+def _not_copied(item: Item, status: os.stat_result, survey: _Survey) -> Entry:
     path = readable(item.path)
     if stat.S_ISSOCK(status.st_mode):
         return Entry(path=path, type=_SKIPPED, target="a socket")
-    if status.st_dev == device:
-        return Entry(path=path, type=_SKIPPED, target="a device 0:0, which overlayfs takes for a deletion")
     if stat.S_ISDIR(status.st_mode):
         return Entry(path=path, type="dir", mode="0755", uid=0, gid=0, mtime=0, target="mount")
-    return Entry(path=path, type=_SKIPPED, target="on another file system")
+    if item.path in survey.mounts:
+        return Entry(path=path, type=_SKIPPED, target="something is mounted on it")
+    if status.st_dev != os.fstat(survey.source).st_dev:
+        return Entry(path=path, type=_SKIPPED, target="on another file system")
+    return Entry(path=path, type=_SKIPPED, target="a device 0:0, which overlayfs takes for a deletion")
 
 
 def _copy_file(item: Item, target: int, clones: bool) -> tuple[Entry, bool]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -92,12 +92,13 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def walk(root: int) -> Generator[Item, None, None]:
+def walk(root: int, mounts: Collection[bytes] = ()) -> Generator[Item, None, None]:
     """Every path below the open directory ``root``, the root itself first, sorted by raw path bytes.
 
-    Neither links nor other mounts are entered; a mount point itself is met. Memory is that of the directories
-    from the root to the present one, of which only the present one is open. Raises ``FileNotFoundError`` when
-    it is moved meanwhile.
+    Neither links nor other file systems are entered, nor the paths ``mounts``: a mount from the same file
+    system is known by nothing else. A mount point itself is met. Memory is that of the directories from the
+    root to the present one, of which only the present one is open. Raises ``FileNotFoundError`` when it is
+    moved meanwhile.
     """
     device = os.fstat(root).st_dev
     # Opened anew: processes that were forked with ``root`` open share the place up to which it was listed.
@@ -111,6 +112,8 @@ def walk(root: int) -> Generator[Item, None, None]:
                 key, is_dir = steps.pop()
                 if not key.endswith(b"/"):
                     yield Item(here, key, prefix + key, is_dir)
+                    continue
+                if prefix + key[:-1] in mounts:
                     continue
                 other = os.open(key[:-1], DIRECTORY, dir_fd=here)
                 status = os.fstat(other)

@@ -114,6 +114,25 @@ def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:
     assert 'stage "trouble": no.rpm: is no RPM' in ended.err
 
 
+@pytest.mark.parametrize("image", ["header", "payload"])
+def test_an_rpm_that_came_half_is_told_and_fetched_anew_when_locked(
+    shared: Site, vendor: Path, image: str
+) -> None:
+    """The image is named after the part of it that was cut."""
+    [good] = (vendor / "repo").glob("good-*.rpm")
+    whole, url, served = good.read_bytes(), f"{URL}/{image}.rpm", vendor / f"repo/{image}.rpm"
+    served.write_bytes(whole[:-8] if image == "payload" else whole[: len(whole) // 2])
+    shared.recipe(packages(f'install = ["{url}"]'), image=image, base="lab")
+    for _ in range(2):
+        ended = shared.run("build", image, timeout=120)
+        assert ended.exit_code == 1
+        assert f'stage "trouble": {url}: is damaged, or not all of it is there' in ended.err
+        assert "no build tries another" in ended.err and f"run: pipeline lock {image}\n" in ended.err
+        served.write_bytes(whole)
+    assert shared.run("lock", image, timeout=120).exit_code == 0
+    assert shared.run("build", image, timeout=120).exit_code == 0
+
+
 def test_after_all_this_trouble_the_store_is_whole_and_a_good_package_installs(shared: Site) -> None:
     shared.recipe(REPOSITORY, packages('install = ["good"]', name="good"), image="good", base="lab")
     ended = shared.run("build", "good", "--json", timeout=120)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.chroot import syscalls
-from pipeline.publish.mounted import mount_points
 from pipeline.recipe.model import Site
+from pipeline.store.mounts import mount_points
 from pipeline.store.records import Verification, Version
 from pipeline.store.store import Store, layer_name
 from tests.small_store import add_version, commit_layer

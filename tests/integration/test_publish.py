@@ -17,10 +17,10 @@ from published_versions import FAILED, Place, make_place, motd, pointer, private
 
 from pipeline.chroot import syscalls
 from pipeline.errors import PipelineError, UnverifiedError
-from pipeline.publish.mounted import mount_points
 from pipeline.publish.publication import not_mounted, publication, publish, rollback
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
+from pipeline.store.mounts import mount_points
 from pipeline.store.store import Store
 from pipeline.store.tree import OPAQUE
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from published_versions import Place, make_place, private_mounts, reboot, says
 
+from pipeline.chroot import syscalls
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.publish.handedits import hand_edits, kept_edits
@@ -150,6 +151,20 @@ def test_edits_of_a_mount_are_no_edits_of_a_later_copy(
         reboot(mounting)
         restore(mounting.site, mounting.store)
         assert paths(mounting, version) == ["/srv/hand"]
+
+
+def test_what_is_mounted_in_a_copy_is_no_edit(tmp_path: Path) -> None:
+    with private_mounts():
+        place = make_place(tmp_path, "copy")
+        version = place.version(base, above)
+        root = publish(place.site, place.store, version)
+        (tmp_path / "host").mkdir()
+        (tmp_path / "host/file").touch()
+        for source, target in (("host", "opt"), ("host/file", "etc/passwd")):
+            syscalls.mount(str(tmp_path / source), str(root / target), flags=syscalls.MS_BIND)
+        assert paths(place, version) == []
+        (root / "etc/group").write_text("edited")
+        assert paths(place, version) == ["/etc/group"]
 
 
 def test_a_copy_that_was_changed_is_taken_away_only_when_told_so(

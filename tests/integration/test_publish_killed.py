@@ -17,10 +17,10 @@ import pytest
 from published_versions import Place, make_place, private_mounts, says
 
 from pipeline.chroot import syscalls
-from pipeline.publish.mounted import mount_points
 from pipeline.publish.publication import not_mounted, publication, publish, rollback
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
+from pipeline.store.mounts import mount_points
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 

@@ -17,10 +17,11 @@ from published_versions import Place, make_place, motd, pointer, private_mounts,
 from pipeline.chroot import syscalls
 from pipeline.cli import main
 from pipeline.errors import PipelineError
-from pipeline.publish.mounted import MNT_EXPIRE, is_busy, is_mounted, mount_points
+from pipeline.publish.mounted import MNT_EXPIRE, is_busy, is_mounted
 from pipeline.publish.publication import not_mounted, publication, publish
 from pipeline.publish.restoring import restore
 from pipeline.publish.unpublishing import unpublish
+from pipeline.store.mounts import mount_points
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 

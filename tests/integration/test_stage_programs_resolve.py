@@ -11,7 +11,7 @@ from stage_programs_rpms import NEEDED, REPOSITORY, Workshop, after, put_program
 
 from pipeline.chroot.enter import EnteredRoot
 from pipeline.chroot.root import INPUTS
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, UnreadableError
 from pipeline.lab.mirror import Mirror
 from pipeline.packaging import rpmdb
 from pipeline.packaging.resolve import Resolution, ResolvedPackage, resolve
@@ -62,6 +62,26 @@ def test_what_is_no_rpm_is_named_as_it_was_asked_for(workshop: Workshop, tmp_pat
             root, PackageRequest(install=asked), files=dict.fromkeys(asked, "/etc/passwd"), mirrors=mirrors
         )
     assert [str(problem) for problem in caught.value.problems] == [f"{name}: is no RPM" for name in asked]
+
+
+@pytest.mark.parametrize(("lacking", "words"), [(600, "hdr blob"), (8, "DIGESTS NOT OK"), (5000, "")])
+def test_an_rpm_that_came_half_is_told_by_its_url(
+    workshop: Workshop, tmp_path: Path, lacking: int, words: str
+) -> None:
+    """Within the header, with a whole header, and hardly begun."""
+    half, whole, url = tmp_path / "half", workshop.files["gamma-1.0-1"], "http://elsewhere.invalid/g.rpm"
+    half.write_bytes(whole.read_bytes()[:-lacking])
+    other = "http://elsewhere.invalid/alpha.rpm"
+    files = {url: f"{INPUTS}/half", other: f"{INPUTS}/alpha-2.0-1"}
+    workshop.files["half"] = half
+    try:
+        with resolving_root(workshop, tmp_path) as (root, mirrors), pytest.raises(UnreadableError) as caught:
+            resolve(root, PackageRequest(install=(url, other)), files=files, mirrors=mirrors)
+    finally:
+        del workshop.files["half"]
+    *_, problem = caught.value.problems
+    assert problem.where == url and problem.message.startswith("is damaged, or not all of it is there")
+    assert words in problem.message and "/run/" not in problem.message
 
 
 def test_the_answer_of_the_package_manager_can_be_carried_out(workshop: Workshop, tmp_path: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
+from published_versions import private_mounts
 
+from pipeline.chroot import syscalls
 from pipeline.errors import PipelineError
 from pipeline.events import Event, Note, ignore
 from pipeline.store import importing
@@ -162,31 +162,59 @@ def test_a_base_with_a_path_that_no_program_can_open_is_refused(store: Store, tr
 
 
 def test_other_mounts_are_not_entered(store: Store, tree: Path) -> None:
-    """In a forked child: the mount lies in a namespace of its own."""
     (tree / "proc").mkdir()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            libc = ctypes.CDLL(None)
-            assert libc.unshare(0x00020000) == 0
-            assert libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None) == 0
-            assert libc.mount(b"t", bytes(tree / "proc"), b"tmpfs", 0, None) == 0
-            (tree / "proc/inside").touch()
-            events: list[Event] = []
-            base = import_base(store, "base", tree, events.append)
-            (tree / "proc/more").touch()
-            assert import_base(store, "base", tree, ignore) == base
-            assert "/proc is a mount point" in str(events)
-            assert os.listdir(store.layer_tree(base.layer) / "proc") == []
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    events: list[Event] = []
+    with private_mounts():
+        syscalls.mount("t", str(tree / "proc"), "tmpfs")
+        (tree / "proc/inside").touch()
+        base = import_base(store, "base", tree, events.append)
+        (tree / "proc/more").touch()
+        assert import_base(store, "base", tree, ignore) == base
+    assert "/proc is a mount point" in str(events)
+    assert os.listdir(store.layer_tree(base.layer) / "proc") == []
     assert check(store, ignore) == ()
+
+
+def test_mounts_of_the_same_file_system_are_not_entered_and_left_out(
+    store: Store, tree: Path, tmp_path: Path
+) -> None:
+    """A directory and a file on names that mountinfo escapes, twice on one point, and one that is hidden."""
+    host = tmp_path / "host"
+    (host / "deep").mkdir(parents=True)
+    (host / "file").write_text("the host's")
+    os.link(host / "file", host / "same")
+    (tree / "etc/mn t[1]").mkdir()
+    (tree / "etc/mn t[1]/own").touch()
+    (tree / "etc/resolv conf").write_text("its own")
+    os.link(tree / "etc/resolv conf", tree / "etc/kept")
+    (tree / "hidden").mkdir()
+    (tree / "hidden/own").write_text("its own")
+    unmounted = fingerprint(tree)
+    events: list[Event] = []
+    with private_mounts():
+        syscalls.mount("t", str(tree / "hidden"), "tmpfs")
+        syscalls.mount(str(tree), str(tree), flags=syscalls.MS_BIND)
+        for source in ("deep", "."):
+            syscalls.mount(str(host / source), str(tree / "etc/mn t[1]"), flags=syscalls.MS_BIND)
+        syscalls.mount(str(host / "file"), str(tree / "etc/resolv conf"), flags=syscalls.MS_BIND)
+        base = import_base(store, "base", tree, events.append)
+        (host / "more").touch()
+        (host / "file").write_text("changed")
+        assert import_base(store, "base", tree, ignore) == base
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "/etc/mn t[1] is a mount point: imported as an empty directory",
+        "/etc/resolv conf was left out: something is mounted on it",
+    ]
+    copy = store.layer_tree(base.layer)
+    assert sorted(os.listdir(copy / "etc")) == ["kept", "mn t[1]"] and not os.listdir(copy / "etc/mn t[1]")
+    assert (copy / "etc/kept").read_text() == (copy / "hidden/own").read_text() == "its own"
+    assert check(store, ignore) == ()
+    assert fingerprint(tree) == unmounted != base.fingerprint
+    again = store.layer_tree(import_base(store, "base", tree, ignore).layer)
+    assert (
+        os.path.samefile(again / "etc/kept", again / "etc/resolv conf")
+        and (again / "etc/mn t[1]/own").exists()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""What is mounted, as the kernel tells it: a bind mount from the same file system has no other ``st_dev``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MOUNTS = Path("/proc/thread-self/mountinfo")
+
+
+def mount_points() -> frozenset[str]:
+    """Every mount point that this process sees, as the kernel names it: without links."""
+    return frozenset(os.fsdecode(place) for _, place in _mounts())
+
+
+def mounts_below(directory: Path) -> frozenset[bytes]:
+    """The paths, relative to ``directory``, at which something is mounted that is seen there: on directories
+    and on files. What is hidden by a later mount is none of them, but what lies under a mount may be."""
+    above = os.path.realpath(os.fsencode(directory)).rstrip(b"/") + b"/"
+    return frozenset(
+        place.removeprefix(above)
+        for number, place in _mounts()
+        if place.startswith(above) and place != above and _mount_of(place) == number
+    )
+
+
+def _mounts() -> Iterator[tuple[int, bytes]]:
+    """(number of a mount, where it is)."""
+    for line in MOUNTS.read_bytes().splitlines():
+        words = line.split(b" ")
+        yield int(words[0]), re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), words[4])
+
+
+def _mount_of(path: bytes) -> int | None:
+    """The number of the mount that ``path`` leads to; None where nothing is, or for whoever may not look."""
+    try:
+        found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    try:
+        return mount_of(found)
+    finally:
+        os.close(found)
+
+
+def mount_of(descriptor: int) -> int | None:
+    """The number of the mount that an open file lies on."""
+    told = re.search(r"(?m)^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{descriptor}").read_text())
+    return int(told[1]) if told else None

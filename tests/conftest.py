@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def openstack_image(lab_images: Mapping[str, Path]) -> Path:
 def lab_mirror(lab_home: Path) -> Path:
     """The vendor's files, laid out by URL."""
     return ensure_vendor(lab_home, silent)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """That of pytest, which may lie in memory; for tests marked ``disk`` one where this checkout lies."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    place = REPOSITORY / ".pipeline"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="test-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,5 +1,5 @@
-"""``pipeline`` as a process of its own, forked from one that has loaded it: that takes a tenth of a second less
-of processor time than starting Python, for commands that tests give by the thousand.
+"""``pipeline`` as a process of its own, forked from one that has loaded it: a tenth of a second less of
+processor time than to start Python, for commands that tests give by the thousand.
 
 One such process serves a test process, and ends with it. Starting by itself is left to the tests of starting.
 """

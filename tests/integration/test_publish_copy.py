@@ -21,7 +21,10 @@ from pipeline.publish.unpublishing import unpublish
 from pipeline.store.tree import OPAQUE
 from tests.trees import tree_entries
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root"),
+    pytest.mark.disk,
+]
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 ODD = b"odd \xff\\name"

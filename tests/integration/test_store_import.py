@@ -23,7 +23,10 @@ from pipeline.store.importing import import_base
 from pipeline.store.store import Store
 from tests.trees import deep
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root"),
+    pytest.mark.disk,
+]
 
 
 @pytest.fixture

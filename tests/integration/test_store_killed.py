@@ -16,7 +16,10 @@ from pipeline.events import ignore
 from pipeline.store.check import check
 from pipeline.store.store import Store
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root"),
+    pytest.mark.disk,
+]
 
 RUN = """
 import sys

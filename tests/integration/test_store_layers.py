@@ -30,7 +30,10 @@ from pipeline.store.tree import Entry, entries, raw_path
 from pipeline.store.work import Work
 from tests.trees import DEFAULT_ACL, SHARED_ACL, acls, tree_entries
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs needs root"),
+    pytest.mark.disk,
+]
 
 EPOCH = 1_400_000_000
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("rooms")
+"""So that one process reads all of the program, and not each."""
+
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "pipeline"
 ROW = re.compile(r"^\| `(\w+)/` \|[^|]*\|([^|]*)\|$", re.MULTILINE)

@@ -8,6 +8,7 @@ from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
+from pipeline.rollout.owning import moved
 from pipeline.rollout.steps import Steps
 
 Switched = Callable[[str, str], None]
@@ -59,7 +60,10 @@ class Switching:
         self._switched(category, image)
         wanted = self._desk.order.wanted
         follow = [node for node in self._nodes(category) if wanted[node.name] == image]
-        for problem in self._steps.follow_category(follow):
+        others = moved({node.name: category for node in follow}, self._manager.survey())
+        for name, why in others.items():
+            self._desk.note(name, f"{why}: it keeps {image} as its own image")
+        for problem in self._steps.follow_category([node for node in follow if node.name not in others]):
             self._desk.say("note", problem)
         self._desk.say("category", category)
 

@@ -77,14 +77,18 @@ class Switching:
         return found.image if found is not None else ""
 
     def _why_not(self, category: str, image: str) -> str:
-        """Why a category is not switched: a node would get what was not verified on it."""
+        """Why it is not switched: others switched it, or a node would get what was not verified on it."""
         states = [self._desk.of[node.name] for node in self._nodes(category)]
         if any(node.state != "released" or node.way != "out" for node in states):
             return f"not all of its nodes have {image}"
+        survey = self._manager.survey()
+        has, had = survey.categories.get(category), self._desk.order.had_before(category)
+        if has is not None and had and has.image not in (had, image):
+            return f"others have given it {has.image} meanwhile"
         known = self._desk.of
         late = [
             name
-            for name, facts in self._manager.survey().nodes.items()
+            for name, facts in survey.nodes.items()
             if facts.category == category and name not in known and _may_be_used(facts)
         ]
         return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
+from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Policy
+from pipeline.rollout.returning import kept_categories
 from pipeline.rollout.states import Progress, State, Way
 from tests.simulated_rollout import NEW, OLD, OTHER, WAITS, Scene, World
 
@@ -91,6 +94,17 @@ def test_who_stays_failed_is_not_left_to_what_its_category_has_by_then(tmp_path:
     assert (machine.own, machine.install) == (OLD, "")
 
 
+def test_taken_back_by_hand_a_later_node_gets_what_it_had(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(("node001", "node002")), ONE)
+    scene.run()
+    scene.world.category = OLD  # they would follow it
+    at(scene, "provisioned", "out", given_another)
+    progress, machines = scene.take_back(), scene.world.machines
+    assert {node.state for node in progress.nodes.values()} == {"released"}
+    assert scene.order.own == {"node001": "", "node002": ""}
+    assert machines["node002"].synced.image == OLD and machines["node002"].own == OLD
+
+
 def test_who_was_moved_when_it_was_released_keeps_its_image(tmp_path: Path) -> None:
     scene = Scene(tmp_path, World(("node001", "node002")), ONE)
     at(scene, "released", "out", moved)
@@ -98,3 +112,40 @@ def test_who_was_moved_when_it_was_released_keeps_its_image(tmp_path: Path) -> N
     assert progress.switched == ("web",) and scene.world.category == NEW
     assert (machines["node001"].own, machines["node002"].own) == (NEW, "")
     assert progress.nodes["node001"].notes == (f"{MOVED}: it keeps {NEW} as its own image",)
+
+
+@pytest.mark.parametrize("own", ["", "web-0"], ids=["of its category", "of its own"])
+def test_a_category_that_others_gave_another_image_keeps_that(tmp_path: Path, own: str) -> None:
+    world = World(("node001",))
+    world.machines["node001"].own = own
+    scene = Scene(tmp_path, world, ONE)
+    node = replace(scene.nodes[0], image=own or OLD, own_image=own)
+    scene.order = replace(scene.order, nodes=(node,), had={"web": OLD} if own else {})
+    at(scene, "installing", "out", given_another)
+    progress = scene.run()
+    assert progress.outcome == "ended" and progress.nodes["node001"].state == "released"
+    why = f"the category web keeps its image: others have given it {OTHER} meanwhile"
+    assert progress.notes == (why,) and not progress.switched and not world.switched
+    assert world.category == OTHER and world.machines["node001"].own == NEW
+
+
+def test_taken_back_by_hand_a_category_keeps_what_others_gave_it_since(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(("node001",)), ONE)
+    assert scene.run().switched == ("web",)
+    scene.world.category = OTHER
+    (told,) = kept_categories(folders.read(scene.folder.parent, 1), scene.world.survey())
+    assert (told.where, told.what) == (
+        "web",
+        f"the category has {OTHER} by now, which others gave it, and keeps that",
+    )
+    assert not scene.take_back().switched
+    assert not scene.order.categories and scene.world.category == OTHER
+    machine = scene.world.machines["node001"]
+    assert machine.synced.image == OLD and machine.own == OLD
+
+
+def test_taken_back_by_hand_a_category_keeps_what_others_gave_it_meanwhile(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(("node001",)), ONE)
+    scene.run()
+    at(scene, "installing", "out", given_another)
+    assert not scene.take_back().switched and scene.world.category == OTHER

@@ -22,7 +22,7 @@ from pipeline.rollout.states import Event, Progress
 if TYPE_CHECKING:
     import pytest
 
-OLD, NEW = "web-1", "web-2"
+OLD, NEW, OTHER = "web-1", "web-2", "default-image"
 BEFORE = Sync(OLD, "FULL", 1.0, True)
 WAITS = Waits(prepare=60, begin=60, install=600, start=60, verify=30, release=60, poll=5)
 
@@ -55,6 +55,7 @@ class Machine:
     """A node. ``rebooted`` is when (None: it is up), ``synced`` is its last provisioning."""
 
     own: str = ""
+    category: str = "web"
     install: str = ""
     rebooted: float | None = None
     synced: Sync = BEFORE
@@ -63,7 +64,10 @@ class Machine:
 
 @dataclass
 class World:
-    """The cluster manager and its nodes. ``faults`` maps nodes to what goes wrong with them."""
+    """The cluster manager and its nodes. ``faults`` maps nodes to what goes wrong with them.
+
+    ``category`` is the image of the category ``web``; there is another one, ``default``.
+    """
 
     names: Sequence[str]
     boot: float = 20.0
@@ -110,7 +114,7 @@ class World:
         if machine.rebooted is None or fault == "never returns":
             return
         if self.now - machine.rebooted >= self.boot + self.installing and fault != "install fails":
-            image = OLD if fault == "wrong image" else machine.own or self.category
+            image = OLD if fault == "wrong image" else self._image(machine)
             good = fault != "half"
             machine.synced = Sync(
                 image, machine.install or "AUTO", self.now, good, "" if good else "rsync: 23"
@@ -118,15 +122,19 @@ class World:
             machine.installs[image] += 1
             machine.install, machine.rebooted = "", None
 
+    def _image(self, machine: Machine) -> str:
+        return machine.own or (self.category if machine.category == "web" else OTHER)
+
     # NodeManager
 
     def survey(self) -> Survey:
         nodes = {
-            name: NodeFacts(name, self._status(name), "web", machine.own or self.category, machine.own)
+            name: NodeFacts(name, self._status(name), machine.category, self._image(machine), machine.own)
             for name, machine in self.machines.items()
         }
-        images = {name: ImageFacts(name, f"/images/{name}") for name in (OLD, NEW)}
-        return Survey(nodes, images, {"web": CategoryFacts("web", self.category)})
+        images = {name: ImageFacts(name, f"/images/{name}") for name in (OLD, NEW, OTHER)}
+        of = {"web": self.category, "default": OTHER}
+        return Survey(nodes, images, {name: CategoryFacts(name, image) for name, image in of.items()})
 
     def statuses(self, nodes: Sequence[str]) -> Mapping[str, NodeStatus]:
         self.effect("statuses")

@@ -41,6 +41,7 @@ def find_back(asked: Back) -> tuple[Finding, ...]:
     return gathered(
         (
             lambda: returning.findings(asked.order, survey),
+            lambda: returning.kept_categories(asked.kept, survey),
             lambda: refused([overlap]),
             lambda: findings_back(order, survey),
             lambda: disks(order, survey, asked.head, asked.cluster),

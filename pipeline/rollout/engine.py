@@ -260,8 +260,11 @@ class Engine:
         room = self._room()
         turn = self._let(left, room)
         others = rebooted_by_others(desk, self._manager, turn)
+        stay = [name for name in turn if name not in others and _has_lost_nothing(desk.of[name])]
+        # While the manager is away they stay as they are, and are never rebooted for this.
+        undone = self._steps.unset(stay)
         for name in turn:
-            self._begin_return(name, others.get(name, ""))
+            self._begin_return(name, others.get(name, ""), undone.get(name, ""))
         stuck = [name for name in left if desk.of[name].way == "out"]
         if self._moving() or len(stuck) < len(left):
             return None
@@ -270,8 +273,11 @@ class Engine:
             return self._stop(f"{stuck[0]} can't go back: {why}")
         return self._end()
 
-    def _begin_return(self, name: str, others: str) -> None:
-        """One node's way back begins: where, depends on how far it had come, or ``others`` have taken it."""
+    def _begin_return(self, name: str, others: str, undone: str) -> None:
+        """One node's way back begins: where, depends on how far it had come, or ``others`` have taken it.
+
+        ``undone`` is why one that was not rebooted is not as it was.
+        """
         progress = self._desk.of[name]
         self._hooking.forget(name)
         if progress.was_rebooted or others:
@@ -280,9 +286,8 @@ class Engine:
         elif progress.failed_in == "waiting":
             self._desk.tell(name, "released", "nothing was done to it", way="back")
         else:
-            # While the manager is away it stays as it is, and is never rebooted for this.
-            why = self._steps.unset(name)
-            self._desk.tell(name, "failed" if why else "verified", why or "it was not rebooted", way="back")
+            state: State = "failed" if undone else "verified"
+            self._desk.tell(name, state, undone or "it was not rebooted", way="back")
 
     def _stop(self, why: str) -> Outcome | None:
         return self._finish("stopped", why) if self._is_left() else None
@@ -314,6 +319,11 @@ class Engine:
         self._left.update(done, refused)
         late = self._desk.ticks() - self._leaving_since > self._desk.order.policy.waits.release
         return late or all(name in self._left for name in failed)
+
+
+def _has_lost_nothing(node: NodeProgress) -> bool:
+    """Whether something may have been set at a node, which was not rebooted."""
+    return not node.was_rebooted and node.failed_in != "waiting"
 
 
 def _failed(node: NodeProgress) -> bool:

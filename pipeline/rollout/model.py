@@ -81,7 +81,8 @@ class Order(msgspec.Struct, frozen=True):
     their image: "" where their category has it already. ``meant`` is the image that the cluster file gives
     to each category, ``back_of`` the rollout that this one takes back; ``held`` are nodes that users did not
     have before it either, and get only when they are released; ``not_rebooted`` are those that have lost
-    nothing: what was set at them and what hooks did is undone, and they are never installed for it.
+    nothing: what was set at them and what hooks did is undone, and they are never installed for it. ``had``
+    maps ``categories`` to what they had when this was ordered.
     """
 
     number: int
@@ -101,6 +102,12 @@ class Order(msgspec.Struct, frozen=True):
     back_of: int | None = None
     held: tuple[str, ...] = ()
     not_rebooted: tuple[str, ...] = ()
+    had: Mapping[str, str] = {}
+
+    def had_before(self, category: str) -> str:
+        """The image that a category had when this was ordered; "": an older order does not tell."""
+        mine = (node for node in self.nodes if node.category == category and not node.own_image)
+        return self.had.get(category) or next((node.image for node in mine), "")
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -117,6 +117,7 @@ def draft(
         hooks=hooks,
         unavailable=drafting.unavailable(held),
         meant=dict(found.of),
+        had={name: category.image for name in whole if (category := survey.categories.get(name))},
     )
     others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)

@@ -42,7 +42,7 @@ def back_order(
     gone = _down(order, survey, {node.name for node in chosen})
     batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
     nodes = tuple(node for part in parts for node in part)
-    whole = {node.name for node in chosen}
+    whole, have = {node.name for node in chosen}, _have_new(kept, survey)
     return msgspec.structs.replace(
         order,
         number=0,
@@ -55,9 +55,11 @@ def back_order(
         own={node.name: "" for node in chosen if _category_has(node, survey)},
         categories={
             category: had
-            for category in _have_new(kept, survey)
-            if (had := _had(category, order)) and all(node.name in whole for node in _of(category, order))
+            for category in have
+            if (had := order.had_before(category))
+            and all(node.name in whole for node in _of(category, order))
         },
+        had={category: survey.categories[category].image for category in have},
         unavailable=gone,
         policy=policy,
         back_of=order.number,
@@ -191,11 +193,26 @@ def _of(category: str, order: Order) -> list[Node]:
 
 def _have_new(kept: Kept, survey: Survey) -> list[str]:
     """The categories that were switched; of those that were just being switched, which have the new image."""
-    begun = [name for name in kept.progress.switching if name in survey.categories]
-    new = kept.order.categories
-    return [*kept.progress.switched, *(name for name in begun if survey.categories[name].image == new[name])]
+    new, has = kept.order.categories, survey.categories
+    others = _others(kept, survey)
+    switched = [name for name in kept.progress.switched if name in has and name not in others]
+    begun = [name for name in kept.progress.switching if name in has and has[name].image == new[name]]
+    return [*switched, *begun]
 
 
-def _had(category: str, order: Order) -> str:
-    """The image that a category had: that of its nodes that had none of their own."""
-    return next((node.image for node in _of(category, order) if not node.own_image), "")
+def _others(kept: Kept, survey: Survey) -> dict[str, str]:
+    """The categories that were switched, and were given another image by others since; which one."""
+    order, has = kept.order, survey.categories
+    return {
+        name: has[name].image
+        for name in kept.progress.switched
+        if name in has and has[name].image not in (order.categories[name], order.had_before(name))
+    }
+
+
+def kept_categories(kept: Kept, survey: Survey) -> list[Finding]:
+    """Categories that keep the image that others gave them since."""
+    return [
+        Finding("warning", f"the category has {image} by now, which others gave it, and keeps that", name)
+        for name, image in _others(kept, survey).items()
+    ]

@@ -10,6 +10,7 @@ from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.model import Node
 from pipeline.rollout.others import was_installed, why_installed
+from pipeline.rollout.owning import Owning
 from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import State
 
@@ -34,6 +35,7 @@ class Steps:
         self._manager = manager
         self._hooking = hooking
         self._proving = proving
+        self._owning = Owning(desk, manager)
         self._waits = desk.order.policy.waits
         self._maybe_rebooted = set(desk.named("rebooting"))
         """Those that may not have heard of it: they are looked at after a while, and told once more."""
@@ -69,9 +71,8 @@ class Steps:
         """Give nodes back what they were installed from; they still have it, and are not rebooted."""
         syncs = self._manager.synced(names) if names else {}
         names = [name for name in names if not self._is_others(name, syncs.get(name))]
-        for (image, _), group in self._grouped(names).items():
-            for name in self._each(group, lambda left: self._manager.point(left, image, "")):  # noqa: B023
-                self._desk.tell(name, "verified", "it was not rebooted", image=self._desk.target(name).name)
+        for name in self._give(names, ""):
+            self._desk.tell(name, "verified", "it was not rebooted", image=self._desk.target(name).name)
 
     def _is_others(self, name: str, sync: Sync | None) -> bool:
         """Whether a node that is only set back has been installed by others' reboot: it has failed then."""
@@ -89,26 +90,42 @@ class Steps:
         names = self._desk.named("prepared")
         self._desk.commit()
         # Stopped here: it is set once more.
-        for (image, install), group in self._grouped(names).items():
-            done = self._each(group, lambda left: self._manager.point(left, image, install))  # noqa: B023
-            for name in done:
-                self._desk.tell(name, "switched", image=self._desk.target(name).name)
+        for name in self._give(names, self._desk.order.policy.install):
+            self._desk.tell(name, "switched", image=self._desk.target(name).name)
 
-    def unset(self, name: str) -> str:
-        """Give a node that was not rebooted back what it was installed from; why that can't be, or ""."""
-        problems = self._pointed([name], self._desk.nodes[name].own_image)
-        return problems[0].message if problems else ""
+    def _give(self, names: Sequence[str], install: str) -> list[str]:
+        """Set from what nodes are installed next, and how; returns those with which it worked."""
+        groups, moved = self._owning.ahead(names)
+        self._fail(moved)
+        done = []
+        for image, group in groups.items():
+            done += self._each(group, lambda left: self._manager.point(left, image, install))  # noqa: B023
+        return done
+
+    def unset(self, names: Sequence[str]) -> dict[str, str]:
+        """Give nodes that were not rebooted back what they were installed from; why some can't be as before.
+
+        A node that is in another category is given back what was set at itself, and has failed all the same.
+        """
+        undone, moved = self._undone(names)
+        return {**moved, **undone}
 
     def disarm(self, names: Sequence[str]) -> None:
         """See that nobody's reboot installs nodes that failed before theirs. What can't be done is told."""
-        of: dict[str, list[str]] = {}
-        for name in names:
-            # On its way back a node has what it was given on its way out.
-            of.setdefault(self._own(name, out=self._desk.of[name].way == "back"), []).append(name)
-        for own, group in of.items():
-            for problem in self._pointed(group, own):
-                name = problem.where if problem.where in group else group[0]
-                self._desk.note(name, f"its next reboot may install it: {problem.message}")
+        undone, _ = self._undone(names)
+        for name, why in undone.items():
+            self._desk.note(name, f"its next reboot may install it: {why}")
+
+    def _undone(self, names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Give nodes what they had before; why some don't have it, and who is in another category."""
+        groups, moved = self._owning.behind(names)
+        found: dict[str, str] = {}
+        for own, group in groups.items():
+            if problems := self._pointed(group, own):
+                told = {each.where: each.message for each in problems if each.where in group}
+                found.update({str(name): why for name, why in told.items()})
+                found.update({} if told else dict.fromkeys(group, problems[0].message))
+        return found, moved
 
     def follow_category(self, nodes: Sequence[Node]) -> list[str]:
         """Clear the own image of nodes, which their category has by now; what went wrong with some."""
@@ -324,19 +341,6 @@ class Steps:
             self._desk.tell(name, "failed", f"it was provisioned by {sync.mode}, not by {install}")
         else:
             self._desk.tell(name, "provisioned", image=sync.image)
-
-    def _grouped(self, names: Sequence[str]) -> dict[tuple[str, str], list[str]]:
-        """Nodes by what is to be set at them: their own image and the next install mode."""
-        found: dict[tuple[str, str], list[str]] = {}
-        for name in names:
-            image = self._own(name, out=self._desk.of[name].way == "out")
-            found.setdefault((image, self._desk.order.policy.install), []).append(name)
-        return found
-
-    def _own(self, name: str, *, out: bool) -> str:
-        """What is set at a node itself for its way ``out``, or was before it."""
-        order = self._desk.order
-        return order.own.get(name, order.wanted[name]) if out else self._desk.nodes[name].own_image
 
     def _each(
         self, names: Sequence[str], do: Callable[[Sequence[str]], None], was: State | None = None

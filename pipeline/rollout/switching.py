@@ -8,6 +8,7 @@ from pipeline.cluster.drivers.nodes import NodeFacts, NodeManager
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.model import Node
+from pipeline.rollout.owning import moved
 from pipeline.rollout.steps import Steps
 
 Switched = Callable[[str, str], None]
@@ -59,7 +60,10 @@ class Switching:
         self._switched(category, image)
         wanted = self._desk.order.wanted
         follow = [node for node in self._nodes(category) if wanted[node.name] == image]
-        for problem in self._steps.follow_category(follow):
+        others = moved({node.name: category for node in follow}, self._manager.survey())
+        for name, why in others.items():
+            self._desk.note(name, f"{why}: it keeps {image} as its own image")
+        for problem in self._steps.follow_category([node for node in follow if node.name not in others]):
             self._desk.say("note", problem)
         self._desk.say("category", category)
 
@@ -73,14 +77,18 @@ class Switching:
         return found.image if found is not None else ""
 
     def _why_not(self, category: str, image: str) -> str:
-        """Why a category is not switched: a node would get what was not verified on it."""
+        """Why it is not switched: others switched it, or a node would get what was not verified on it."""
         states = [self._desk.of[node.name] for node in self._nodes(category)]
         if any(node.state != "released" or node.way != "out" for node in states):
             return f"not all of its nodes have {image}"
+        survey = self._manager.survey()
+        has, had = survey.categories.get(category), self._desk.order.had_before(category)
+        if has is not None and had and has.image not in (had, image):
+            return f"others have given it {has.image} meanwhile"
         known = self._desk.of
         late = [
             name
-            for name, facts in self._manager.survey().nodes.items()
+            for name, facts in survey.nodes.items()
             if facts.category == category and name not in known and _may_be_used(facts)
         ]
         return f"{', '.join(late[:5])} came into it meanwhile; roll out again" if late else ""

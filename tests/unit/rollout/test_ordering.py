@@ -35,6 +35,7 @@ def test_all_nodes_of_the_images_categories_go_to_the_version_asked_for(world: W
         f"{IMAGE}-1": Target(f"{IMAGE}-1", IMAGE, 1, f"/images/{IMAGE}-1", IMAGE, ("iommu=pt",)),
     }
     assert order.categories == {"compute": f"{IMAGE}-1", "network": f"{IMAGE}-1"}
+    assert order.had == {"compute": IMAGE, "network": IMAGE}
     assert order.nodes[0].image == IMAGE
     assert (made.findings, made.others, order.batches) == ((), (), ())
 

@@ -30,25 +30,31 @@ from pipeline.store.version_lock import damage, lock_of
 
 
 def collectable(
-    site: Site, store: Store, keep: int | None, *, unpublish: bool = False
+    site: Site, store: Store, keep: int | None, *, unpublish: bool = False, force: bool = False
 ) -> tuple[Removal, ...]:
     """What ``collect`` would remove now; of what builds that run just now will need it knows nothing.
 
     Raises ``PipelineError`` when a recipe or lock is wrong: then it is not known what it needs.
     """
     versions = every_version(store)
-    return _found(site, store, versions, _kept(site, store, versions, keep, unpublish=unpublish))
+    return _found(site, store, versions, _kept(site, store, versions, keep, unpublish=unpublish, force=force))
 
 
 def collect(
-    site: Site, store: Store, keep: int | None, observer: Observer, *, unpublish: bool = False
+    site: Site,
+    store: Store,
+    keep: int | None,
+    observer: Observer,
+    *,
+    unpublish: bool = False,
+    force: bool = False,
 ) -> tuple[Removal, ...]:
     """Remove everything that nothing needs, and all but the newest ``keep`` versions of each image (None: all
     stay), and return what is gone.
 
     Versions that are published, have been published and can be rolled back to, are the base of another one
     that stays, or that somebody is in, stay; with ``unpublish`` of the published ones only those that
-    ``held`` names. Waits for builds to end, and lets none begin meanwhile.
+    ``held`` names, which by ``force`` are fewer. Waits for builds to end, and lets none begin meanwhile.
     """
 
     def waiting() -> None:
@@ -60,7 +66,7 @@ def collect(
         for image in sorted(os.listdir(store.path / "images")):
             entered.enter_context(store.lock(f"publish-{image}", waiting))
         versions = every_version(store)
-        kept = _kept(site, store, versions, keep, unpublish=unpublish)
+        kept = _kept(site, store, versions, keep, unpublish=unpublish, force=force)
         busy = [version for version in versions if version not in kept and not _hold(store, version, entered)]
         for version in busy:
             observer(Note(image=version.image, stage="gc", text=f"{version.label} stays: somebody is in it"))
@@ -74,14 +80,16 @@ def collect(
     return tuple(gone)
 
 
-def held_back(site: Site, store: Store, keep: int | None, *, unpublish: bool = False) -> tuple[Held, ...]:
+def held_back(
+    site: Site, store: Store, keep: int | None, *, unpublish: bool = False, force: bool = False
+) -> tuple[Held, ...]:
     """The versions that ``keep`` alone would remove, and that stay because they are published."""
     if unpublish:
         require_here(site, store, store.versions.images())
     return tuple(
         each
         for image in store.versions.images()
-        for each in held(site, store, image, keep, unpublish=unpublish)
+        for each in held(site, store, image, keep, unpublish=unpublish, force=force)
     )
 
 
@@ -95,10 +103,16 @@ def _hold(store: Store, version: Version, held: ExitStack) -> bool:
 
 
 def _kept(
-    site: Site, store: Store, versions: tuple[Version, ...], keep: int | None, *, unpublish: bool
+    site: Site,
+    store: Store,
+    versions: tuple[Version, ...],
+    keep: int | None,
+    *,
+    unpublish: bool,
+    force: bool,
 ) -> tuple[Version, ...]:
     stays = {(image, number) for image in store.versions.images() for number in newest(store, image, keep)}
-    for each in held_back(site, store, keep, unpublish=unpublish):
+    for each in held_back(site, store, keep, unpublish=unpublish, force=force):
         stays.add((each.version.rpartition("@")[0], each.number))
     return _with_bases(versions, (each for each in versions if (each.image, each.number) in stays))
 

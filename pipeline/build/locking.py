@@ -51,13 +51,18 @@ def _fetched(
 ) -> tuple[LockedPackage, ...]:
     """Packages from the image's repositories: each is kept as the package manager fetched it.
 
-    Their URLs are looked up in the repositories' own lists, so that a build elsewhere finds them again.
+    Their URLs are looked up in the repositories' own lists, so that a build elsewhere finds them again: in
+    those that the package manager has downloaded, which may have a password or a proxy that only it knows;
+    in what the repositories have now only for what is not found there.
     """
-    from pipeline.sources.repodata import locate
+    from pipeline.sources.repodata import locate, locate_kept
 
     files = {out / (package.file or ""): package for package in packages}
-    urls = dict.fromkeys(url for package in packages for url in package.base_urls)
-    places = locate(urls, files, outside.fetcher, site.project)
+    kept_lists = {out / package.lists: package.base_urls[0] for package in packages if package.lists}
+    places = locate_kept(kept_lists, files, outside.fetcher)
+    left = {file: package for file, package in files.items() if file not in places}
+    urls = dict.fromkeys(url for package in left.values() for url in package.base_urls)
+    places |= locate(urls, left, outside.fetcher, site.project)
     lost = [package for file, package in files.items() if file not in places]
     if lost:
         raise PipelineError(

@@ -23,6 +23,8 @@ from pipeline.store.garbage import Removal, size_of
 from pipeline.store.records import Version
 from pipeline.store.store import Store
 
+ALL = "gc --unpublish --force takes all such away"
+
 
 class Held(msgspec.Struct, frozen=True):
     """A version that would go, were it not published: why it stays, and the command that releases it."""
@@ -39,12 +41,15 @@ def newest(store: Store, image: str, keep: int | None) -> tuple[int, ...]:
     return numbers if keep is None else numbers[-keep:]
 
 
-def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: bool) -> tuple[Held, ...]:
+def held(
+    site: Site, store: Store, image: str, keep: int | None, *, unpublish: bool, force: bool
+) -> tuple[Held, ...]:
     """The versions of ``image`` that stay though they are not among the newest ``keep``.
 
     All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
-    ``rollback`` goes back to, those that somebody uses, those that were changed by hand and those whose
-    directory is not ours. Those that a rollout needs which is not at its end stay in any case.
+    ``rollback`` goes back to, those that somebody uses, those that were changed by hand (unless by ``force``)
+    and those whose directory is not ours. Those that a rollout needs which is not at its end stay in any
+    case.
     """
     rollouts = unfinished(store.path)
     now = publication(store, image)
@@ -58,9 +63,10 @@ def held(site: Site, store: Store, image: str, keep: int | None, *, unpublish: b
             found.append(Held(f"{image}@{number}", number, *reason))
         elif number in published or os.path.lexists(place):
             release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"
-            if reason := _reason(site, now, image, number, place, release) or _edited(
-                site, store, now, image, number
-            ):
+            reason = _reason(site, now, image, number, place, release)
+            if reason is None and not force:
+                reason = _edited(site, store, now, image, number)
+            if reason is not None:
                 found.append(Held(f"{image}@{number}", number, *reason))
     return tuple(found)
 
@@ -97,8 +103,8 @@ def _edited(site: Site, store: Store, now: Publication, image: str, number: int)
     try:
         found = hand_edits(site, store, store.versions.resolve(label))
     except PipelineError:
-        return f"whether its {what} was changed by hand could not be found out", command
-    return (f"its {what} was changed by hand: {some(found)}", command) if found else None
+        return f"whether its {what} was changed by hand could not be found out ({ALL})", command
+    return (f"its {what} was changed by hand: {some(found)} ({ALL})", command) if found else None
 
 
 def directories(site: Site, store: Store, versions: Iterable[Version]) -> Iterator[Removal]:

@@ -2,8 +2,9 @@
 
 Waits for builds that run to end. Versions that are published stay, and those that a rollout needs which is
 not at its end. With --unpublish published ones older than the newest N go, too, but for the one that
-IMAGES/NAME points to, the one that rollback goes back to, and those that a process of this machine uses.
-Which nodes boot from one by the network this machine does not know.
+IMAGES/NAME points to, the one that rollback goes back to, those that a process of this machine uses, and
+those that were changed by hand: these go with --force, and the changes with them. Which nodes boot from one
+by the network this machine does not know.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unpublish", action="store_true", help="with --keep: take directories of such versions away, too"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="with --unpublish: also those that were changed by hand"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -48,17 +52,21 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.unpublish and options.keep is None:
         raise UsageError("--unpublish goes with --keep N", command="pipeline gc --keep 5 --unpublish")
+    if options.force and not options.unpublish:
+        command = "pipeline gc --keep 5 --unpublish --force"
+        raise UsageError("--force goes with --unpublish", command=command)
     if not options.dry_run:
         require_root()
     site = load_site(options.site)
     work_begins()
     store = Store.open(site.store, create=False)
-    keep, unpublish = options.keep, options.unpublish
+    keep, unpublish, force = options.keep, options.unpublish, options.force
     if options.dry_run:
-        found = collectable(site, store, keep, unpublish=unpublish)
+        found = collectable(site, store, keep, unpublish=unpublish, force=force)
     else:
-        found = collect(site, store, keep, PlainLog(sys.stderr, verbose=False), unpublish=unpublish)
-    stay = held_back(site, store, keep, unpublish=unpublish)
+        log = PlainLog(sys.stderr, verbose=False)
+        found = collect(site, store, keep, log, unpublish=unpublish, force=force)
+    stay = held_back(site, store, keep, unpublish=unpublish, force=force)
     if options.json:
         import msgspec
 

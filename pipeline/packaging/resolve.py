@@ -26,13 +26,15 @@ class ResolvedPackage(msgspec.Struct, frozen=True):
 
     ``file`` is the RPM's path relative to the directory that was mounted at ``OUT``; None when it was asked
     for by URL or path, and then ``location`` is that. ``base_urls`` are those of the repositories that it may
-    be from, as the image's repository files name them (mirrors undone).
+    be from, as the image's repository files name them (mirrors undone). ``lists`` is the directory, relative
+    as well, where the package manager keeps what it read of the only one of them.
     """
 
     nevra: str
     file: str | None = None
     location: str | None = None
     base_urls: tuple[str, ...] = ()
+    lists: str | None = None
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -204,11 +206,7 @@ def _with_files(
     return tuple(
         ResolvedPackage(str(package), location=given[package])
         if package in given
-        else ResolvedPackage(
-            str(package),
-            file=os.path.relpath(fetched[package], OUT),
-            base_urls=_from_where(fetched[package], urls),
-        )
+        else _from_repository(str(package), fetched[package], urls)
         for package in new
     )
 
@@ -240,12 +238,16 @@ def _named_like(root: Root, paths: Sequence[str], wanted: Sequence[Nevra]) -> di
     return {package: path for path, package in rpmdb.of_files(root, likely).items()}
 
 
-def _from_where(path: str, urls: Mapping[str, str]) -> tuple[str, ...]:
-    """The base URL of the repository in whose cache ``path`` lies; all of them when that cannot be told."""
+def _from_repository(nevra: str, path: str, urls: Mapping[str, str]) -> ResolvedPackage:
+    """The package of the RPM at ``path``, which lies in the cache of one of the repositories of ``urls``."""
+    file = os.path.relpath(path, OUT)
     folder = os.path.relpath(path, yum.CACHE).split("/")[0]
     found = DNF_FOLDER.match(folder)
     repository = found["repository"] if found else folder
-    return (urls[repository],) if repository in urls else tuple(dict.fromkeys(urls.values()))
+    if repository not in urls:  # it cannot be told which
+        return ResolvedPackage(nevra, file=file, base_urls=tuple(dict.fromkeys(urls.values())))
+    lists = os.path.relpath(f"{yum.CACHE}/{folder}", OUT)
+    return ResolvedPackage(nevra, file=file, base_urls=(urls[repository],), lists=lists)
 
 
 def keep(paths: Mapping[Nevra, str], folders: Mapping[str, str]) -> dict[Nevra, str]:

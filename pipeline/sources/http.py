@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 PASSING = frozenset({408, 425, 429})
 """Besides 5xx: statuses of a server that may answer otherwise later."""
 
+WAY_IN = (
+    "if it asks for a password, name one that answers for it under [mirrors] in the site file "
+    "(https://user:password@…), or a directory with the file; what a .repo file says of passwords, "
+    "certificates and proxies serves the image's yum or dnf only"
+)
+
 SETTLED_SECONDS = 60
 """A file changed more recently could have changed again within the second that Last-Modified counts."""
 
@@ -76,7 +82,9 @@ def _read(ask: Ask, response: requests.Response) -> Answer | None:
         raise TransferError(f"the server has no byte {ask.offset} to go on from", passing=True, spoilt=True)
     if status not in (200, 206):
         raise TransferError(
-            f"the server answered {status} {response.reason}", passing=status in PASSING or status >= 500
+            f"the server answered {status} {response.reason}",
+            passing=status in PASSING or status >= 500,
+            hint=WAY_IN if status in (401, 403) else None,
         )
     offset, total = 0, _length(response)
     if status == 206:

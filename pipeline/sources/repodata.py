@@ -6,8 +6,10 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TypeAlias
@@ -88,6 +90,77 @@ def locate(urls: Iterable[str], files: Iterable[Path], fetcher: Fetcher, project
     return found
 
 
+def locate_kept(folders: Mapping[Path, str], files: Iterable[Path], fetcher: Fetcher) -> dict[Path, str]:
+    """The same by the lists that a package manager keeps in ``folders``, each with its repository's URL.
+
+    Nothing is asked for. Lists that are not there, or cannot be read, hold nothing.
+    """
+    left, found = list(files), {}
+    for folder, url in folders.items():
+        repository = read_kept(url, folder) if left else None
+        for file, place in _held(repository, left) if repository else ():
+            found[file] = fetcher.original(place)
+        left = [file for file in left if file not in found]
+    return found
+
+
+def read_kept(url: str, folder: Path) -> Repository | None:
+    """The repository at ``url`` by what a package manager has downloaded of it into ``folder``, if it has.
+
+    dnf keeps files under the repository's names, yum 3 under others and unpacked; so they are known by the
+    digests in repomd.xml.
+    """
+    base = url.rstrip("/") + "/"
+    paths = [Path(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
+    repomd = next((path for path in paths if path.name == "repomd.xml"), None)
+    likely = [path for path in paths if "primary" in path.name and path.is_file()]
+    if repomd is None:
+        return None
+    try:
+        with _explained(base, "the lists of it that are kept"):
+            root = ElementTree.parse(repomd).getroot()
+            for kind, rows in (("primary", _packages), ("primary_db", _database_packages)):
+                path = _with_digest(likely, _digests(root, kind))
+                if path is not None:
+                    with _opened(path, path.name) as stream:
+                        return Repository(url, dict(rows(stream, base)))
+    except PipelineError:
+        pass
+    return None
+
+
+def _digests(root: ElementTree.Element, kind: str) -> tuple[Checksum, ...]:
+    """Those of a list as it is sent, and unpacked."""
+    names = (f"{REPO}checksum", f"{REPO}open-checksum")
+    wanted = [data for data in root.iter(f"{REPO}data") if data.get("type") == kind]
+    return tuple(_checksum(found) for data in wanted for name in names for found in data.iter(name))
+
+
+def _with_digest(paths: Iterable[Path], digests: Iterable[Checksum]) -> Path | None:
+    wanted = tuple(digests)
+    return next(
+        (path for path in paths for each in wanted if _digest(path, each.kind) == each.digest),
+        None,
+    )
+
+
+def _database_packages(stream: Bytes, base: str) -> Iterator[tuple[Checksum, str]]:
+    """The same of the list as a database, which is all that yum 3 reads where there is one."""
+    import sqlite3
+
+    with TemporaryDirectory(prefix="repodata-") as directory:
+        plain = Path(directory, "primary.sqlite")
+        with plain.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+        columns = "checksum_type, pkgId, location_base, location_href"
+        with closing(sqlite3.connect(plain)) as database:
+            try:
+                for kind, digest, own_base, href in database.execute(f"SELECT {columns} FROM packages"):
+                    yield _known(kind, digest), _placed(base, own_base, href)
+            except sqlite3.Error as error:
+                raise ValueError(str(error)) from None
+
+
 def _held(repository: Repository, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     kinds = {checksum.kind for checksum in repository.packages}
     for file in files:
@@ -117,17 +190,23 @@ def _packages(stream: Bytes, base: str) -> Iterator[tuple[Checksum, str]]:
             continue
         checksum, place = element.find(f"{COMMON}checksum"), element.find(f"{COMMON}location")
         if checksum is not None and place is not None:
-            own_base = place.get(XML_BASE)
-            above = own_base.rstrip("/") + "/" if own_base else base
-            yield _checksum(checksum), _package_below(above, place.attrib["href"])
+            yield _checksum(checksum), _placed(base, place.get(XML_BASE), place.attrib["href"])
         root.clear()
 
 
 def _checksum(element: ElementTree.Element) -> Checksum:
-    kind = element.get("type", "")
+    return _known(element.get("type", ""), element.text or "")
+
+
+def _known(kind: str, digest: str) -> Checksum:
     if kind not in DIGESTS:
         raise PipelineError(f"it has digests of a kind that is not known: {kind!r}")
-    return Checksum(DIGESTS[kind], (element.text or "").strip().lower())
+    return Checksum(DIGESTS[kind], digest.strip().lower())
+
+
+def _placed(base: str, own_base: str | None, href: str) -> str:
+    """The URL of a package; ``own_base``: where it lies, if not in the repository at ``base``."""
+    return _package_below(own_base.rstrip("/") + "/" if own_base else base, href)
 
 
 def _below(base: str, href: str) -> str:

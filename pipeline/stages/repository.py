@@ -54,7 +54,11 @@ class Repository(Stage, frozen=True, kw_only=True, tag="repository"):
     summary     what yum shows for it (default: the id)
     enabled     true by default
     gpgkey      URLs of the keys that yum may import by itself
-    options     anything else that yum.conf(5) or dnf.conf(5) knows, as texts
+    options     anything else that yum.conf(5) or dnf.conf(5) knows, as texts. A password, certificate or
+                proxy serves the image's yum or dnf only, as does one in a fetched file: `pipeline lock`
+                locks what they get by it. A machine that builds by the lock and has not those RPMs in
+                its store needs a mirror (`[mirrors]` in pipeline.toml), which may have a password.
+                What stands here is in the image, for all who can read its .repo files.
 
     and for both:
     gpgcheck    true by default: packages must be signed by a key that the image knows. A fetched file that

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.repository import HOST, REPOSITORY, URL, needs_programs, site_beside
 from tests.faults.site import TESTS, Site, make_site
+from tests.servers import guarded_server
 from tests.small_rpms import Package, build_packages
 
 PACKAGES = (
@@ -103,6 +104,18 @@ def test_a_repository_missing_behind_a_directory_is_told_as_the_recipe_has_it(
     assert ended.exit_code == 1
     assert f"{URL}/repodata/repomd.xml ({folder}/repo/repodata/repomd.xml)" in ended.err, ended.err
     assert "127.0.0.1" not in ended.err
+
+
+def test_a_repository_that_only_the_package_manager_gets_into_is_locked(shared: Site, vendor: Path) -> None:
+    """By the lists and the package that it has downloaded; this machine knows no password."""
+    with guarded_server(vendor, "u", "p") as url:
+        known = REPOSITORY.replace(HOST, url) + 'options = { username = "u", password = "p" }\n'
+        shared.recipe(known, packages('install = ["good"]'), image="guarded", base="lab")
+        ended = shared.run("lock", "guarded", timeout=120)
+    assert ended.exit_code == 0, ended.err
+    assert f'location = "{url}/repo/good-1.0-1.noarch.rpm"' in shared.lock("guarded").read_text()
+    ended = shared.run("build", "--locked", "--no-publish", "guarded", timeout=120)
+    assert ended.exit_code in (0, 5), ended.err
 
 
 def test_a_package_url_that_is_no_package_is_told(shared: Site) -> None:

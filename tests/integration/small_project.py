@@ -52,8 +52,8 @@ class SmallProject(Project):
         return result
 
 
-def make_small_project(path: Path) -> SmallProject:
-    """A project in the new folder ``path``, with the recipe ``web`` of three stages."""
+def make_small_project(path: Path, mode: str = "overlay") -> SmallProject:
+    """A project in the new folder ``path``: the recipe ``web``, of three stages, published by ``mode``."""
     project = SmallProject(path)
     project.write("base/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
     project.write("base/etc/group", "root:x:0:\n")
@@ -61,6 +61,7 @@ def make_small_project(path: Path) -> SmallProject:
     (path / "base/bin").mkdir()
     project.write("overlays/two/etc/two.conf", "a = 1\nb = 2\n")
     project.write("overlays/two/etc/two.d/more", "more\n")
-    project.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n\n[bases]\nsmall = "base"\n')
+    site = f'[site]\nstore = "store"\nimages = "images"\npublish = "{mode}"\n'
+    project.write("pipeline.toml", f'{site}\n[bases]\nsmall = "base"\n')
     project.recipe()
     return project

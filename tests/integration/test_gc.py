@@ -13,6 +13,7 @@ from published_versions import marked, private_mounts
 
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
+from pipeline.build.releasing import ALL
 from pipeline.events import ignore
 from pipeline.publish.publication import publish, rollback
 from pipeline.publish.record import Publication, publication, remember
@@ -86,11 +87,7 @@ def test_what_is_published_or_was_stays(project: SmallProject) -> None:
 
 @pytest.mark.parametrize("mode", ["overlay", "copy"])
 def test_published_versions_that_nobody_uses_go_when_asked_to(tmp_path: Path, mode: str) -> None:
-    project = make_small_project(tmp_path / "project")
-    site = (project.path / "pipeline.toml").read_text()
-    project.write(
-        "pipeline.toml", site.replace('images = "images"\n', f'images = "images"\npublish = "{mode}"\n')
-    )
+    project = make_small_project(tmp_path / "project", mode)
     images = project.path / "images"
     with private_mounts():
         for number, content in enumerate("abcdef", 1):
@@ -123,13 +120,38 @@ def test_a_mounted_version_that_was_changed_by_hand_stays_and_its_paths_are_name
         for words in (["--dry-run"], []):
             told = project.run("gc", "--keep", "1", "--unpublish", *words).out
             why = "its directory was changed by hand: /etc/precious"
-            assert f"web@1 stays: {why}; to release it: pipeline unpublish --force web@1\n" in told
+            assert f"web@1 stays: {why} ({ALL}); to release it: pipeline unpublish --force web@1\n" in told
             assert "edits" not in told
         assert labels(project) == ["web@1", "web@4", "web@5"]
         assert (images / "web-1/etc/precious").read_text() == "precious"
         assert project.run("unpublish", "--force", "web@1").exit_code == 0
         assert "edits web-1: " in project.run("gc", "--keep", "1", "--unpublish").out
         assert labels(project) == ["web@4", "web@5"]
+
+
+@pytest.mark.parametrize("mode", ["overlay", "copy"])
+def test_versions_that_were_changed_by_hand_go_by_force(tmp_path: Path, mode: str) -> None:
+    """As after ``createramdisk``, which writes into the directory of every version that it was run for."""
+    project = make_small_project(tmp_path / "project", mode)
+    images = project.path / "images"
+    with private_mounts():
+        for content in "abcd":
+            build(project, content)
+            publish(project.site, project.store, project.store.versions.resolve("web"), unverified=True)
+            (images / "web/etc/initrd-cm").write_text("made by the cluster manager")
+        assert labels(project) == ["web@1", "web@2", "web@3", "web@4"]
+        assert gone(project, 1, unpublish=True) == []
+        assert project.run("gc", "--keep", "1", "--force").exit_code == 2
+        words = ("--keep", "1", "--unpublish", "--force")
+        planned = project.run("gc", *words, "--dry-run", "--json").json()
+        assert [each["version"] for each in planned["published"]] == ["web@3"]  # rollback goes back to it
+        with (images / "web-2/etc/passwd").open():
+            assert "web@2 stays: " in project.run("gc", *words).out
+        assert labels(project) == ["web@2", "web@3", "web@4"]
+        done = project.run("gc", *words).out
+        assert ("edits web-2: " in done) == (mode == "overlay") and "directory web-2: " in done
+        assert labels(project) == ["web@3", "web@4"]
+        assert sorted(os.listdir(images)) == ["web", "web-3", "web-4"]
 
 
 def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(project: SmallProject) -> None:

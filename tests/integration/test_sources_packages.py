@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import shutil
 import subprocess
@@ -128,8 +129,8 @@ def repository(tmp_path: Path, package: Path) -> Path:
     return folder
 
 
-def createrepo(folder: Path, *options: str) -> None:
-    subprocess.run(["createrepo_c", "-q", "--no-database", *options, folder], check=True)
+def createrepo(folder: Path, *options: str, database: str = "--no-database") -> None:
+    subprocess.run(["createrepo_c", "-q", database, *options, folder], check=True)
 
 
 def locate(mirror: Mirror, directory: Path, *files: Path, urls: tuple[str, ...] = (URL,)) -> dict[Path, str]:
@@ -242,3 +243,39 @@ def test_a_repository_that_is_gone_matters_only_when_something_is_missing(
         assert list(locate(mirror, tmp_path, package, urls=(gone, URL))) == [package]
         with pytest.raises(PipelineError, match="404"):
             locate(mirror, tmp_path, package, urls=(gone,))
+
+
+KEPT = {
+    "dnf": ("*-primary.xml.gz", "repodata", None),
+    "yum 3": ("*-primary.sqlite.bz2", ".", None),
+    "yum 3, unpacked": ("*-primary.sqlite.bz2", ".", "gen/primary_db.sqlite"),
+}
+"""Which list it keeps, where repomd.xml and that lie in its folder, and its name once it is unpacked."""
+
+
+@pytest.mark.parametrize("manager", KEPT)
+@pytest.mark.parametrize("options", [(), ("--baseurl=http://cdn.example.com/x",)])
+def test_a_package_is_found_by_the_lists_that_its_package_manager_keeps(
+    tmp_path: Path, repository: Path, package: Path, manager: str, options: tuple[str, ...]
+) -> None:
+    pattern, where, unpacked = KEPT[manager]
+    createrepo(repository, *options, database="--database")
+    folder = tmp_path / "cache/tests-0123456789abcdef"
+    (folder / where).mkdir(parents=True)
+    (folder / "gen").mkdir()
+    shutil.copy(repository / "repodata/repomd.xml", folder / where)
+    [listed] = (repository / "repodata").glob(pattern)
+    kept = Path(shutil.copy(listed, folder / where))
+    if unpacked is not None:
+        (folder / unpacked).write_bytes(bz2.decompress(kept.read_bytes()))
+        kept.unlink()
+        kept = folder / unpacked
+    fetcher = Fetcher(tmp_path / "downloads", Mirrors({}), QUICK)
+    url = "http://cdn.example.com/x" if options else URL
+    folders = {tmp_path / "none": "http://none", folder: URL}
+    assert repodata.locate_kept(folders, [package], fetcher) == {package: f"{url}/a%20b/demo.rpm"}
+    assert repodata.locate_kept(folders, [listed], fetcher) == {}
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert repodata.locate_kept(folders, [package], fetcher) == {}, "it is not what repomd.xml says"
+    (folder / where / "repomd.xml").write_text("<")
+    assert repodata.locate_kept(folders, [package], fetcher) == {}

@@ -474,6 +474,13 @@ def test_the_password_of_a_mirror_is_neither_told_nor_kept(tmp_path: Path) -> No
         assert not path.is_file() or b"cret" not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_lets_nobody_in_is_told_with_the_way_in(tmp_path: Path, status: int) -> None:
+    with http_server(lambda *_: Reply(status)) as server, pytest.raises(PipelineError) as raised:
+        fetcher(tmp_path, server.url).fetch(URL, project=tmp_path)
+    assert "under [mirrors]" in (raised.value.problems[0].hint or "")
+
+
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):

@@ -17,7 +17,8 @@ class Added(msgspec.Struct, frozen=True):
     """By the ``str()`` of objects. ``put``: of a setting the properties that were written, of others the
     members that were appended to a property, under ``+name``. ``before``: what those properties of a setting
     were, where it was there already. ``lists``: nodes that had no list of settings, not even an empty one,
-    and got one.
+    and got one. ``made`` are images that rollouts have made: what was put into them is taken back only where
+    categories have them, for nodes may go back to the others.
 
     It is kept before anything is written: what was written by an apply that died is in it, too.
     """
@@ -25,6 +26,7 @@ class Added(msgspec.Struct, frozen=True):
     put: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
     before: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
     lists: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 NOTHING = Added()
@@ -32,7 +34,7 @@ NOTHING = Added()
 
 def gone_images(added: Added, wanted: Iterable[Wanted], there: Iterable[Ref]) -> list[Wanted]:
     """Images that are no longer wanted, and have members in properties that applies have put there."""
-    names = added.put.keys() - {str(item.ref) for item in wanted}
+    names = added.put.keys() - {str(item.ref) for item in wanted} - {*added.made}
     return [Wanted(ref, make=False) for ref in there if ref.kind == "image" and str(ref) in names]
 
 
@@ -82,7 +84,7 @@ def with_changes(added: Added, wanted: Iterable[Wanted], state: State, changes: 
                 lists[change.ref.of] = None
         elif fresh := _fresh(item, change, put.get(name, {})):
             put[name] = fresh
-    return Added(put, before, tuple(lists))
+    return Added(put, before, tuple(lists), added.made)
 
 
 def _fresh(item: Wanted, change: Change, known: Properties) -> dict[str, Value]:
@@ -123,4 +125,5 @@ def still_added(
             put[name] = written
     owners = {ref.of for ref in state.objects if ref.kind == "setting"}
     before = {name: value for name, value in added.before.items() if name in put}
-    return Added(put, before, tuple(owner for owner in added.lists if owner in owners))
+    made = tuple(name for name in added.made if name in there)
+    return Added(put, before, tuple(owner for owner in added.lists if owner in owners), made)

@@ -30,7 +30,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked."""
-    last = record.load(store, cluster.name)
+    last = record.since_rolled(record.load(store, cluster.name), cluster)
     with at_lines(cluster):
         full, state = planning.read(cluster, keepers, last)
         plan = _plan(keepers, full, state, last)
@@ -56,7 +56,7 @@ def apply(
     """
     began = time.monotonic()
     with record.applying(store, cluster.name), at_lines(cluster):
-        last = record.load(store, cluster.name)
+        last = record.since_rolled(record.load(store, cluster.name), cluster)
         full, state = planning.read(cluster, keepers, last)
         plan = _plan(keepers, full, state, last)
         if agreed is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from pipeline.cluster.cloning import in_order
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
@@ -66,11 +68,20 @@ def tree_fault(path: str) -> str:
     return f"{plain} belongs to the head node's own system ({system})" if system else ""
 
 
-def images_of(reading: Reading, site: Site, recipes: Mapping[str, Recipe]) -> list[Wanted]:
+class Images(msgspec.Struct, frozen=True):
+    """The images that are wanted, and the kernel parameters that the file itself gives each of them."""
+
+    wanted: tuple[Wanted, ...]
+    appended: Mapping[str, tuple[str, ...]]
+
+
+def images_of(reading: Reading, site: Site, recipes: Mapping[str, Recipe]) -> Images:
     """The images that are wanted. An image that is neither cloned nor at a path has to be there already."""
-    found = [_image(reading, site, recipes, at, table) for at, table in reading.each("image", ImageTable)]
+    tables = list(reading.each("image", ImageTable))
+    found = [_image(reading, site, recipes, at, table) for at, table in tables]
     _refuse_shared(reading, found)
-    return in_order(reading, found, lambda item: (item.ref.name, item.source, item.at))
+    wanted = in_order(reading, found, lambda item: (item.ref.name, item.source, item.at))
+    return Images(tuple(wanted), {table.name: table.append_kernel_parameters for _, table in tables})
 
 
 def _refuse_shared(reading: Reading, images: Iterable[Wanted]) -> None:

@@ -113,7 +113,8 @@ class _Loading(msgspec.Struct):
         parameters.fill_scope(reading, self._of(table, recipes))
         self._groups()
         neutron = providers.understood(reading)
-        self.wanted += images_of(reading, self.site, recipes)
+        images = images_of(reading, self.site, recipes)
+        self.wanted += images.wanted
         self.wanted += members_of(reading, neutron)
         self._head(neutron)
         networks = read_networks(reading, neutron)
@@ -122,9 +123,9 @@ class _Loading(msgspec.Struct):
         rollout = rollout_of(reading, self._categories())
         self._need(firmware)
         self._refuse_twice()
-        images = [ref.ref.name for ref in self.wanted if ref.ref.kind == "image"]
         agreeing = {recipe.name: recipe for recipe in self._of(table, recipes)}
-        agreeing |= {image: recipes[image] for image in images if image in recipes}
+        named = [item.ref.name for item in images.wanted]
+        agreeing |= {name: recipes[name] for name in named if name in recipes}
         check_agreement(reading, neutron, networks, self.wanted, tuple(agreeing.values()))
         parameters.finish_scope(reading, self._of(table, recipes))
         if table is None:
@@ -142,6 +143,7 @@ class _Loading(msgspec.Struct):
             node_parameters=reading.node_parameters,
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
+            appended=images.appended,
         )
 
     def _table(self, name: str) -> ClusterTable | None:

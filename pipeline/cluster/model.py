@@ -34,7 +34,9 @@ class Cluster(msgspec.Struct, frozen=True):
     ``restarts`` are services that are restarted when one of these objects changes. ``notes``
     are for the administrator; ``files`` are those that were read. ``groups`` are the node sets of ``@name``.
     ``unasked`` are objects of the file that are not in ``wanted``, for nobody can be asked for them.
-    ``node_parameters`` are the parameters of nodes that have other values, and only these.
+    ``node_parameters`` are the parameters of nodes that have other values, and only these. ``appended`` are
+    the kernel parameters that the file itself gives each image, without its recipe's. ``made`` are images
+    that rollouts have made: each with the file's image that it is meant by.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Cluster(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     unasked: tuple[Ref, ...] = ()
+    appended: Mapping[str, tuple[str, ...]] = {}
+    made: Mapping[str, str] = {}
 
     def parameters_for(self, node: str) -> Mapping[str, Parameter]:
         """The parameters as they are for a node."""

@@ -88,7 +88,10 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
     """Settings that were applied, and images with what was, that the file no longer has."""
     names = {str(item.ref) for item in cluster.wanted}
     images = [
-        Ref("image", name.removeprefix("image/")) for name in last.added.put if name.startswith("image/")
+        Ref("image", name.removeprefix("image/"))
+        for name in last.added.put
+        if name.startswith("image/")
+        if name not in last.added.made
     ]
     settings = [
         Wanted(Ref("setting", setting, of), properties, make=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import msgspec
 from pipeline.cluster.added import NOTHING, Added
 from pipeline.cluster.cloning import Making, origins
 from pipeline.cluster.compare import ABSENT, PROPERTY, Applied, asked, values
-from pipeline.cluster.objects import Change, State, Value, Wanted
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Wanted, members
 from pipeline.cluster.rolled import FOLDER, applied_since
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
@@ -25,6 +26,9 @@ NAME = re.compile(
     re.DOTALL,
 )
 """How an object is called in it."""
+
+WORDS = "+kernel_parameters"
+"""As ``asked`` names those of an image."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -72,12 +76,52 @@ def load(store: Path, cluster: str) -> Record:
     return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))
 
 
+def since_rolled(last: Record, cluster: Cluster) -> Record:
+    """``last`` as if applies had written to the images that rollouts have made, as they have to the file's.
+
+    They were cloned from these. Of one that no category has any more nothing is told.
+    """
+    made = {Ref("image", name): str(Ref("image", image)) for name, image in cluster.made.items()}
+    items = {str(item.ref): item for item in cluster.wanted if item.ref.kind == "image"}
+    left = {*last.added.made} - items.keys()
+    applied: dict[str, Properties] = {name: of for name, of in last.applied.items() if name not in left}
+    put: dict[str, Properties] = dict(last.added.put)
+    for ref, image in made.items():
+        name = str(ref)
+        own = cluster.appended.get(cluster.made[ref.name], ())
+        known = _words(applied, image)
+        words = tuple(
+            word for word in _asked(items, name) if word in known or _is_own(items[name], word, own)
+        )
+        if words and name not in applied:
+            applied[name] = {WORDS: words}
+        gone = [word for word in _words(put, image) if word not in _asked(items, image)]
+        if mine := tuple(dict.fromkeys((*_words(put, name), *gone))):
+            put[name] = {WORDS: mine}
+    both = tuple(dict.fromkeys((*last.added.made, *map(str, made))))
+    added = msgspec.structs.replace(last.added, put=put, made=both)
+    return msgspec.structs.replace(last, applied=applied, added=added)
+
+
+def _words(of: Applied, name: str) -> tuple[str, ...]:
+    return members(of.get(name, ABSENT).get(WORDS))
+
+
+def _asked(items: Mapping[str, Wanted], name: str) -> tuple[str, ...]:
+    return items[name].append.get(WORDS[1:], ()) if name in items else ()
+
+
+def _is_own(item: Wanted, word: str, said: Collection[str]) -> bool:
+    """Whether a kernel parameter is the version's, and not only ``said`` by the file."""
+    return bool(item.version) and word not in said
+
+
 def _check(record: Record) -> None:
     """Raise ``msgspec.DecodeError`` for what no apply has written."""
     added = record.added
     owed = (*record.restarts, *record.builds)
     clones = (*record.making, *(name for chain in record.making.values() for name in chain))
-    names = (*record.applied, *owed, *clones, *added.put, *added.before, *added.lists)
+    names = (*record.applied, *owed, *clones, *added.put, *added.before, *added.lists, *added.made)
     wrong = [name for name in names if not NAME.fullmatch(name)]
     wrong += [
         f"{name}: {key}"

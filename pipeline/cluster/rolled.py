@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import Properties, Ref, State, Value
+from pipeline.cluster.objects import Properties, Ref, State, Value, Wanted
+from pipeline.cluster.rolledimages import with_images
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
 
@@ -46,9 +47,11 @@ def note(store: Path, cluster: str, category: str, image: str, rolled: str) -> N
 
 
 def with_rolled(store: Path, cluster: Cluster) -> Cluster:
-    """``cluster`` with the images that its categories have by now for those that its file names."""
+    """``cluster`` with the images that its categories have by now for those that its file names, and with
+    what these images are to have."""
     known = load(store, cluster.name)
     told: dict[str, list[str]] = {}
+    made: dict[str, Wanted] = {}
     wanted = []
     for item in cluster.wanted:
         image = str(item.exact.get("image", ""))
@@ -57,9 +60,11 @@ def with_rolled(store: Path, cluster: Cluster) -> Cluster:
             wanted.append(item)
             continue
         told.setdefault(f"has {rolled} for {image}, as rolled out", []).append(item.ref.name)
+        made.setdefault(str(rolled), item)
         wanted.append(msgspec.structs.replace(item, exact={**item.exact, "image": rolled}))
     notes = [f"category {', '.join(categories)}: {what}" for what, categories in told.items()]
-    return msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
+    meant = msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
+    return with_images(store, meant, made)
 
 
 def applied_since(store: Path, cluster: str, applied: Applied) -> Applied:

@@ -23,7 +23,7 @@ from pipeline.cluster.load import load_cluster
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.objects import HEAD
-from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
+from pipeline.cluster.opening import desired, driver, head, head_site, keepers, node_manager
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
@@ -162,7 +162,7 @@ def _asked(
     unverified: bool,
 ) -> Asked:
     of = reached(survey.provisioners, head_site(opened.site))
-    meant = rolled.with_rolled(opened.site.store, without_cloud(opened.site, opened.cluster))
+    meant = desired(opened.site, opened.cluster)
     return Asked(
         draft=drafted,
         cluster=opened.cluster,

@@ -96,7 +96,7 @@ def draft(
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
-        name: _target(site, name, version)
+        name: _target(site, name, version, cluster.appended.get(version.image, ()))
         for name, version in versions.items()
         if name in {names[image] for image in wanted.values()}
     }
@@ -124,10 +124,12 @@ def draft(
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
 
 
-def _target(site: Site, name: str, version: Version) -> Target:
-    """What the manager's image ``name`` is to be; until it is made it is cloned from that of the file."""
+def _target(site: Site, name: str, version: Version, appended: Sequence[str]) -> Target:
+    """What the manager's image ``name`` is to be; until it is made it is cloned from that of the file, which
+    gives it the parameters that it has ``appended``, too: an image that is there already may lack them."""
     path = str(directory(site, version.image, version.number))
-    return Target(name, version.image, version.number, path, version.image, version.kernel_parameters)
+    words = tuple(dict.fromkeys((*version.kernel_parameters, *appended)))
+    return Target(name, version.image, version.number, path, version.image, words)
 
 
 def category_images(cluster: Cluster) -> dict[str, str]:

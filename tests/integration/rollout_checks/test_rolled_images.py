@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.cluster import rolled
-from tests.integration.cluster_site import COMPUTE, NAME, Cluster
+from pipeline.store.store import Store
+from tests.integration.cluster_site import COMPUTE, NAME, Cluster, edit
+from tests.small_store import add_version
 
 IMAGE = "openstack-image-mellanox"
 SECOND = f"{IMAGE}-2"
@@ -92,3 +94,97 @@ def test_a_damaged_record_is_told(rolled_out: Cluster) -> None:
     assert planned.exit_code == 1
     assert "what was rolled out cannot be read" in planned.err
     assert f"mv {file} {file}.broken" in planned.err
+
+
+PATH = 'path = "/cm/images/openstack-image-mellanox"'
+CRASH = f'append_kernel_parameters = ["crashkernel=128M"]\n{PATH}'
+
+
+def parameters(site: Cluster, *images: str) -> list[list[str]]:
+    """The kernel parameters of each of these images."""
+    there = site.objects()["softwareimage"]
+    return [str(there[image]["kernelparameters"]).split() for image in images]
+
+
+def settle(site: Cluster) -> str:
+    """Plan and apply; nothing is left to do then. What the plan said."""
+    planned = site.cluster("plan").out
+    applied = site.cluster("apply", "--yes")
+    assert applied.exit_code == 0, applied.err
+    assert site.left() == []
+    return planned
+
+
+def roll(site: Cluster, image: str) -> None:
+    """As a rollout of the compute hosts to ``image`` ends."""
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {image}\ncommit\n")
+    rolled.note(site.path / "store", NAME, COMPUTE, IMAGE, image)
+
+
+def test_what_the_file_gives_its_image_gets_what_nodes_boot_as_well(rolled_out: Cluster) -> None:
+    edit(rolled_out, (PATH, CRASH))
+    planned = settle(rolled_out)
+    assert f"~ image/{SECOND}" in planned
+    assert "changed by hand" not in planned
+    for words in parameters(rolled_out, IMAGE, SECOND):
+        assert words[-2:] == ["pci=nocrs", "crashkernel=128M"]
+    edit(rolled_out, (CRASH, PATH))
+    settle(rolled_out)
+    for words in parameters(rolled_out, IMAGE, SECOND):
+        assert words[-1] == "pci=nocrs"
+
+
+def test_parameters_changed_by_hand_where_nodes_boot_from_are_seen_and_put_back(rolled_out: Cluster) -> None:
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    assert "1 object changed by hand since, 0 not yet applied" in rolled_out.cluster("status").out
+    assert f"~ image/{SECOND}  changed by hand" in settle(rolled_out)
+    assert parameters(rolled_out, SECOND) == [
+        ["quiet", "intel_iommu=on", "iommu=pt", "pci=realloc", "pci=nocrs"]
+    ]
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    assert f"~ image/{SECOND}  changed by hand" in settle(rolled_out)
+
+
+def test_the_recipes_parameters_are_those_of_the_version(rolled_out: Cluster) -> None:
+    store = Store.open(rolled_out.path / "store")
+    for word in ("mem=1G", "mem=2G"):
+        made = add_version(store, (), image=IMAGE, kernel_parameters=(word,))
+    assert f"{IMAGE}-{made.number}" == SECOND
+    edit(rolled_out, (PATH, CRASH))
+    planned = settle(rolled_out)
+    assert f"~ image/{SECOND}  changed by hand" not in planned
+    _, words = parameters(rolled_out, IMAGE, SECOND)
+    assert words[-3:] == ["pci=nocrs", "mem=2G", "crashkernel=128M"]
+    recipe = rolled_out.path / "recipes" / IMAGE / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"pci=nocrs"', '"pci=noacpi"'))
+    settle(rolled_out)
+    mine, words = parameters(rolled_out, IMAGE, SECOND)
+    assert "pci=noacpi" in mine
+    assert words[-3:] == ["pci=realloc", "mem=2G", "crashkernel=128M"]
+
+
+def test_an_image_that_nodes_have_left_is_left_alone_until_they_are_back(rolled_out: Cluster) -> None:
+    edit(rolled_out, (PATH, CRASH))
+    settle(rolled_out)
+    third = f"{IMAGE}-3"
+    rolled_out.cmsh(f"softwareimage\nclone {IMAGE} {third}\ncommit -w\n")
+    roll(rolled_out, third)
+    planned = rolled_out.cluster("plan")
+    assert planned.out.endswith("nothing to do\n"), planned.out
+    assert f"image/{SECOND}" not in planned.out + planned.err
+    edit(rolled_out, (CRASH, PATH))
+    assert f"image/{SECOND}" not in settle(rolled_out)
+    second, now = parameters(rolled_out, SECOND, third)
+    assert "crashkernel=128M" in second
+    assert "crashkernel=128M" not in now
+    roll(rolled_out, SECOND)
+    assert f"~ image/{SECOND}" in settle(rolled_out)
+    assert "crashkernel=128M" not in parameters(rolled_out, SECOND)[0]
+
+
+def test_a_directory_that_is_gone_is_told_of_the_image_that_nodes_have(rolled_out: Cluster) -> None:
+    tree = rolled_out.head / "root/cm/images" / SECOND
+    tree.rename(tree.with_name("elsewhere"))
+    planned = rolled_out.cluster("plan")
+    assert planned.exit_code == 1
+    assert f"image/{SECOND}: its directory /cm/images/{SECOND} is not there" in planned.err

@@ -40,6 +40,12 @@ def test_all_nodes_of_the_images_categories_go_to_the_version_asked_for(world: W
     assert (made.findings, made.others, order.batches) == ((), (), ())
 
 
+def test_a_version_gets_the_parameters_that_the_file_appends_as_well(world: World) -> None:
+    world.cluster = msgspec.structs.replace(world.cluster, appended={IMAGE: ("quiet", "iommu=pt")})
+    made = world.draft(f"{IMAGE}@1")
+    assert made.order.targets[f"{IMAGE}-1"].kernel_parameters == ("iommu=pt", "quiet")
+
+
 def test_without_a_wish_it_is_what_is_published_and_else_the_newest_that_passed(world: World) -> None:
     assert world.draft().versions[f"{IMAGE}-2"].number == 2
     published = Publication(history=(1,), directories={1: "copy"})

@@ -1,0 +1,57 @@
+"""What the images that rollouts made are to have: the file says it of the image that they are versions of.
+
+Kernel parameters are an object's of the cluster manager, and no part of a version's directory. The recipe's
+are those of the version; what the file appends besides is for every version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pipeline.cluster.model import Cluster
+from pipeline.cluster.objects import Ref, Wanted
+from pipeline.errors import PipelineError
+from pipeline.store.records import Version
+from pipeline.store.versions import Versions
+
+
+def with_images(store: Path, cluster: Cluster, made: Mapping[str, Wanted]) -> Cluster:
+    """``cluster`` with the images ``made`` by rollouts, each with a category that has it, as the file says
+    that category. One that the file has itself is as it says."""
+    said = {item.ref.name: item for item in cluster.wanted if item.ref.kind == "image"}
+    meant = {name: str(item.exact["image"]) for name, item in made.items() if name not in said}
+    found = [
+        _wanted(cluster, name, _version(store, name, image), said.get(image, Wanted(Ref("image", image))))
+        for name, image in meant.items()
+    ]
+    found = [item if item.at else msgspec.structs.replace(item, at=made[item.ref.name].at) for item in found]
+    return msgspec.structs.replace(cluster, wanted=(*found, *cluster.wanted), made=meant)
+
+
+def _wanted(cluster: Cluster, name: str, version: Version | None, said: Wanted) -> Wanted:
+    """What is wanted of image ``name``; of a version that nobody knows, what is ``said`` of the file's."""
+    words = said.append.get("kernel_parameters", ())
+    if version is not None:
+        own = cluster.appended.get(said.ref.name, ())
+        words = tuple(dict.fromkeys((*version.kernel_parameters, *own)))
+    return Wanted(
+        Ref("image", name),
+        append={"kernel_parameters": words} if words else {},
+        make=False,
+        at=said.at,
+        version=f"{version.image}@{version.number}" if version is not None else "",
+    )
+
+
+def _version(store: Path, name: str, image: str) -> Version | None:
+    """The version that ``name`` was made for; None when it was made for none that is there."""
+    number = name.removeprefix(f"{image}-")
+    if number == name or not (number.isascii() and number.isdecimal()):
+        return None
+    try:
+        return Versions(store).get(image, int(number))
+    except PipelineError:
+        return None  # fsck tells

@@ -2,8 +2,9 @@
 
 Waits for builds that run to end. Versions that are published stay, and those that a rollout needs which is
 not at its end. With --unpublish published ones older than the newest N go, too, but for the one that
-IMAGES/NAME points to, the one that rollback goes back to, and those that a process of this machine uses.
-Which nodes boot from one by the network this machine does not know.
+IMAGES/NAME points to, the one that rollback goes back to, those that a process of this machine uses, and
+those that clusters have by the last rollout or apply, or would be taken back to by rollout rollback.
+What was set in a cluster manager by hand this machine does not know.
 """
 
 from __future__ import annotations

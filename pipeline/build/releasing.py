@@ -17,7 +17,8 @@ from pipeline.publish.unpublishing import take_down
 from pipeline.publish.users import is_used
 from pipeline.recipe.model import Site
 from pipeline.rollout.folder import unfinished
-from pipeline.rollout.using import why_used
+from pipeline.rollout.having import needs
+from pipeline.rollout.using import why_had, why_used
 from pipeline.store.filesystem import told
 from pipeline.store.garbage import Removal, size_of
 from pipeline.store.records import Version
@@ -49,9 +50,9 @@ def held(
     All that are published do. With ``unpublish`` only the one that ``IMAGES/NAME`` points to, the one that
     ``rollback`` goes back to, those that somebody uses, those that were changed by hand (unless by ``force``)
     and those whose directory is not ours. Those that a rollout needs which is not at its end stay in any
-    case.
+    case, and of those that are published the ones that clusters have or go back to.
     """
-    rollouts = unfinished(store.path)
+    rollouts, had = unfinished(store.path), needs(store.path)
     now = publication(store, image)
     if unpublish:
         now = now.following(pointed_to(site, image))
@@ -59,7 +60,8 @@ def held(
     found = []
     for number in sorted(set(store.versions.numbers(image)) - set(newest(store, image, keep))):
         place = present_directory(site, now, image, number)
-        if reason := why_used(rollouts, image, number):
+        known = had if number in published or os.path.lexists(place) else ()
+        if reason := why_used(rollouts, image, number) or why_had(known, image, number, place):
             found.append(Held(f"{image}@{number}", number, *reason))
         elif number in published or os.path.lexists(place):
             release = None if unpublish else f"pipeline gc --keep {keep} --unpublish"

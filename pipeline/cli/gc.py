@@ -3,8 +3,9 @@
 Waits for builds that run to end. Versions that are published stay, and those that a rollout needs which is
 not at its end. With --unpublish published ones older than the newest N go, too, but for the one that
 IMAGES/NAME points to, the one that rollback goes back to, those that a process of this machine uses, and
-those that were changed by hand: these go with --force, and the changes with them. Which nodes boot from one
-by the network this machine does not know.
+those that clusters have by the last rollout or apply, or would be taken back to by rollout rollback. Those
+that were changed by hand stay, too, unless --force is said: then they go, and the changes with them.
+What was set in a cluster manager by hand this machine does not know.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Take the directory of a version away; the version stays, and so do hand edits made in a mounted one.
 
-Hand edits made in a copy would go with it: then nothing is taken away without --force.
+Without --force nothing is taken away when hand edits made in a copy would go with it, or when a cluster was
+rolled out to the version, has it by its cluster file, or would be taken back to it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version", metavar="IMAGE[@N]", help="without @N all versions of the image, and its link"
     )
-    parser.add_argument("--force", action="store_true", help="also a copy that was changed by hand")
+    parser.add_argument(
+        "--force", action="store_true", help="also what was changed by hand, and what nodes have"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would happen")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def run(options: argparse.Namespace) -> int:
+    from functools import partial
+
     from pipeline.build.session import require_root
     from pipeline.interrupts import work_begins
     from pipeline.publish.unpublishing import planned_unpublish, unpublish
@@ -34,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store.open(site.store, create=False)
     version = store.versions.resolve(options.version)
     number = version.number if "@" in options.version else None
-    asked = (site, store, version.image, number, refuse_used)
+    asked = (site, store, version.image, number, partial(refuse_used, force=options.force))
     if options.dry_run:
         gone = planned_unpublish(*asked, force=options.force)
     else:

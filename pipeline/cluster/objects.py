@@ -84,6 +84,7 @@ class Wanted(msgspec.Struct, frozen=True):
     added. ``make`` says whether it may be made at all: a node that isn't there is a mistake. ``at`` is where
     the cluster file says it, ``ats`` where it says each property, if elsewhere. ``version`` is what
     `pipeline publish` is told for an image whose path is that of a published version: nothing else makes it.
+    So it is for a category that has, by a rollout, the image that was made for a version.
     """
 
     ref: Ref

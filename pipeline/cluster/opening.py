@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import msgspec
 
@@ -80,10 +81,10 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
     return msgspec.structs.replace(cluster, wanted=kept, unasked=unasked, notes=(*cluster.notes, note))
 
 
-def desired(site: Site, cluster: Cluster) -> Cluster:
+def desired(site: Site, cluster: Cluster, leaving: Collection[str] = ()) -> Cluster:
     """What a plan of ``cluster`` wants by now: without what no cloud is named for, and with the images that
-    rollouts have made since the file was written."""
-    return with_rolled(site.store, without_cloud(site, cluster))
+    rollouts have made since the file was written; ``leaving`` are categories that are about to get others."""
+    return with_rolled(site.store, without_cloud(site, cluster), leaving)
 
 
 def keepers(site: Site, cluster: Cluster) -> Keepers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,9 +46,13 @@ def note(store: Path, cluster: str, category: str, image: str, rolled: str) -> N
         write_whole(_file(store, cluster), msgspec.json.format(msgspec.json.encode(now), indent=1))
 
 
-def with_rolled(store: Path, cluster: Cluster) -> Cluster:
+def with_rolled(store: Path, cluster: Cluster, leaving: Collection[str] = ()) -> Cluster:
     """``cluster`` with the images that its categories have by now for those that its file names, and with
-    what these images are to have."""
+    what these images are to have.
+
+    The directories of these have to be there; not of those that are ``leaving``: categories whose nodes are
+    about to get something else.
+    """
     known = load(store, cluster.name)
     told: dict[str, list[str]] = {}
     made: dict[str, Wanted] = {}
@@ -60,8 +64,11 @@ def with_rolled(store: Path, cluster: Cluster) -> Cluster:
             wanted.append(item)
             continue
         told.setdefault(f"has {rolled} for {image}, as rolled out", []).append(item.ref.name)
-        made.setdefault(str(rolled), item)
-        wanted.append(msgspec.structs.replace(item, exact={**item.exact, "image": rolled}))
+        number = rolled.removeprefix(f"{image}-")
+        version = f"{image}@{number}" if number.isdecimal() and item.ref.name not in leaving else ""
+        if item.ref.name not in leaving:
+            made.setdefault(rolled, item)
+        wanted.append(msgspec.structs.replace(item, exact={**item.exact, "image": rolled}, version=version))
     notes = [f"category {', '.join(categories)}: {what}" for what, categories in told.items()]
     meant = msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
     return with_images(store, meant, made)

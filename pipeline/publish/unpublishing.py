@@ -17,8 +17,8 @@ from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
 
-Refuse = Callable[[Path, str, Iterable[int]], None]
-"""Raises ``PipelineError`` for those versions (store, image, numbers) that somebody needs."""
+Refuse = Callable[[Site, str, Iterable[int]], None]
+"""Raises ``PipelineError`` for those versions (image, numbers) that somebody needs."""
 
 
 def planned_unpublish(
@@ -42,7 +42,7 @@ def planned_unpublish(
             command=f"pipeline rollback {image}" if now.previous else f"pipeline unpublish {image}",
         )
     if refuse is not None:
-        refuse(store.path, image, numbers)
+        refuse(site, image, numbers)
     if not force:
         asked = image if number is None else f"{image}@{number}"
         _refuse_edited(site, store, image, {each: now.directories[each] for each in numbers}, asked)

@@ -83,7 +83,7 @@ def read(place: Path, number: int) -> Kept:
         known = ", ".join(map(str, numbers(place))) or "none"
         raise UsageError(f"there is no rollout {number} (there are: {known})", where=str(place))
     try:
-        order = _order(folder)
+        order = order_of(folder)
         running = is_running(folder)  # first: what it writes until then is read as well
         progress = after((node.name for node in order.nodes), events(folder / JOURNAL))
     except DamagedError as error:
@@ -91,7 +91,8 @@ def read(place: Path, number: int) -> Kept:
     return Kept(folder, order, progress, running)
 
 
-def _order(folder: Path) -> Order:
+def order_of(folder: Path) -> Order:
+    """What was agreed. Raises ``DamagedError`` when it can't be read."""
     file = folder / ORDER
     try:
         return msgspec.json.decode(file.read_bytes(), type=Order)
@@ -132,7 +133,7 @@ def lost(folder: Path) -> Lost:
     """What can be known of a damaged rollout. Without its order these are the nodes that had their turn."""
     told = list(readable(folder / JOURNAL))
     try:
-        order = _order(folder)
+        order = order_of(folder)
         names = [node.name for node in order.nodes]
     except DamagedError:
         order, names = None, list(dict.fromkeys(event.node for event in told if event.node))

@@ -162,7 +162,8 @@ def _asked(
     unverified: bool,
 ) -> Asked:
     of = reached(survey.provisioners, head_site(opened.site))
-    meant = desired(opened.site, opened.cluster)
+    leaving = {node.category for node in drafted.order.nodes}  # `_no_way_back` tells of what they have
+    meant = desired(opened.site, opened.cluster, leaving)
     return Asked(
         draft=drafted,
         cluster=opened.cluster,

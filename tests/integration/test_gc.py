@@ -14,14 +14,17 @@ from published_versions import marked, private_mounts
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
 from pipeline.build.releasing import ALL
+from pipeline.cluster import record, rolled
 from pipeline.events import ignore
 from pipeline.publish.publication import publish, rollback
 from pipeline.publish.record import Publication, publication, remember
 from pipeline.rollout import folder as folders
-from pipeline.rollout.model import Policy
+from pipeline.rollout.model import Node, Policy
 from pipeline.store.presence import alone, occupied
 from tests.integration.small_project import STAGES, SmallProject, make_small_project
 from tests.simulated_rollout import WAITS, Scene, World
+
+WHOLE = Policy(canary=1, max_unavailable=1, waits=WAITS)
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ def test_it_tells_what_stays_because_it_is_published_and_what_releases_it(projec
 def test_what_a_rollout_needs_that_is_not_at_its_end_stays(project: SmallProject) -> None:
     build(project, "a", "b", "c", "d")
     images = project.path / "images"
-    scene = Scene(project.site.store, World(["node001"]), Policy(canary=1, max_unavailable=1, waits=WAITS))
+    scene = Scene(project.site.store, World(["node001"]), WHOLE)
     (images / "web-1").mkdir(parents=True)
     remember(project.store, "web", Publication(directories=dict.fromkeys((1, 2), "copy")))
     command = "pipeline rollout status lab"
@@ -195,6 +198,48 @@ def test_what_a_rollout_needs_that_is_not_at_its_end_stays(project: SmallProject
     folders.abandon(scene.folder, "me")
     assert project.run("unpublish", "web@1").exit_code == 0
     assert ("version", "web@2") in gone(project, 1, unpublish=True)
+
+
+def test_what_clusters_have_and_go_back_to_after_rollouts_that_ended_stays(project: SmallProject) -> None:
+    build(project, *"abcdefg")
+    store, images = project.site.store, project.path / "images"
+    old = [Node(name, "web", "web-1") for name in ("node001", "node002")]
+    world = World([node.name for node in old])
+    assert Scene(store, world, WHOLE, old[1:]).run().outcome == "ended"
+    next_one = Scene(store, world, WHOLE, old[:1])
+    assert next_one.run().outcome == "ended"
+    rolled.note(store, "lab", "hosts", "web", "web-3")
+    at_four = {"image/web": {"path": str(images / "web-4")}, "category/past": {"image": "mine"}}
+    record.save(store, "lab", record.Record(applied=at_four))
+    rolled.note(store, "lab", "past", "web", "web-6")  # since then the category was given another image
+    (images / "web-1").mkdir(parents=True)
+    remember(project.store, "web", Publication(directories=dict.fromkeys(range(1, 7), "copy")))
+    to_other = "pipeline rollout start lab"
+    kept = {
+        1: ("rollback of rollout 2 of lab goes back to it", "pipeline unpublish --force web@1"),
+        2: ("node[001-002] of lab have it, as rolled out", to_other),
+        3: ("the category hosts of lab has it, as rolled out", to_other),
+        4: ("the image web of lab has its directory, as was applied", "pipeline cluster apply lab"),
+    }
+    for words in ((), ("--unpublish",)):
+        told = project.run("gc", "--keep", "1", "--dry-run", *words).out
+        for number, (why, command) in kept.items():
+            assert f"web@{number} stays: {why}; to release it: {command}\n" in told
+    assert [name for kind, name in gone(project, 1, unpublish=True) if kind == "version"] == [
+        "web@5",
+        "web@6",
+    ]
+    for number, (why, command) in kept.items():
+        refused = project.run("unpublish", f"web@{number}")
+        assert refused.exit_code == 1 and f"web@{number}: {why}" in refused.err, refused
+        assert "--force takes it away all the same" in refused.err and f"run: {command}\n" in refused.err
+    assert project.run("unpublish", "web", "--dry-run").err.count("--force takes it away") == 4
+    assert project.run("unpublish", "web@1", "--force").exit_code == 0
+    assert ("version", "web@1") in gone(project, 1, unpublish=True)  # somebody has let go of it, and said so
+    next_one.take_back()  # nodes have what they had before, and nothing goes back to the other
+    assert "node002 of lab has it" in project.run("unpublish", "web@2").err
+    (store / "clusters/lab" / rolled.RECORD).write_text("{")
+    assert "what lab has can't be read, and it may be this one" in project.run("unpublish", "web@3").err
 
 
 def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:

@@ -123,6 +123,12 @@ def a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itsel
     assert nodes == {"node001": back, "node002": back, "node003": ("waiting", "out")}
     assert {name: lab.image_of(name) for name in NODES} == dict.fromkeys(NODES, f"{IMAGE}-1")
     assert lab.category_image("openstack-network-nodes") == f"{IMAGE}-1"
+    categories = "openstack-compute-hosts-mellanox, openstack-network-nodes"
+    why = f"the categories {categories} of {CLUSTER} have it, as rolled out"
+    kept = well(lab.project.run("gc", "--keep", "1", "--unpublish", "--dry-run")).out
+    assert f"{IMAGE}@1 stays: {why}" in kept
+    refused = lab.project.run("unpublish", "--dry-run", f"{IMAGE}@1")
+    assert refused.exit_code == 1 and why in refused.err
 
 
 FAULTS: tuple[tuple[faults.Fault, str], ...] = (

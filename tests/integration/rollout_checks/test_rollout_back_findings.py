@@ -8,13 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cluster import rolled as rolled_images
 from pipeline.lab.head.power import put_status
 from pipeline.lab.services import state
 from pipeline.publish.publication import publish
 from pipeline.publish.record import directory
 from pipeline.rollout import folder as folders
 from pipeline.rollout.model import Finding, Node, Order, Target
-from pipeline.rollout.opening import Planned, open_rollouts, plan_back
+from pipeline.rollout.opening import Planned, open_rollouts, plan, plan_back
+from pipeline.rollout.ordering import Wishes
 from pipeline.rollout.states import Event, State
 from pipeline.store.store import Store
 from tests.integration.cluster_site import COMPUTE, NAME, Cluster, applied
@@ -154,6 +156,21 @@ def test_nodes_that_are_down_and_a_changed_directory_keep_nobody(rolled: Rolled)
     assert planned.errors == ()
     words = ("node001: it is down: it is rebooted by its power", "installer, which failed", "/motd")
     assert [word for word in words if not any(word in what for _, what in told(planned.findings))] == []
+
+
+def test_a_rollout_leads_away_from_a_version_whose_directory_is_gone(rolled: Rolled) -> None:
+    for category in (COMPUTE, CATEGORIES["node001"]):
+        rolled.project.cmsh(f"category\nuse {category}\nset softwareimage {OLD}\ncommit\n")
+        rolled_images.note(rolled.site.store, NAME, category, IMAGE, OLD)
+    gone = directory(rolled.site, IMAGE, 1)
+    gone.rename(rolled.site.images / "elsewhere")
+    for nodes, others in (("", []), ("node002", [f"category/{CATEGORIES['node001']}"])):
+        found = plan(open_rollouts(NAME, rolled.site), Wishes(nodes, (f"{IMAGE}@2",))).findings
+        warned = ("warning", f"{OLD}: nodes could not be taken back to {OLD}: its directory is gone")
+        assert warned in told(found)
+        refused = [each for each in found if "this version is not published" in each.what]
+        assert [each.what.partition(":")[0] for each in refused] == others
+        assert [each.command for each in refused] == [f"pipeline publish {IMAGE}@1"] * len(others)
 
 
 def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> None:

@@ -28,6 +28,7 @@ COPYING = re.compile(r"copying\b.*->\s*(?P<path>/\S+)", re.IGNORECASE)
 TREE = "/cm/images/{}"
 """Where the tree of a clone is copied to that is given no other path."""
 
+ROLLED = "publish it again, or take its nodes to another version (pipeline rollout start)"
 REMOVED = "remove the object by hand and apply again"
 
 
@@ -59,11 +60,13 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
 
     Only what the file itself clones is advised to be removed: an apply makes it again.
     """
-    images = _images(wanted, top)
-    if not images:
+    wanted = tuple(wanted)
+    images, rolled = _images(wanted, top), _rolled(wanted, top)
+    if not images and not rolled:
         return
     head = session.head
-    paths = list(dict.fromkeys(path for image in images for path in (image.goal, image.now) if path))
+    known = [path for image in images for path in (image.goal, image.now) if path]
+    paths = list(dict.fromkeys([*known, *(path for _, path in rolled.values())]))
     ran = head.run(("sh", "-c", MISSING, "sh", head.root, *paths), seconds=head.answer_seconds)
     missing = {paths[int(line)] for line in ran.out.split() if line.isdigit()}
     copying = _copying(session)
@@ -81,6 +84,12 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
         _missing(image)
         for image in images
         if image.goal in missing and image.goal not in copying and (image.comes or image.now is not None)
+        if image.item.ref not in rolled
+    ]
+    problems += [
+        _unpublished(f"image: the directory {path} of {ref.name}", item, ROLLED)
+        for ref, (item, path) in rolled.items()
+        if path in missing and path not in copying
     ]
     problems += [problem for image in images for problem in _taken(image, held, top)]
     if problems:
@@ -107,16 +116,31 @@ def _images(wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> list[Ima
     return found
 
 
+def _rolled(wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> dict[Ref, tuple[Wanted, str]]:
+    """Images that a rollout has made: the first category that has it by that, and where its directory is."""
+    found: dict[Ref, tuple[Wanted, str]] = {}
+    for item in wanted:
+        ref = Ref("image", str(item.exact.get("image", "")))
+        if item.ref.kind == "category" and item.version and (path := str(top.get(ref, {}).get("path", ""))):
+            found.setdefault(ref, (item, path))
+    return found
+
+
+def _unpublished(what: str, item: Wanted, hint: str) -> Problem:
+    return Problem(
+        f"{what} is not there: this version is not published",
+        str(item.ref),
+        hint,
+        f"pipeline publish {item.version}",
+    )
+
+
 def _missing(image: Image) -> Problem:
     """That the directory is not there which an image has, or is to have."""
     item, path = image.item, image.goal
     if item.version:
-        return Problem(
-            f"path: {path} is not there: this version is not published",
-            str(item.ref),
-            "nothing but publishing makes it; an image and its nodes get what is published",
-            f"pipeline publish {item.version}",
-        )
+        hint = "nothing but publishing makes it; an image and its nodes get what is published"
+        return _unpublished(f"path: {path}", item, hint)
     if image.comes:
         copied = f", or leave the path out: the clone's tree is copied to {TREE.format(item.ref.name)}"
         hint = f"make it first{copied if item.source and image.now is None else ''}"

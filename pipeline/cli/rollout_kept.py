@@ -73,7 +73,7 @@ def abort(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
     from pipeline.rollout import folder
     from pipeline.rollout.journal import DamagedError
-    from pipeline.rollout.opening import open_rollouts, person
+    from pipeline.rollout.opening import open_to_end, person
 
     try:
         kept = kept_of(options, site)
@@ -86,7 +86,7 @@ def abort(options: argparse.Namespace, site: Site) -> int:
         folder.ask_to_abort(kept.folder, person())
         said = f"{name}: nothing new is begun; nodes on their way come to their end"
     else:
-        notes = give_up(open_rollouts(options.cluster, site), kept)
+        notes = give_up(open_to_end(kept, site), kept)
         said = f"{name}: given up; what was only begun is undone, all else is as it is"
         said = "\n  but: ".join((said, *notes))
     if options.json:

@@ -74,6 +74,8 @@ class World:
     installing: float = 100.0
     faults: dict[str, str] = field(default_factory=dict)
     bad_images: frozenset[str] = frozenset()
+    begun: set[str] = field(default_factory=set)
+    stuck: frozenset[str] = frozenset()
     now: float = 1000.0
     jump: float = 0.0
     gone: tuple[float, float] = (0.0, 0.0)
@@ -157,6 +159,15 @@ class World:
 
     def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
         self.effect("make_image")
+        self.begun.add(name)
+        self.effect("image begun")
+        self.begun.discard(name)
+
+    def drop_begun(self, name: str, path: str) -> None:
+        self.effect("drop_begun")
+        if name in self.begun & self.stuck:
+            raise PipelineError("it is used by category default", where=f"image/{name}")
+        self.begun.discard(name)
 
     def point(self, nodes: Sequence[str], image: str, install: str) -> None:
         self.effect("point")

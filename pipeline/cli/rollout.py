@@ -113,11 +113,11 @@ def _start(options: argparse.Namespace, site: Site) -> int:
 
 
 def _rollback(options: argparse.Namespace, site: Site) -> int:
-    from pipeline.rollout.opening import open_rollouts, plan_back
+    from pipeline.rollout.opening import open_kept, plan_back
 
     _refuse_empty(options.nodes)
-    opened = open_rollouts(options.cluster, site)
     kept = kept_of(options, site)
+    opened = open_kept(kept, site)
     refuse_running(kept)
     if options.number is None:
         _refuse_forward(kept)
@@ -196,7 +196,7 @@ def _warn(planned: Planned) -> None:
 
 def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
-    from pipeline.rollout.opening import open_rollouts
+    from pipeline.rollout.opening import open_kept
 
     kept = kept_of(options, site)
     refuse_running(kept)
@@ -205,7 +205,7 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
             f"rollout {kept.order.number} of {kept.order.cluster} is at its end",
             command=f"pipeline rollout status {kept.order.cluster}",
         )
-    return _go_on(options, open_rollouts(options.cluster, site), kept.folder)
+    return _go_on(options, open_kept(kept, site), kept.folder)
 
 
 def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
@@ -314,10 +314,13 @@ def _status(options: argparse.Namespace, site: Site) -> int:
     from pipeline.cluster.load import load_cluster
     from pipeline.errors import PipelineError
     from pipeline.rollout.differing import differing
+    from pipeline.rollout.opening import refuse_gone
 
     kept = kept_of(options, site)
     how: dict[str, Any] = {"is_running": kept.is_running, "folder": kept.folder}
     try:
+        if kept.is_unfinished:
+            refuse_gone(kept, site)
         cluster = load_cluster(options.cluster, site)
         how["differences"] = differing(kept.progress, cluster.parameters, cluster.parameters_for)
     except PipelineError as error:  # somebody is editing it: what is known is told all the same

@@ -55,8 +55,8 @@ def refuse_running(kept: Kept) -> None:
         )
 
 
-def give_up(opened: Opened, kept: Kept) -> None:
-    """End one that nobody runs, and undo what was only begun."""
+def give_up(opened: Opened, kept: Kept) -> tuple[str, ...]:
+    """End one that nobody runs, and undo what was only begun; what could not be undone beside its nodes."""
     from functools import partial
 
     from pipeline.rollout.opening import person, switched
@@ -64,7 +64,8 @@ def give_up(opened: Opened, kept: Kept) -> None:
 
     order = kept.order
     hooks = opened.hooks(order.back_of or order.number, order.hooks)
-    give_up(kept.folder, order, opened.manager, hooks, person(), partial(switched, opened, order))
+    now = give_up(kept.folder, order, opened.manager, hooks, person(), partial(switched, opened, order))
+    return now.notes[len(kept.progress.notes) :]
 
 
 def abort(options: argparse.Namespace, site: Site) -> int:
@@ -72,7 +73,7 @@ def abort(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
     from pipeline.rollout import folder
     from pipeline.rollout.journal import DamagedError
-    from pipeline.rollout.opening import open_rollouts, person
+    from pipeline.rollout.opening import open_to_end, person
 
     try:
         kept = kept_of(options, site)
@@ -85,8 +86,9 @@ def abort(options: argparse.Namespace, site: Site) -> int:
         folder.ask_to_abort(kept.folder, person())
         said = f"{name}: nothing new is begun; nodes on their way come to their end"
     else:
-        give_up(open_rollouts(options.cluster, site), kept)
+        notes = give_up(open_to_end(kept, site), kept)
         said = f"{name}: given up; what was only begun is undone, all else is as it is"
+        said = "\n  but: ".join((said, *notes))
     if options.json:
         print_json({"cluster": kept.order.cluster, "rollout": kept.order.number, "running": kept.is_running})
     else:

@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
-from pipeline.cluster import record
+from pipeline.cluster import record, rolled
 from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
@@ -32,7 +32,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked."""
     last = record.since_rolled(record.load(store, cluster.name), cluster)
     with at_lines(cluster):
-        full, state = planning.read(cluster, keepers, last)
+        full, state = _read(cluster, keepers, store, last)
         plan = _plan(keepers, full, state, last)
     if keepers.trouble is None:
         return plan
@@ -57,14 +57,14 @@ def apply(
     began = time.monotonic()
     with record.applying(store, cluster.name), at_lines(cluster):
         last = record.since_rolled(record.load(store, cluster.name), cluster)
-        full, state = planning.read(cluster, keepers, last)
+        full, state = _read(cluster, keepers, store, last)
         plan = _plan(keepers, full, state, last)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
             if not agree(plan):
                 raise PipelineError("not applied: nothing was changed")
-            full, state = planning.read(cluster, keepers, last)
+            full, state = _read(cluster, keepers, store, last)
             planning.refuse_other(plan, _plan(keepers, full, state, last))
         unasked = keepers.trouble
         if plan.changes:
@@ -82,6 +82,12 @@ def apply(
         if unasked is not None:
             raise retold(unasked, [*unasked.problems, Problem("everything else is as wanted")])
     return Applied(plan, time.monotonic() - began)
+
+
+def _read(cluster: Cluster, keepers: Keepers, store: Path, last: record.Record) -> tuple[Cluster, State]:
+    """What there is, and the cluster with what rollouts of other files have made of its images."""
+    full, state = planning.read(cluster, keepers, last)
+    return rolled.with_others(store, full, state), state
 
 
 def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:

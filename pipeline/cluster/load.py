@@ -66,14 +66,20 @@ def load_cluster(name: str, site: Site) -> Cluster:
     return load_file(name, cluster_file(name, site), site)
 
 
+def usual_file(name: str, site: Site) -> Path:
+    """Where the file of the cluster ``name`` is, if there is one."""
+    return site.recipes / FOLDER / f"{name}.toml"
+
+
 def cluster_file(name: str, site: Site) -> Path:
     """The file of the cluster ``name``. Raises ``UsageError`` when there is none, or can be none."""
-    folder = site.recipes / FOLDER
-    file, fault = folder / f"{name}.toml", file_name_fault(name)
+    file, fault = usual_file(name, site), file_name_fault(name)
     if fault or not file.exists():
         known = cluster_names(site)
         told = f'the name "{name}" {fault}' if fault else f'no cluster "{name}"'
-        raise UsageError(f"{told}{nearest(name, known) or there_are(known)}", where=str(folder))
+        raise UsageError(
+            f"{told}{nearest(name, known) or there_are(known)}", where=str(site.recipes / FOLDER)
+        )
     return file
 
 

@@ -74,6 +74,36 @@ def with_rolled(store: Path, cluster: Cluster, leaving: Collection[str] = ()) ->
     return with_images(store, meant, made)
 
 
+def with_others(store: Path, cluster: Cluster, state: State) -> Cluster:
+    """``cluster`` with the images that its categories have by rollouts of another file: it was renamed, or
+    both are about the same categories. What a rollout has made is no plan's to take back."""
+    here = load(store, cluster.name)
+    told: dict[tuple[str, str, str], list[str]] = {}
+    wanted = []
+    for item in cluster.wanted:
+        image = str(item.exact.get("image", "")) if item.ref.kind == "category" else ""
+        has = str(state.objects.get(item.ref, {}).get("image", ""))
+        if image and has != image and image not in here.get(item.ref.name, {}):
+            by = _rolled_by(store, item.ref.name, image, has)
+            if by:
+                told.setdefault((has, image, by), []).append(item.ref.name)
+                item = msgspec.structs.replace(item, exact={**item.exact, "image": has})
+        wanted.append(item)
+    notes = [
+        f"category {', '.join(categories)}: has {has} for {image}, as rolled out by the cluster {by}"
+        for (has, image, by), categories in told.items()
+    ]
+    return msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
+
+
+def _rolled_by(store: Path, category: str, image: str, rolled: str) -> str:
+    """The cluster by whose rollout ``category`` has ``rolled`` for ``image``; "" when it was none."""
+    for file in _records(store):
+        if _read(file).get(category, {}).get(image) == rolled:
+            return file.parent.name
+    return ""
+
+
 def applied_since(store: Path, cluster: str, applied: Applied) -> Applied:
     """``applied`` as if each rollout since had been an apply: what differs now was changed by hand."""
     since: dict[str, dict[str, Value]] = {}
@@ -117,10 +147,14 @@ def _meanings(store: Path) -> dict[tuple[str, str], str]:
     """Of all clusters of the store: (category, the manager's image) → the one that the file means."""
     return {
         (category, rolled): image
-        for file in sorted((store / FOLDER).glob(f"*/{RECORD}"))
+        for file in _records(store)
         for category, images in _read(file).items()
         for image, rolled in images.items()
     }
+
+
+def _records(store: Path) -> list[Path]:
+    return sorted((store / FOLDER).glob(f"*/{RECORD}"))
 
 
 def _read(file: Path) -> Rolled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pipeline.cluster.drivers.nodes import NodeFacts, Survey
+from pipeline.cluster.drivers.nodes import NodeFacts, Survey, begun_at
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.rolling import RACK
 from pipeline.printable import counted
@@ -122,7 +122,7 @@ def _images(order: Order, survey: Survey) -> list[Finding]:
                 "error" if name in wanted else "warning", what, name, f"unlock the image {name}"
             )
             found.append(severity)
-        if name in wanted and target.path and facts.path != target.path:
+        if name in wanted and target.path and facts.path not in (target.path, begun_at(name, target.path)):
             what = f"the cluster manager has an image {name} already, at {facts.path}, not at {target.path}"
             found.append(Finding("error", what, name, "remove it there, or give it another name"))
     return found

@@ -19,7 +19,7 @@ from pipeline.cluster.fanout import FANOUT, Way
 from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.head import Head
 from pipeline.cluster.livenodes import THROUGH_HEAD, head_target, is_through_head, reached
-from pipeline.cluster.load import load_cluster
+from pipeline.cluster.load import load_cluster, usual_file
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.objects import HEAD
@@ -88,7 +88,40 @@ class Opened(msgspec.Struct, frozen=True):
 
 def open_rollouts(name: str, site: Site) -> Opened:
     """Read the cluster file, and open what it needs; nothing is asked yet."""
-    cluster = load_cluster(name, site)
+    return _opened(load_cluster(name, site), site)
+
+
+def open_kept(kept: folders.Kept, site: Site) -> Opened:
+    """The same to go on with ``kept``. Raises ``UsageError`` with a way on when the file is gone."""
+    refuse_gone(kept, site)
+    return open_rollouts(kept.order.cluster, site)
+
+
+def open_to_end(kept: folders.Kept, site: Site) -> Opened:
+    """The same to give ``kept`` up: without hooks nothing of the file is needed for that."""
+    name = kept.order.cluster
+    file = usual_file(name, site)
+    if kept.order.hooks or file.exists():
+        return open_kept(kept, site)
+    return _opened(Cluster(name, "", file, {}, ()), site)
+
+
+def refuse_gone(kept: folders.Kept, site: Site) -> None:
+    """Raise ``UsageError`` when the file of its cluster was removed or renamed."""
+    order, file = kept.order, usual_file(kept.order.cluster, site)
+    if file.exists():
+        return
+    hint = f"put it back to go on with rollout {order.number}, or to take it back; abort ends it without"
+    command: str | None = folders.abort_command(kept.folder)
+    if order.hooks:
+        hooks = ", ".join(order.hooks)
+        hint = f"put it back; for abort one with [cluster] and what [rollout] says of {hooks} will do"
+        command = None
+    message = f"the file of the cluster {order.cluster} is gone: it was removed, or has another name"
+    raise UsageError(message, where=str(file), hint=hint, command=command)
+
+
+def _opened(cluster: Cluster, site: Site) -> Opened:
     manager = node_manager(site)
     at = head(site)
     if at.programs and not at.address:  # hooks and tests call them by their names

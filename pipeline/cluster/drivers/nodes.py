@@ -7,6 +7,7 @@ is asked is asked for all nodes at once: the number of calls must not grow with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
 import msgspec
@@ -53,6 +54,11 @@ class ImageFacts(msgspec.Struct, frozen=True):
     name: str
     path: str
     is_locked: bool = False
+
+
+def begun_at(name: str, path: str) -> str:
+    """Where an image is that is to have ``path``, until it is whole: see ``NodeManager.make_image``."""
+    return str(PurePosixPath(path).with_name(f".{name}.clone"))
 
 
 class CategoryFacts(msgspec.Struct, frozen=True):
@@ -110,7 +116,14 @@ class NodeManager(Protocol):
 
     def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
         """Have an image ``name`` at ``path``, which is there: a clone of ``source``, with these kernel
-        parameters appended where they are missing. One that is there already is checked, not made again."""
+        parameters appended where they are missing. One that is there already is checked, not made again.
+
+        Until it is whole it may be at ``begun_at``; the next call goes on with it."""
+        ...
+
+    def drop_begun(self, name: str, path: str) -> None:
+        """Take away an image that ``make_image`` has only begun. One that has its path already is ended
+        instead, and whatever else has this name stays."""
         ...
 
     def point(self, nodes: Sequence[str], image: str, install: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pipeline.lab.head.effects import end_dead_copies
 from pipeline.lab.head.errors import CommandError, Quit
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.output import Output
@@ -63,6 +64,7 @@ def main(directory: str) -> int:
     session = _session(store, switches, faults, options)
     _somebody_else(session, directory)
     settle(store, switches, faults)
+    end_dead_copies(store)
     _run(session, options, text)
     sys.stdout.flush()
     for background in session.after:

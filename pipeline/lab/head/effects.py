@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import time
+from typing import IO
 
 from pipeline.lab.head.files import write_head_files
 from pipeline.lab.head.objects import Object
@@ -55,14 +57,17 @@ def _devices_of(session: Session, mode: str, name: str) -> list[str]:
 
 
 def copy_image(session: Session, name: str, source: str, target: str, *, wait: bool) -> None:
-    """Copy an image's tree; a directory that is there already is taken as it is. Without ``wait`` another
-    process does it, and the image stands in the state's ``copying`` until then."""
+    """Copy an image's tree; a directory that is there already is taken as it is. Another process does it, for
+    which ``wait`` waits, and the image stands in the state's ``copying`` until then."""
     store = session.store
     head = head_name(store)
-    if os.path.isdir(f"{store.root}{target}") and not session.faults.copying_over:
+    there = os.path.isdir(f"{store.root}{target}")
+    if there and not session.faults.copying_over:
         return
+    alive = _alive(store, name)
+    fcntl.flock(alive, fcntl.LOCK_EX)
     with store.changing() as state:
-        state["copying"][name] = {"source": source, "path": target}
+        state["copying"][name] = {"source": source, "path": target, **({"over": "yes"} if there else {})}
         store.touch()
     session.out.event(head, f"Started to copy: {source} -> {target}")
     if session.faults.failing_copies:
@@ -70,20 +75,54 @@ def copy_image(session: Session, name: str, source: str, target: str, *, wait: b
             del state["copying"][name]
             store.touch()
         session.out.event(head, f"Failed to copy: {source} -> {target}")
+        alive.close()
         return
-    if wait:
-        _copy(store, name, source, target)
-        session.out.event(head, f"Copied: {source} -> {target}")
-        session.out.event(head, f"Initial ramdisk for image {name} was generated successfully")
+    if not wait:
+        session.after.append(lambda: _in_background(store.directory, name, source, target, alive))
         return
-    session.after.append(lambda: _in_background(store.directory, name, source, target))
+    _, status = os.waitpid(_in_background(store.directory, name, source, target, alive), 0)
+    if status:
+        session.out.event(head, f"Failed to copy: {source} -> {target}")
+        return
+    session.out.event(head, f"Copied: {source} -> {target}")
+    session.out.event(head, f"Initial ramdisk for image {name} was generated successfully")
 
 
-def _in_background(directory: str, name: str, source: str, target: str) -> None:
+def end_dead_copies(store: Store) -> None:
+    """Undo copies whose process is no more: the machine was switched off, or somebody killed it."""
+    import shutil
+
+    if not any(_is_dead(store, name) for name in store.state["copying"]):
+        return
+    with store.changing() as state:
+        for name in [name for name in state["copying"] if _is_dead(store, name)]:
+            what = state["copying"].pop(name)
+            if "over" not in what:
+                shutil.rmtree(f"{store.root}{what['path']}", ignore_errors=True)
+        store.touch()
+
+
+def _alive(store: Store, name: str) -> IO[str]:
+    """What is locked as long as a process copies the image ``name``, or is about to."""
+    return open(f"{store.directory}/copying-{name}.lock", "a")
+
+
+def _is_dead(store: Store, name: str) -> bool:
+    with _alive(store, name) as alive:
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _in_background(directory: str, name: str, source: str, target: str, alive: IO[str]) -> int:
+    """Copy in a process that nobody's end ends, and that keeps ``alive`` locked; returns its number."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.fork():
-        return
+    if child := os.fork():
+        alive.close()
+        return child
     status = 1
     try:
         os.setsid()

@@ -63,7 +63,7 @@ class Session:
     ) -> None:
         self.store = store
         self.faults = faults
-        self.after: list[Callable[[], None]] = []
+        self.after: list[Callable[[], object]] = []
         self.switches = switches
         self.out = out
         self.verbs = verbs

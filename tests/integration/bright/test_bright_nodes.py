@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.cluster.drivers.bright.nodes import BrightNodes
-from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.cluster.drivers.nodes import NodeManager, begun_at
 from pipeline.cluster.head import Ran
 from pipeline.cluster.opening import node_manager
 from pipeline.errors import MachineError, PipelineError, UsageError
@@ -211,6 +211,39 @@ def test_an_image_that_was_half_made_is_finished(tmp_path: Path, commits: int) -
     assert lab.snapshot()["objects"]["softwareimage"][NEW]["path"] == PATH
     assert [one["action"] for one in state.records(str(tmp_path))] == ["createramdisk"]
     assert not list((lab.directory / "root/cm/images").glob(".*"))
+
+
+@pytest.mark.parametrize("commits", [1, 2])
+def test_an_image_that_was_begun_is_dropped_or_ended_when_it_has_its_path(
+    tmp_path: Path, commits: int
+) -> None:
+    lab = LabHead(tmp_path)
+    published(lab)
+    before = lab.snapshot()
+    lab.faults(die_after_commits=commits)
+    with pytest.raises(PipelineError):
+        nodes_of(lab).make_image(NEW, "openstack-image", PATH, ())
+    lab.faults()
+    nodes_of(lab).drop_begun(NEW, PATH)
+    if commits == 2:
+        assert [one["action"] for one in state.records(str(tmp_path))] == ["createramdisk"]
+        lab.type(f"softwareimage remove {NEW}; commit")
+    assert lab.snapshot() == before
+
+
+def test_an_image_that_can_not_be_dropped_stays_whole_and_is_told(tmp_path: Path) -> None:
+    lab = LabHead(tmp_path, Switches(copy_seconds=600))
+    published(lab)
+    scratch = begun_at(NEW, PATH)
+    lab.type(f"softwareimage; clone openstack-image {NEW}; set path {scratch}; commit")
+    with pytest.raises(PipelineError, match="still being copied to"):
+        nodes_of(lab).drop_begun(NEW, PATH)
+    write_switches(str(tmp_path), Switches())
+    state.wait(str(tmp_path))
+    lab.type(f"category set default softwareimage {NEW}; commit")
+    with pytest.raises(PipelineError, match=r"could not be removed: .*is used by"):
+        nodes_of(lab).drop_begun(NEW, PATH)
+    assert (lab.directory / f"root{scratch}/etc").is_dir()
 
 
 @pytest.mark.parametrize(

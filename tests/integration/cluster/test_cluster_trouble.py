@@ -98,7 +98,7 @@ def test_a_restart_that_was_owed_is_done_by_the_next_apply(site: Cluster) -> Non
 def test_killed_at_any_moment_the_next_apply_does_the_rest(site: Cluster) -> None:
     """After an image is cloned, while categories are written, and what stands on them: before, it only reads.
 
-    Not while an image is cloned: the stand-in's copy ends with the program, that of a real daemon does not.
+    Not while an image is cloned: that copy goes on, and the next apply is refused until it has ended.
     """
     subprocess.run(APPLY, cwd=site.path, capture_output=True, check=True)
     done = state.snapshot(str(site.head))

@@ -76,6 +76,22 @@ def test_a_nodes_own_image_during_a_rollout_is_no_difference(site: Cluster) -> N
     assert site.left() == []
 
 
+def test_a_file_that_was_renamed_does_not_take_back_what_was_rolled_out(rolled_out: Cluster) -> None:
+    clusters = rolled_out.path / "recipes/clusters"
+    (clusters / "mine.toml").write_text(
+        (clusters / f"{NAME}.toml").read_text().replace(f'"{NAME}"', '"mine"')
+    )
+    (clusters / f"{NAME}.toml").unlink()
+    planned = rolled_out.cluster("plan", "mine")
+    assert "image: " not in planned.out, planned.out
+    note = f"category {COMPUTE}: has {SECOND} for {IMAGE}, as rolled out by the cluster {NAME}"
+    assert note in planned.out + planned.err
+    assert rolled_out.cluster("apply", "mine").exit_code == 0
+    assert rolled_out.objects()["category"][COMPUTE]["softwareimage"] == SECOND
+    rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    assert f"image: openstack-image -> {IMAGE}" in rolled_out.cluster("plan", "mine").out
+
+
 def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
     imported = rolled_out.cluster("import", "mine")
     assert imported.exit_code == 0, imported.err

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,39 @@ def test_a_clone_is_copied_in_the_background_and_is_not_finished_until_then(head
     assert "is being copied" in head.refuse("softwareimage createramdisk new")
     state.wait(str(head.directory))
     assert copied(head)
+
+
+def test_a_copy_goes_on_when_who_waits_for_it_is_killed(head: Head) -> None:
+    head.switch(copy_seconds=600)
+    waiting = typing(head, f"{CLONE} -w")
+    waiting.kill()
+    waiting.wait()
+    assert "new" in head.type("softwareimage provisioningstatus")
+    head.switch(copy_seconds=0)
+    state.wait(str(head.directory))
+    assert copied(head)
+
+
+def test_a_copy_whose_process_was_killed_is_undone(head: Head) -> None:
+    head.switch(copy_seconds=600)
+    waiting = typing(head, f"{CLONE} -w")
+    (copier,) = Path(f"/proc/{waiting.pid}/task/{waiting.pid}/children").read_text().split()
+    os.kill(int(copier), signal.SIGKILL)
+    assert waiting.wait() == 0
+    assert "new" not in head.type("softwareimage provisioningstatus")
+    assert state.snapshot(str(head.directory))["copying"] == {} and not copied(head)
+    head.type("softwareimage createramdisk new")
+
+
+def typing(head: Head, line: str) -> subprocess.Popen[bytes]:
+    """Somebody who has typed this, at the moment when an image is being copied."""
+    program = [str(head.directory / "bin/cmsh"), "-c", line]
+    process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (state.snapshot(str(head.directory))["copying"] and children.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
 
 
 @pytest.mark.parametrize("option", ["-w", "--wait"])

@@ -113,6 +113,14 @@ def test_locked_images_and_those_at_another_place_are_told(world: World) -> None
     ]
 
 
+def test_an_image_of_which_only_the_making_was_begun_is_none_at_another_place(world: World) -> None:
+    new = f"{IMAGE}-2"
+    world.images[new] = ImageFacts(new, f"/images/.{new}.clone")
+    assert told(world) == []
+    world.images[new] = ImageFacts(new, f"/elsewhere/.{new}.clone")
+    assert [where for severity, where, _ in told(world) if severity == "error"] == [new]
+
+
 def test_images_of_single_nodes_and_nodes_that_have_it_already_are_told(world: World) -> None:
     world.has("node001", "compute", image="default-image", own_image="default-image")
     world.has("node002", "compute", image=f"{IMAGE}-2", own_image=f"{IMAGE}-2")

@@ -147,6 +147,22 @@ def test_when_nodes_have_begun_to_go_back_none_goes_out_any_more(
     assert not scene.world.held
 
 
+@pytest.mark.parametrize("stuck", [frozenset[str](), frozenset({NEW})])
+def test_an_image_that_was_only_begun_is_undone_or_told(tmp_path: Path, stuck: frozenset[str]) -> None:
+    world = World(("node001",), stuck=stuck, kill_at=2)
+    scene = Scene(tmp_path, world, ONE)
+    with pytest.raises(Killed):
+        scene.run()
+    assert world.begun == {NEW}
+    progress = given_up(scene)
+    assert world.begun == stuck and progress.outcome == "ended"
+    told = (
+        f"the image {NEW} is only begun, and stays so until a rollout to web@2 goes on: "
+        "it is used by category default"
+    )
+    assert progress.notes == ((told,) if stuck else ())
+
+
 def taking_back(tmp_path: Path) -> Scene:
     """A rollout that takes back a failed node, which users don't have, and one that they have."""
     world = World(("node001", "node002"), faults={"node002": "half"})

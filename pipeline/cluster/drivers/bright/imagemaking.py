@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 from pipeline.cluster.drivers.bright import write as writing
+from pipeline.cluster.drivers.bright.parse import plain
 from pipeline.cluster.drivers.bright.quote import argument, unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import List, tables
 from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.drivers.bright.steps import WAITS, Step
+from pipeline.cluster.drivers.bright.trees import copying
+from pipeline.cluster.drivers.nodes import begun_at
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.kernel_words import parameters_in
@@ -33,7 +35,7 @@ def make_image(session: Session, name: str, source: str, path: str, parameters: 
     _refuse(name, source, path, parameters)
     there = _images(session)
     _refuse_missing(session, path)
-    scratch = str(PurePosixPath(path).with_name(f".{name}.clone"))
+    scratch = begun_at(name, path)
     is_begun = _is_there(session, scratch)
     step = _made(there, name, source, path, parameters, scratch, is_begun=is_begun)
     if step is not None:
@@ -48,6 +50,31 @@ def make_image(session: Session, name: str, source: str, path: str, parameters: 
             f"it has path {has[0] if has else 'none'!r} and not {path!r}, or lacks kernel parameters",
             where=f"image/{name}",
         )
+
+
+def drop_begun(session: Session, name: str, path: str) -> None:
+    """Take away what was begun; see ``NodeManager.drop_begun``."""
+    _refuse(name, name, path, ())
+    scratch = begun_at(name, path)
+    has, _ = _images(session).get(name, ("", ""))
+    if has == scratch:
+        _drop(session, name, scratch)
+    elif not _is_there(session, scratch):
+        return
+    elif has == path:
+        writing.run(session, [_step(name, f"use {name}", [RAMDISK], Ref("image", name))])
+    _remove(session, scratch)
+
+
+def _drop(session: Session, name: str, scratch: str) -> None:
+    where = str(Ref("image", name))
+    if scratch in copying(session):
+        raise PipelineError(f"its tree is still being copied to {scratch}", where=where)
+    lines = f"softwareimage\nremove {argument(name)}\ncommit\n"
+    ran = session.run(lines, seconds=session.head.answer_seconds)
+    if name in _images(session):
+        said = " / ".join((plain(ran.out) + ran.err).split("\n")[-4:]).strip()
+        raise PipelineError(f"it could not be removed: {said or 'cmsh said nothing'}", where=where)
 
 
 def _made(

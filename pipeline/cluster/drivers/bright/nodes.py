@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.cluster.drivers.bright import write as writing
-from pipeline.cluster.drivers.bright.imagemaking import make_image
+from pipeline.cluster.drivers.bright.imagemaking import drop_begun, make_image
 from pipeline.cluster.drivers.bright.nodestates import inherited
 from pipeline.cluster.drivers.bright.nodesteps import each, raise_any
 from pipeline.cluster.drivers.bright.quote import unsafe_name
@@ -50,6 +50,10 @@ class BrightNodes:
     def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
         """Have an image ``name`` at ``path``."""
         make_image(self._session, name, source, path, kernel_parameters)
+
+    def drop_begun(self, name: str, path: str) -> None:
+        """Take away an image of which only the making was begun."""
+        drop_begun(self._session, name, path)
 
     def point(self, nodes: Sequence[str], image: str, install: str) -> None:
         """Set the nodes' own image and next install mode where they are others; three calls."""

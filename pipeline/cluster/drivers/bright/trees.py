@@ -69,7 +69,7 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
     paths = list(dict.fromkeys([*known, *(path for _, path in rolled.values())]))
     ran = head.run(("sh", "-c", MISSING, "sh", head.root, *paths), seconds=head.answer_seconds)
     missing = {paths[int(line)] for line in ran.out.split() if line.isdigit()}
-    copying = _copying(session)
+    held_up = copying(session)
     held = {image.item.ref for image in images}
     problems = [
         Problem(
@@ -78,18 +78,18 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
             "plan again when CMDaemon has copied it",
         )
         for image in images
-        if image.now in copying
+        if image.now in held_up
     ]
     problems += [
         _missing(image)
         for image in images
-        if image.goal in missing and image.goal not in copying and (image.comes or image.now is not None)
+        if image.goal in missing and image.goal not in held_up and (image.comes or image.now is not None)
         if image.item.ref not in rolled
     ]
     problems += [
         _unpublished(f"image: the directory {path} of {ref.name}", item, ROLLED)
         for ref, (item, path) in rolled.items()
-        if path in missing and path not in copying
+        if path in missing and path not in held_up
     ]
     problems += [problem for image in images for problem in _taken(image, held, top)]
     if problems:
@@ -177,7 +177,7 @@ def _taken(image: Image, held: Collection[Ref], top: Mapping[Ref, Properties]) -
                 yield Problem(f"{message}: {ref} has {theirs}", str(image.item.ref), hint)
 
 
-def _copying(session: Session) -> Collection[str]:
+def copying(session: Session) -> Collection[str]:
     """Where trees are being copied to; nothing where cmsh doesn't tell."""
     ran = session.run("softwareimage\nprovisioningstatus\n", seconds=session.head.answer_seconds)
     return {match["path"] for match in COPYING.finditer(plain(ran.out))}

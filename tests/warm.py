@@ -21,7 +21,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipeline.chroot.syscalls import CLONE_NEWNS
+from pipeline.libc import check, libc
+
 REPOSITORY = Path(__file__).parent.parent
+MOUNTS = "/proc/thread-self/ns/mnt"
 LARGEST = 1 << 17
 """Bytes of a request: words, folder and environment."""
 NOT_LOADED = ("pipeline.lab.", "pipeline.verify.", "pipeline.__main__")
@@ -29,15 +33,15 @@ NOT_LOADED = ("pipeline.lab.", "pipeline.verify.", "pipeline.__main__")
 
 
 def run(words: Sequence[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    """``pipeline WORDS`` in ``folder``, with the environment that this process has now.
+    """``pipeline WORDS`` in ``folder``, with the environment and the mounts that this thread has now.
 
     Raises ``subprocess.TimeoutExpired`` after ``timeout`` seconds, and ends the process.
     """
     request = {"words": list(words), "folder": str(folder), "environment": dict(os.environ)}
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, ours:
-        with theirs:
-            files = [theirs.fileno(), out.fileno(), err.fileno()]
+        with theirs, open(MOUNTS, "rb") as mounts:
+            files = [theirs.fileno(), out.fileno(), err.fileno(), mounts.fileno()]
             socket.send_fds(_server(), [json.dumps(request).encode()], files)
         ours.settimeout(timeout)
         replies = ours.makefile("r")
@@ -74,7 +78,7 @@ def serve(number: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     requests = socket.socket(fileno=number)
     while True:
-        request, files, _, _ = socket.recv_fds(requests, LARGEST, 3)
+        request, files, _, _ = socket.recv_fds(requests, LARGEST, 4)
         if not request:
             return
         if os.fork() == 0:
@@ -87,19 +91,26 @@ def serve(number: int) -> None:
 def _answer(request: dict[str, Any], files: list[int]) -> NoReturn:
     """Run the command in a child of this process, and say its number and how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    reply, out, err = files
+    reply, out, err, mounts = files
     child = os.fork()
     if child == 0:
         os.close(reply)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        os.close(out)
-        os.close(err)
+        _share(mounts)
+        for file in (out, err, mounts):
+            os.close(file)
         _command(request)
     os.write(reply, f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
     os.write(reply, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
+
+
+def _share(mounts: int) -> None:
+    """Enter the mount namespace that the descriptor stands for, unless this process is in it."""
+    if not os.path.samestat(os.fstat(mounts), os.stat(MOUNTS)):
+        check(libc().setns(mounts, CLONE_NEWNS), "setns")
 
 
 def _command(request: dict[str, Any]) -> NoReturn:

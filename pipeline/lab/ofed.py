@@ -307,8 +307,15 @@ def _iso(tree: Path, image: Path) -> None:
     program = iso_program()
     if program is None:
         return
-    mkisofs = ["xorriso", "-as", "mkisofs"] if program == "xorriso" else [program]
-    programs.run(
-        [*mkisofs, "-quiet", "-R", "-V", f"MLNX_OFED_LINUX-{VERSION}", "-o", str(image), str(tree)],
-    )
+    options = ["-quiet", "-R", "-V", f"MLNX_OFED_LINUX-{VERSION}", "-o", str(image)]
+    if program == "xorriso":
+        programs.run(["xorriso", "-as", "mkisofs", *options, str(tree)])
+    else:  # it lays folders and files down as the file system lists them, which each does in its own way
+        files = sorted(path for path in tree.rglob("*") if path.is_file())
+        grafts, order = image.with_suffix(".grafts"), image.with_suffix(".order")
+        grafts.write_text("".join(f"{path.relative_to(tree)}={path}\n" for path in files))
+        order.write_text("".join(f"{path} {-weight}\n" for weight, path in enumerate(files)))
+        programs.run([program, *options, "-graft-points", "-path-list", str(grafts), "-sort", str(order)])
+        grafts.unlink()
+        order.unlink()
     set_dates(image, EPOCH)

@@ -36,7 +36,7 @@ base = import_base(store, "base", Path(sys.argv[2]), ignore)
 layers = [base.layer]
 for number in range(5):
     key = f"{number}" * 64
-    if store.layer(key) is None:
+    while store.layer(key) is None:
         with store.begin(layers) as work:
             for name in range(20):
                 (work.upper / f"d{name}").mkdir()
@@ -44,8 +44,8 @@ for number in range(5):
             if number == 2 and store.failed("web") is None:
                 failure = Failure(image="web", stage="s", key=key, layers=(), message="m", when=1.0)
                 store.fail(work, failure)
-                continue
-            store.commit(work, Draft(key=key, image="web", stage="s", type="t"), epoch=5)
+            else:
+                store.commit(work, Draft(key=key, image="web", stage="s", type="t"), epoch=5)
     layers.append(layer_name(key))
 tree = stack_digest(store.layer_called(name).digest for name in layers)
 version = Version(

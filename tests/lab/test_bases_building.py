@@ -88,11 +88,11 @@ class TestBuilding:
 
 @pytest.fixture
 def small_home(lab_home: Path, lab_images: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
-    """A home with the packages of the lab's own, hard links to them, and no images yet."""
+    """A home with the packages of the lab's own, and no images yet."""
     home = tmp_path / "home"
     home.mkdir()
     for name in ("apt", "rpms"):
-        subprocess.run(["cp", "-al", str(lab_home / name), str(home / name)], check=True)
+        subprocess.run(["cp", "-a", str(lab_home / name), str(home / name)], check=True)
     yield home
     subprocess.run(["rm", "-rf", str(home)], check=True)
 

@@ -212,11 +212,3 @@ def test_an_image_that_nodes_have_left_is_left_alone_until_they_are_back(rolled_
     roll(rolled_out, SECOND)
     assert f"~ image/{SECOND}" in settle(rolled_out)
     assert "crashkernel=128M" not in parameters(rolled_out, SECOND)[0]
-
-
-def test_a_directory_that_is_gone_is_told_of_the_image_that_nodes_have(rolled_out: Cluster) -> None:
-    tree = rolled_out.head / "root/cm/images" / SECOND
-    tree.rename(tree.with_name("elsewhere"))
-    planned = rolled_out.cluster("plan")
-    assert planned.exit_code == 1
-    assert f"image/{SECOND}: its directory /cm/images/{SECOND} is not there" in planned.err

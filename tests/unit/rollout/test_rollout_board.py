@@ -238,8 +238,8 @@ def test_a_defect_or_an_interrupt_gives_the_cursor_back(show: Callable[..., Show
         shown.raise_error()
     else:
         os.write(shown.controller, b"\x03")
+    shown.until(lambda seen: name.encode() in seen, "what ended it")
     assert shown.end() != 0
-    assert name.encode() in shown.seen
     assert shown.seen.rindex(SHOW_CURSOR) > shown.seen.rindex(HIDE_CURSOR)
 
 

@@ -33,8 +33,13 @@ class Found(msgspec.Struct, frozen=True):
     faults: tuple[tuple[int, str], ...] = ()
 
 
-def _ask(*words: str, stdin: str = "") -> Ended:
+def require_program() -> None:
+    """Raise ``MachineError`` when there is no ssh-keygen."""
     find(PROGRAM, PACKAGE)
+
+
+def _ask(*words: str, stdin: str = "") -> Ended:
+    require_program()
     return ask((PROGRAM, *words), stdin=stdin, env=ASKS_NOBODY)
 
 

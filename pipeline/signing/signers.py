@@ -112,12 +112,19 @@ def require_files(site: Site, signing: Signing) -> None:
 
 
 def wrong_lines(site: Site) -> tuple[Problem, ...]:
-    """What is wrong with the signers of a site: each line that ssh-keygen does not take."""
+    """What stands against finding out who signed: a missing program or file, lines that name no signer."""
     signing = site.signing
     if signing is None:
         return ()
+    problems: list[Problem] = []
+    for check in (keygen.require_program, lambda: require_files(site, signing)):
+        try:
+            check()
+        except PipelineError as error:
+            problems += error.problems
+    if problems:
+        return tuple(problems)
     try:
-        require_files(site, signing)
         faults = keygen.faults(signing)
     except PipelineError as error:
         return tuple(error.problems)

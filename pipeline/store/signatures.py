@@ -14,7 +14,7 @@ from pipeline.store.records import Verification, Version, read
 from pipeline.store.sealed import broken_seal, sealed
 from pipeline.store.store import Store
 
-FORMAT = "pipeline version statement 1"
+FORMAT = "pipeline-version 1"
 """The first line of a statement: what it is, and the number of its form."""
 
 

@@ -42,7 +42,7 @@ def test_a_version_is_signed_here_and_elsewhere_and_again_when_its_tests_are_oth
     assert first.exit_code == 0 and "web@1: signed by alice@site, SHA256:" in first.out
     assert "warning" in first.err and "signed by alice@site only: 2 different" in first.err
     statement = project.run("sign", "web@1", "--statement")
-    assert statement.out.startswith("pipeline version statement 1\nimage web\nnumber 1\n")
+    assert statement.out.startswith("pipeline-version 1\nimage web\nnumber 1\n")
     made = project.write("statement.sig", detached(tmp_path / "bob", statement.out))
     second = project.run("sign", "web@1", "--signature", str(made), "--json")
     assert (second.exit_code, second.err) == (0, "")

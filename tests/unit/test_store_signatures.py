@@ -55,7 +55,7 @@ def test_a_statement_is_text_of_a_known_form(store: Store, version: Version) -> 
     text = statement(store, version)
     assert text is not None
     lines = text.splitlines()
-    assert lines[:3] == ["pipeline version statement 1", "image web", "number 1"]
+    assert lines[:3] == ["pipeline-version 1", "image web", "number 1"]
     assert lines[4:6] == [f"tree {version.tree}", f"lock {version.lock_digest}"]
     assert [line.split()[0] for line in lines[3:]] == ["identity", "tree", "lock", "tests"]
 

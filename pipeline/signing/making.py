@@ -13,6 +13,7 @@ from pipeline.publish.verified import faults
 from pipeline.signing import keygen
 from pipeline.signing.armor import parse
 from pipeline.store.check_records import check_version
+from pipeline.store.content import torn
 from pipeline.store.records import Version
 from pipeline.store.signatures import Signature, file_of, keep, signatures, statement
 from pipeline.store.store import Store
@@ -29,7 +30,7 @@ class Made(msgspec.Struct, frozen=True):
 def to_be_signed(store: Store, version: Version) -> str:
     """The statement of ``version``. Raises ``PipelineError`` with all that stands against signing it."""
     unverified = tuple(_unverified(store, version))
-    damaged = tuple(check_version(store, version.image, version.number))
+    damaged = (*check_version(store, version.image, version.number), *torn(store, version))
     text = statement(store, version)
     if unverified or text is None:
         raise UnverifiedError((*unverified, *damaged))

@@ -7,7 +7,7 @@ import msgspec
 from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import Signing, Site
 from pipeline.signing import keygen
-from pipeline.store.content import changed
+from pipeline.store.content import changed, torn
 from pipeline.store.records import Version
 from pipeline.store.signatures import Kept, signatures, signed_directory, statement, unfit
 from pipeline.store.store import Store
@@ -76,7 +76,7 @@ def lacking(site: Site, store: Store, version: Version) -> tuple[Problem, ...]:
     except PipelineError as error:
         return tuple(error.problems)
     by = principals(found)
-    lost = tuple(filter(None, (changed(store, version), damage(store, version))))
+    lost = (*filter(None, (changed(store, version), damage(store, version))), *torn(store, version))
     if len(by) >= signing.required:
         return lost
     return (*lost, _too_few(signing, store, version, found), *filter(None, (each.problem for each in found)))

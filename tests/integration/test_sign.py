@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from published_versions import private_mounts
 
 from tests.integration.small_project import SmallProject, make_small_project
 from tests.signing_keys import detached, new_key, public
@@ -18,8 +16,8 @@ TEST = "def test_a():\n    pass\n"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[SmallProject]:
-    project = make_small_project(tmp_path / "project")
+def project(tmp_path: Path) -> SmallProject:
+    project = make_small_project(tmp_path / "project", mode="copy")
     project.write("recipes/web/test_image.py", TEST)
     site = project.path / "pipeline.toml"
     site.write_text(site.read_text() + '[signing]\nsigners = "allowed_signers"\nrequired = 2\n')
@@ -27,10 +25,9 @@ def project(tmp_path: Path) -> Iterator[SmallProject]:
         new_key(tmp_path / name)
     signers = [f"{name}@site {public(tmp_path / name)}\n" for name in ("alice", "bob")]
     project.write("allowed_signers", "".join(signers))
-    with private_mounts():
-        built = project.run("build")
-        assert built.exit_code == 0, built.err
-        yield project
+    built = project.run("build")
+    assert built.exit_code == 0, built.err
+    return project
 
 
 def test_a_version_is_signed_here_and_elsewhere_and_again_when_its_tests_are_others(

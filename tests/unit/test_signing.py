@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import shutil
 import subprocess
@@ -270,6 +271,24 @@ def test_a_version_whose_lock_or_layers_are_others_by_now_is_not_as_it_was_signe
     (office.store.versions.directory(office.version) / "recipe.lock").write_text("other")
     (told,) = office.lacks
     assert "web@1 has lost its recipe.lock" in told
+
+
+@pytest.mark.parametrize("how", ["other", "damaged", "gone"])
+def test_a_version_whose_list_of_files_is_another_is_not_signed_and_not_as_it_was_signed(
+    office: Office, how: str
+) -> None:
+    office.sign(office.alice)
+    listed = office.store.layer_manifest("a" * 20)
+    if how == "gone":
+        listed.unlink()
+    else:
+        text = gzip.decompress(listed.read_bytes()).replace(b"file", b"evil")
+        listed.write_bytes(gzip.compress(text) if how == "other" else text)
+    (problem,) = lacking(office.site, office.store, office.version)
+    assert problem.where == str(listed) and problem.command == "pipeline fsck"
+    with pytest.raises(PipelineError):
+        office.sign(office.bob)
+    assert len(signatures(office.store, office.version)) == 1
 
 
 def changed(version: Version) -> Version:

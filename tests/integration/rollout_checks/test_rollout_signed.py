@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -10,13 +11,15 @@ from test_rollout_back_findings import NAMES, Rolled
 from test_rollout_back_findings import told as told_back
 from test_rollout_findings import IMAGE, Rollouts, errors
 
+from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.recipe.model import Signing
+from pipeline.rollout import folder as folders
 from pipeline.rollout.checks_signed import refuse_unsigned
 from pipeline.rollout.folder import Kept
 from pipeline.signing.making import sign
 from pipeline.store.store import Store
-from tests.integration.cluster_site import Cluster
+from tests.integration.cluster_site import NAME, Cluster
 from tests.signing_keys import new_key, public
 
 
@@ -86,6 +89,28 @@ def test_a_way_back_is_not_stopped_by_a_missing_signature_and_one_out_is_not_gon
     refuse_unsigned(rolled.site, store, msgspec.structs.replace(kept, order=planned.order))
     sign(store, store.versions.resolve(f"{IMAGE}@2"), key)
     refuse_unsigned(rolled.site, store, kept)
+
+
+def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
+    site: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    key: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = f'\n[signing]\nsigners = "{asking(tmp_path, key).signers}"\n'
+    site.write("pipeline.toml", (site.path / "pipeline.toml").read_text() + text)
+    rolled = Rolled(site, monkeypatch)
+    assert main(["rollout", "start", NAME, "--image", f"{IMAGE}@2", "--dry-run", "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)["findings"]
+    (it,) = [each for each in told if "not signed" in each["what"]]
+    assert it["severity"] == "error" and it["command"].startswith(f"pipeline sign {IMAGE}@2 --key ")
+    folder = folders.begin(rolled.site.store, rolled.rollout(*NAMES).order)
+    number = folders.number_of(folder)
+    assert main(["rollout", "resume", NAME, "--number", str(number)]) == 1
+    said = capsys.readouterr().err
+    assert f"{IMAGE}@2: it is not signed" in said and f"rollout {number} of {NAME} does not go on" in said
+    assert folders.read(folder.parent, number).progress.began == 0
 
 
 def with_nodes(kept: Kept, **how: str) -> Kept:

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from pipeline.errors import MachineError, PipelineError
 
 LAST_LINES = 20
@@ -25,6 +27,14 @@ class ProgramError(PipelineError):
         )
         self.output = output
         self.program_exit_code = exit_code
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A program that ended, and what it said in English."""
+
+    exit_code: int
+    out: str
+    err: str
 
 
 def find(program: str, package: str | None = None) -> str:
@@ -75,3 +85,19 @@ def run(
     except sh.ErrorReturnCode as error:
         raise ProgramError(argv, error.exit_code, "".join(lines), cwd) from None
     return "".join(lines)
+
+
+def ask(argv: Sequence[str], *, stdin: str = "", env: Mapping[str, str] | None = None) -> Ended:
+    """Run ``argv``, whose exit code and both outputs are an answer. It has no terminal to ask anybody on."""
+    import subprocess
+
+    ended = subprocess.run(
+        [find(argv[0]), *argv[1:]],
+        input=stdin.encode(),
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C", **(env or {})},
+    )
+    out, err = (text.decode(errors="replace").replace("\r\n", "\n") for text in (ended.stdout, ended.stderr))
+    return Ended(ended.returncode, out, err)

@@ -23,6 +23,7 @@ VERBS = {
     "plan": "say which stages would run, and touch nothing",
     "explain": "say why a stage would run again",
     "verify": "run a version's tests",
+    "sign": "sign a version that has passed its tests",
     "versions": "list the versions of images",
     "show": "all about one version",
     "diff": "what differs between two versions",

@@ -50,6 +50,8 @@ def _checks(site: Site) -> Iterator[Check]:
     yield _bases(site)
     if site.lab is not None:
         yield _lab_programs()
+    if site.signing is not None:
+        yield _signing(site)
     yield _published(site)
     yield _unit(site)
 
@@ -123,6 +125,20 @@ def _lab_programs() -> Check:
         "make setup installs them",
         "make setup",
     )
+
+
+def _signing(site: Site) -> Check:
+    """Whether it can be found out who signed a version: no rollout begins otherwise."""
+    from pipeline.chroot.machine import Check
+    from pipeline.signing.signers import wrong_lines
+
+    wrong = wrong_lines(site)
+    if not wrong:
+        return Check("signing", True, f"signers in {site.signing.signers}" if site.signing else "")
+    told = "; ".join(f"{each.where}: {each.message}" if each.where else each.message for each in wrong)
+    first = wrong[0]
+    command = None if first.command == "pipeline doctor" else first.command
+    return Check("signing", False, told, first.hint, command)
 
 
 def _published(site: Site) -> Check:

@@ -196,6 +196,7 @@ def _warn(planned: Planned) -> None:
 
 def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
+    from pipeline.rollout.checks_signed import refuse_unsigned
     from pipeline.rollout.opening import open_kept
 
     kept = kept_of(options, site)
@@ -205,7 +206,9 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
             f"rollout {kept.order.number} of {kept.order.cluster} is at its end",
             command=f"pipeline rollout status {kept.order.cluster}",
         )
-    return _go_on(options, open_kept(kept, site), kept.folder)
+    opened = open_kept(kept, site)
+    refuse_unsigned(site, opened.store, kept, retry=options.retry)
+    return _go_on(options, opened, kept.folder)
 
 
 def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:

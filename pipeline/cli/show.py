@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.cli.show_signed import not_counting, signed_by, told_signatures
 from pipeline.cli.text import seconds, size, table, when
 from pipeline.errors import PipelineError
 from pipeline.printable import on_one_line, plain
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     verification = store.versions.verification(version)
     damaged = damage(store, version)
+    signed, unreadable = signed_by(site, store, version)
     sources: tuple[LockedSource, ...] = ()
     with suppress(UsageError):  # what is wrong with the lock is told below
         lock = read_lock(lock_of(store, version))
@@ -73,21 +75,30 @@ def run(options: argparse.Namespace) -> int:
             "current": published.current == version.number,
             "lost": changed(store, version),
             "damaged": damaged,
+            "signatures": signed,
         }
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return 0
     current = published.current == version.number
-    lines = _lines(version, verification, place, current=current, packages=options.packages)
+    told = told_signatures(site, signed)
+    lines = _lines(version, verification, place, told, current=current, packages=options.packages)
     lost = changed(store, version)
     lines += ["", f"LOST: {lost}"] if lost else []
     lines += ["", f"DAMAGED: {damaged}"] if damaged else []
+    lines += not_counting(signed, unreadable)
     lines += [*_sources(sources), *_edits(site, store, version, place), *_away(site, store, place)]
     print("\n".join(lines))
     return 0
 
 
 def _lines(
-    version: Version, verification: Verification | None, place: Path | None, *, current: bool, packages: bool
+    version: Version,
+    verification: Verification | None,
+    place: Path | None,
+    signed: str,
+    *,
+    current: bool,
+    packages: bool,
 ) -> list[str]:
     head = ("stage", "type", "seconds", "bytes", "files", "packages", "written at", "layer")
     rows = [
@@ -117,6 +128,7 @@ def _lines(
         ("lock", version.lock_digest),
         ("tree", version.tree),
         ("tests", _tests(verification)),
+        ("signed", signed),
         ("directory", f"{place}{' (published)' if current else ''}" if place else "none"),
     ]
     width = max(len(name) for name, _ in facts)

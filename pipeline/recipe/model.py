@@ -92,12 +92,22 @@ class HeadSite(msgspec.Struct, frozen=True):
     ssh_options: tuple[str, ...] = ()
 
 
+class Signing(msgspec.Struct, frozen=True):
+    """Who has to sign versions: ``signers`` is a file as ssh-keygen(1) has it (ALLOWED SIGNERS), of whom
+    ``required`` have to have signed; keys in the file ``revoked`` count for nothing."""
+
+    signers: Path
+    required: int = 1
+    revoked: Path | None = None
+
+
 class Site(msgspec.Struct, frozen=True):
     """Where things are: ``pipeline.toml``. All paths are absolute.
 
     ``project`` is the folder of the site file; ``recipes`` and ``overlays`` lie in it. ``bases`` maps a name
     to a directory tree. ``mirrors`` maps URL prefixes to what answers for them. ``lab`` is the lab's home
-    when this site is the lab. ``head`` is the head node; None: nothing is said about one.
+    when this site is the lab. ``head`` is the head node; None: nothing is said about one. ``signing`` says
+    who has to sign versions; None: nobody.
     """
 
     file: Path
@@ -110,6 +120,7 @@ class Site(msgspec.Struct, frozen=True):
     downloads: Downloads = Downloads()
     lab: Path | None = None
     head: HeadSite | None = None
+    signing: Signing | None = None
 
     @property
     def recipes(self) -> Path:

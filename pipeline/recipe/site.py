@@ -15,11 +15,11 @@ from pipeline.recipe.documents import Document, read_document
 from pipeline.recipe.findings import Findings
 from pipeline.recipe.kinds import faults as kind_faults
 from pipeline.recipe.lines import KeyPath
-from pipeline.recipe.model import Downloads, HeadSite, Site
+from pipeline.recipe.model import Downloads, HeadSite, Signing, Site
 from pipeline.recipe.names import file_name_fault
 from pipeline.recipe.tables import dotted, fields_of
 from pipeline.recipe.top import tables_of
-from pipeline.recipe.written import DownloadsTable, HeadTable, LabTable, SiteFile, SiteTable
+from pipeline.recipe.written import DownloadsTable, HeadTable, LabTable, SigningTable, SiteFile, SiteTable
 from pipeline.urls import url_fault
 
 FILE = "pipeline.toml"
@@ -89,6 +89,7 @@ class _Reading:
         images = self.path(("site", "images"), site.images) if site else None
         home = self.path(("lab", "home"), lab.home) if lab else None
         head = self.head(self.table("head", HeadTable) if "head" in self.tables else None, home)
+        signing = self.signing()
         bases = {**({name: home / "images" / name for name in LAB_BASES} if home else {}), **self.bases()}
         mirrors = self.mirrors()
         if store and images and _overlap(store, images):
@@ -107,6 +108,7 @@ class _Reading:
             downloads=Downloads(downloads.attempts, downloads.timeout, downloads.longest_wait),
             lab=home,
             head=head,
+            signing=signing,
         )
 
     def say(self, at: KeyPath, message: str, hint: str | None = None) -> None:
@@ -151,6 +153,15 @@ class _Reading:
         return HeadSite(
             table.manager, table.address, programs, root, table.role, table.cloud, table.ssh_options
         )
+
+    def signing(self) -> Signing | None:
+        """Who has to sign; that the files are there is looked at when they are needed."""
+        table = self.table("signing", SigningTable) if "signing" in self.tables else None
+        if table is None:
+            return None
+        signers = self.path(("signing", "signers"), table.signers)
+        revoked = None if table.revoked is None else self.path(("signing", "revoked"), table.revoked)
+        return Signing(signers, table.required, revoked) if signers else None
 
     def strings(self, name: str) -> Mapping[str, str]:
         """The strings of the table ``name``; whatever is no string is told."""

@@ -137,6 +137,19 @@ class HeadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
+class SigningTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[signing]``: who has to sign a version before nodes are taken to it."""
+
+    signers: Annotated[
+        str, Meta(description="The file of those who may sign, as ssh-keygen(1) has it (ALLOWED SIGNERS).")
+    ]
+    required: Annotated[int, Meta(ge=1, description="How many of them have to have signed.")] = 1
+    revoked: Annotated[
+        str | None,
+        Meta(description="Keys that count for nothing any more: public keys, or what ssh-keygen -k makes."),
+    ] = None
+
+
 class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where things are on this machine."""
 
@@ -151,3 +164,4 @@ class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     downloads: DownloadsTable = DownloadsTable()
     lab: LabTable | None = None
     head: HeadTable | None = None
+    signing: SigningTable | None = None

@@ -18,6 +18,7 @@ from pipeline.publish.verified import faults
 from pipeline.recipe.model import Site
 from pipeline.rollout import trees
 from pipeline.rollout.checks_nodes import node_findings
+from pipeline.rollout.checks_signed import unsigned
 from pipeline.rollout.disks import disk_findings, osd_disks
 from pipeline.rollout.model import Finding, Node, Order
 from pipeline.rollout.ordering import Draft
@@ -61,6 +62,7 @@ def find(asked: Asked) -> tuple[Finding, ...]:
         lambda: refused(asked.refuse),
         lambda: _unapplied(asked),
         lambda: _unverified(asked),
+        lambda: unsigned(asked.site, asked.store, asked.draft.versions.values()),
         lambda: _trees(asked),
         lambda: node_findings(asked.draft, asked.survey),
         lambda: disks(order, asked.survey, asked.head, asked.cluster),

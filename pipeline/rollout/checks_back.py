@@ -16,6 +16,7 @@ from pipeline.rollout import folder as folders
 from pipeline.rollout import returning, trees
 from pipeline.rollout.checks import disks, gathered, of_hook, refused
 from pipeline.rollout.checks_nodes import findings_back
+from pipeline.rollout.checks_signed import targeted, unsigned
 from pipeline.rollout.model import Finding, Order
 from pipeline.rollout.parts import Hook
 from pipeline.store.store import Store
@@ -47,6 +48,7 @@ def find_back(asked: Back) -> tuple[Finding, ...]:
             lambda: disks(order, survey, asked.head, asked.cluster),
             lambda: _directories(asked, order),
             lambda: _not_rebooted(asked.order),
+            lambda: unsigned(asked.site, asked.store, targeted(order, asked.store), "warning"),
             *(of_hook(hook, asked.order.nodes) for hook in asked.hooks),
         )
     )

@@ -18,6 +18,7 @@ from pipeline.store.naming import digest_of, identity
 from pipeline.store.records import Base, Failure, Layer, Verification, Version, read
 from pipeline.store.remedies import Remedies
 from pipeline.store.sealed import broken_seal
+from pipeline.store.signatures import check_signatures
 from pipeline.store.store import Store, layer_name
 from pipeline.store.version_lock import damage
 
@@ -32,7 +33,8 @@ def check_records(store: Store, remedies: Remedies) -> Iterator[Problem]:
         yield from _base(store, path)
     for image in store.versions.images():
         for number in store.versions.numbers(image):
-            yield from _version(store, image, number)
+            yield from check_version(store, image, number)
+            yield from _signatures(store, image, number)
     for path in sorted((store.path / "failed").glob("*/failure.json")):
         hint = f"it is only for looking at; remove it: rm -r {path.parent}"
         yield from _record(path, partial(read, kind=Failure), hint)[1]
@@ -98,12 +100,13 @@ def _base(store: Store, path: Path) -> Iterator[Problem]:
                 yield differs(path, f"{what} of its layer {base.layer}", expected, got, hint)
 
 
-def _version(store: Store, image: str, number: int) -> Iterator[Problem]:
+def check_version(store: Store, image: str, number: int) -> Iterator[Problem]:
+    """All that is wrong with the records of a version and its tests; not with who signed it."""
     place = store.path / "images" / image / "versions" / str(number)
     path = place / "version.json"
     hint = (
         f"put back the file from a copy of the store, or give the version up (unpublish {image} first where "
-        f"it is published) and build again: rm -rf {place} {place}.verified"
+        f"it is published) and build again: rm -rf {place} {place}.verified {place}.signed"
     )
     version, problems = _record(path, partial(read, kind=Version), hint)
     yield from problems
@@ -142,3 +145,10 @@ def _results(store: Store, version: Version) -> Iterator[Problem]:
     yield from problems
     if found is not None and found.passed and not found.results_passed:
         yield differs(path, "passed", "false, as its results say", "true", again)
+
+
+def _signatures(store: Store, image: str, number: int) -> Iterator[Problem]:
+    with suppress(PipelineError):  # a damaged record of a version is told with the versions
+        version = store.versions.get(image, number)
+        if version is not None and (version.image, version.number) == (image, number):
+            yield from check_signatures(store, version)

@@ -6,7 +6,10 @@ under the same key when its layer is made again. Only records are read: what is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pipeline.errors import PipelineError, Problem
+from pipeline.store import manifest
 from pipeline.store.records import Version, stack_digest
 from pipeline.store.store import Store
 
@@ -41,6 +44,29 @@ def _lost(store: Store, version: Version, why: str) -> Problem:
         f"{version.image}",
         command=f"pipeline build {version.image}",
     )
+
+
+def torn(store: Store, version: Version) -> Iterator[Problem]:
+    """Layers of ``version`` whose lists of files are not what their records say, or that are gone.
+
+    So what is compared with those lists is what the version's digest stands for.
+    """
+    for name in version.layers:
+        path = store.layer_manifest(name)
+        again = (
+            f"that version is lost, unless the file is put back; a build makes a new one of {version.image}"
+        )
+        try:
+            layer = store.layer_called(name)
+            got = manifest.digest(path)
+        except PipelineError as error:
+            told = error.problems[0]
+            yield Problem(told.message, told.where or str(path), again, "pipeline fsck")
+            continue
+        expected = layer.digest if layer is not None else "its record, which is gone"
+        if got != expected:
+            what = f"{version.label} is not what it was: manifest of the layer {name}"
+            yield Problem(f"{what}: expected {expected}, got {got}", str(path), again, "pipeline fsck")
 
 
 def require_content(store: Store, version: Version) -> None:

@@ -20,8 +20,8 @@ from pipeline.store.work import is_held, put_away
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to remove. ``kind`` is ``directory`` (published), ``version``, ``results`` (of tests),
-    ``edits`` (by hand, in a mounted version), ``base``, ``layer``, ``download``, ``partial``, ``note``,
-    ``lock`` or ``leftover``; ``bytes`` counts contents of files."""
+    ``signatures``, ``edits`` (by hand, in a mounted version), ``base``, ``layer``, ``download``,
+    ``partial``, ``note``, ``lock`` or ``leftover``; ``bytes`` counts contents of files."""
 
     kind: str
     name: str
@@ -109,7 +109,7 @@ def _versions(store: Store, needs: Needs) -> Iterator[Removal]:
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             number, _, rest = name.partition(".")
             if number.isdecimal() and (image, int(number)) not in kept:
-                kind = "results" if rest else "version"
+                kind = ("signatures" if rest == "signed" else "results") if rest else "version"
                 yield _removal(kind, f"{image}@{number}", folder / name, "not among those to keep")
 
 

@@ -23,7 +23,7 @@ from tests.docs.following import follow, fresh_clone, tidy
 from tests.docs.pages import LINK, REPOSITORY, SPAN, blocks, pages, prose, steps
 
 TRIED = {"console", "sh"}
-OF_A_HEAD_NODE = re.compile(r"^\W*(?:\w+@\w+\W+)?(cmsh|systemctl|grubby|modprobe|rsync|ssh)\b")
+OF_A_HEAD_NODE = re.compile(r"^\W*(?:\w+@\w+\W+)?(cmsh|systemctl|grubby|modprobe|rsync|ssh(?!-keygen))\b")
 PLACEHOLDERS = {"VERB": "build", "N": "1"}
 LARGEST = 140
 """Lines of a page: what is longer are two pages."""
@@ -190,7 +190,7 @@ def _parse(command: str) -> None:
 
 def _completed(document: dict[str, Any]) -> tuple[Kind | Literal["cluster"], dict[str, Any]]:
     """What a block shows a part of, with what it leaves out."""
-    if {"site", "bases", "mirrors", "downloads", "lab"} & document.keys():
+    if {"site", "bases", "mirrors", "downloads", "lab", "signing"} & document.keys():
         return "site", {"site": {"store": "/s", "images": "/i"}, **document}
     if {"cluster", "firmware", "rollout"} & document.keys():
         return "cluster", {"cluster": {"name": "x"}, **document}

@@ -15,6 +15,7 @@ from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.objects import Assignment, Change, Ref
 from pipeline.cluster.outcome import Result
 from pipeline.cluster.plan import Plan
+from pipeline.signing.signers import Signed
 from tests.integration.small_project import SmallProject, make_small_project
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,6 +26,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> SmallProject:
     project = make_small_project(tmp_path_factory.mktemp("keys") / "project")
     project.built()
     return project
+
+
+SIGNED = Signed.__struct_fields__
+"""What is said of each signature."""
 
 
 def named(verb: str) -> list[str]:
@@ -40,7 +45,7 @@ def test_every_key_of_versions_and_show_is_named(project: SmallProject) -> None:
     assert named("versions") == [*listed, *listed["versions"][0]]
     shown = project.run("show", "web", "--json").json()
     assert named("show")[: len(shown)] == list(shown)
-    assert set(named("show")[len(shown) :]) == {"message", "where", "hint", "command"}
+    assert set(named("show")[len(shown) :]) == {"message", "where", "hint", "command", *SIGNED}
 
 
 def test_every_key_of_a_clusters_plan_and_of_a_run_is_named(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_the_site_file_for_a_bright_head_node_shows_every_key() -> None:
     assert set(shown["site"]) == set(definitions["SiteTable"]["properties"])
     assert set(shown["head"]) == set(definitions["HeadTable"]["properties"])
     assert set(shown["downloads"]) == set(definitions["DownloadsTable"]["properties"])
+    assert set(shown["signing"]) == set(definitions["SigningTable"]["properties"])
 
 
 @pytest.mark.parametrize("name", CI)

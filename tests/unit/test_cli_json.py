@@ -106,6 +106,7 @@ NEEDED = {
     "publish": ["a"],
     "rollback": ["a"],
     "show": ["a"],
+    "sign": ["a", "--statement"],
     "unpublish": ["a"],
     "verify": ["a"],
 }

@@ -110,6 +110,20 @@ def test_a_machine_without_find_is_found(site: Path, tmp_path: Path) -> None:
     assert doctor(site)[1]["programs"]["good"]
 
 
+def test_what_finding_out_who_signed_lacks_is_told_where_the_site_asks_for_it(site: Path) -> None:
+    assert "signing" not in doctor(site)[1]
+    site.write_text(site.read_text() + '[signing]\nsigners = "signers"\n')
+    code, checks = doctor(site, path=str(site.parent))
+    told = str(checks["signing"]["detail"])
+    assert code == 3 and "the program 'ssh-keygen' is missing" in told and "/signers: No such file" in told
+    assert "openssh" in str(checks["signing"]["hint"]) and checks["signing"]["command"] == "make setup"
+    (site.parent / "signers").write_text("junk\n")
+    code, checks = doctor(site)
+    assert code == 3 and f"{site.parent}/signers:1: this line names no signer" in str(checks["signing"])
+    (site.parent / "signers").write_text("# nobody yet\n")
+    assert doctor(site)[1]["signing"]["good"]
+
+
 def test_setup_installs_find() -> None:
     assert re.search(
         r"^need find findutils findutils$", (REPOSITORY / "ci/setup.sh").read_text(), re.MULTILINE

@@ -74,15 +74,17 @@ def test_looking_removes_nothing(store: Store) -> None:
     assert sorted(store.path.rglob("*")) == before
 
 
-def test_a_version_goes_with_its_test_results_hand_edits_and_layers(store: Store) -> None:
+def test_a_version_goes_with_its_test_results_signatures_hand_edits_and_layers(store: Store) -> None:
     one, two, three = layer(store, "1"), layer(store, "2"), layer(store, "3")
     old, new = version(store, one, two), version(store, one, three)
-    (store.path / "images/web/versions/1.verified").mkdir()
+    for name in ("1.signed", "1.verified"):
+        (store.path / "images/web/versions" / name).mkdir()
     for name in ("web-1", "web-2"):
         (store.path / "published" / name / "upper").mkdir(parents=True)
         (store.path / "published" / name / "upper/x").touch()
     assert collect(store, needs(new)) == [
         ("version", "web@1"),
+        ("signatures", "web@1"),
         ("results", "web@1"),
         ("edits", "web-1"),
         ("layer", two),

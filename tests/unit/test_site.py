@@ -8,7 +8,7 @@ import pytest
 from recipes.tables import Case, cases
 
 from pipeline.errors import UsageError
-from pipeline.recipe.model import Downloads, HeadSite, Site
+from pipeline.recipe.model import Downloads, HeadSite, Signing, Site
 from pipeline.recipe.site import load_site
 
 WHOLE = """
@@ -162,3 +162,11 @@ def test_store_and_images_inside_each_other_are_found_through_links(here: Path) 
     (here / "pipeline.toml").write_text('[site]\nstore = "store"\nimages = "images"\n')
     with pytest.raises(UsageError, match='"images" and "store" cannot be one inside the other'):
         load_site(None)
+
+
+def test_who_has_to_sign_is_a_file_beside_the_site_file(here: Path) -> None:
+    (here / "pipeline.toml").write_text(SMALL + '[signing]\nsigners = "who/signs"\n')
+    assert load_site(None).signing == Signing(here / "who/signs")
+    more = 'signers = "/etc/signs"\nrequired = 2\nrevoked = "gone"\n'
+    (here / "pipeline.toml").write_text(f"{SMALL}[signing]\n{more}")
+    assert load_site(None).signing == Signing(Path("/etc/signs"), 2, here / "gone")

@@ -202,7 +202,7 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
         _until(lambda: len(burning()) == 2)
         assert runs.is_running(folder)
         child.send_signal(number)
-        child.wait(4)
+        child.wait(7)
     assert not runs.is_running(folder)
     begun = burning()
     (waiting,) = set(NAMES) - set(begun)

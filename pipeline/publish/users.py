@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.store.filesystem import OVERLAYFS_MAGIC, type_of
 from pipeline.store.mounts import mount_of, mount_points
 
 INNER = ("/memfd:", "/dev/zero", "/SYSV")
@@ -58,7 +59,8 @@ def _mount_of(link: str) -> int | None:
         status = os.fstat(found)
         if os.major(status.st_dev) or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return None
-        return mount_of(found)
+        is_overlay = type_of(Path(f"/proc/self/fd/{found}")) == OVERLAYFS_MAGIC
+        return mount_of(found) if is_overlay else None
     finally:
         os.close(found)
 

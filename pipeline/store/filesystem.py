@@ -82,7 +82,8 @@ def inherit_nothing(where: Path | bytes | int) -> None:
                 raise
 
 
-def _type_of(path: Path) -> int:
+def type_of(path: Path) -> int:
+    """``f_type`` of statfs(2) for the file system that ``path`` is on."""
     import ctypes
 
     room = ctypes.create_string_buffer(256)  # struct statfs is 120 bytes on x86-64 and aarch64
@@ -93,7 +94,7 @@ def _type_of(path: Path) -> int:
 
 def check_can_hold_layers(directory: Path) -> None:
     """Raise ``MachineError`` when overlayfs cannot use ``directory`` for upper directories."""
-    if _type_of(directory) == OVERLAYFS_MAGIC:
+    if type_of(directory) == OVERLAYFS_MAGIC:
         raise MachineError(
             f"the store {directory} lies on overlayfs, which cannot hold overlayfs layers",
             hint="put the store on a volume of its own (ext4, xfs or btrfs); in a container, mount one",

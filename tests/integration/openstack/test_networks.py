@@ -175,7 +175,7 @@ def test_two_subnets_of_one_name_in_one_network_are_refused(cloud: OpenStack, ne
 
 
 def test_a_subnet_of_that_name_in_another_network_is_another(cloud: OpenStack, neutron: Neutron) -> None:
-    other = made(neutron, "network", name="other")
+    other = made(neutron, "network", **SEEDS | {"name": "other", "provider:segmentation_id": 2})
     made(neutron, "subnet", network_id=other["id"], name="ibsubnet", cidr="10.1.0.0/16", ip_version=4)
     apply(cloud, openstack(cluster()))
     assert due(cloud, openstack(cluster())) == ()

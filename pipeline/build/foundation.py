@@ -18,6 +18,7 @@ from pipeline.store.records import Base
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
+    from pipeline.sources.lock import Lock
     from pipeline.store.fingerprint import Look
 
 
@@ -35,6 +36,13 @@ class Foundation(msgspec.Struct, frozen=True):
     epoch: int
     kernel_parameters: tuple[str, ...] = ()
     packages: tuple[str, ...] | None = None
+
+    def dated(self, lock: Lock | None) -> Foundation:
+        """With the time that ``lock`` has settled, where it is one of this base: it was imported elsewhere at
+        another time. Another recipe's version has the one of its own lock."""
+        if lock is None or not self.digest or (lock.base.name, lock.base.digest) != (self.name, self.digest):
+            return self
+        return replace(self, epoch=lock.base.epoch)
 
 
 def presumed_foundation(

@@ -86,6 +86,7 @@ class ImageBuild:
             recipe, self._site, self._store, self._job.base_version, self._observer
         )
         old, written = self._lock_there()
+        found = found.dated(None if self._job.options.relock else old)
         self._packages = found.packages
         self._take_pins(found, old)
         try:
@@ -167,7 +168,9 @@ class ImageBuild:
             self._pin_packages(placed, tuple(layers), found)
             with _told_of(placed):
                 pins = Pins(self._sources, self._locked)
-                stage = plan_stage(placed, parent, pins, self._site, self._store, stack_digest(digests))
+                stage = plan_stage(
+                    placed, parent, pins, self._site, self._store, stack_digest(digests), found.epoch
+                )
             layer, cached = (stage.layer, True) if stage.layer else self._run(stage, tuple(layers), found)
             self._tell(stage, layer, cached=cached)
             done.append((stage, layer))

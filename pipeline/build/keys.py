@@ -23,12 +23,13 @@ def basis(
     trees: Mapping[str, str],
     packages: PackageAnswer | None,
     parameters: Mapping[str, Any],
+    epoch: int,
 ) -> dict[str, Any]:
     """What the key of ``stage`` is made of, by name.
 
     ``parent`` is the key of the stage before (or of the base); ``sources`` and ``trees`` map to content
     digests. Options keep their order. The stage's name is left out: it changes nothing in the image.
-    ``parameters`` only hold those that the templates of ``trees`` may see.
+    ``parameters`` only hold those that the templates of ``trees`` may see. ``epoch`` (seconds) is the lock's.
     """
     options = msgspec.to_builtins(stage)
     del options["name"]
@@ -42,6 +43,7 @@ def basis(
         "trees": dict(trees),
         "packages": None if packages is None else _pinned(packages),
         "parameters": dict(parameters),
+        "epoch": epoch,
     }
 
 

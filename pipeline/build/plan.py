@@ -95,7 +95,9 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
     are more stages than can be stacked on it.
     """
     _check_height(recipe, len(found.layers))
-    asked = wanted(recipe, site, store, None if recipe.base_recipe else found.digest, found.epoch)
+    found = found.dated(lock)
+    of_base = None if recipe.base_recipe else found.digest
+    asked = wanted(recipe, site, store, of_base, found.epoch if recipe.base_recipe else None)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
         raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest))
@@ -114,7 +116,7 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
                 pins = without_from(pins, recipe, locked.name)
                 break
         below = stack_digest(under) if under is not None else None
-        stages.append(plan_stage(placed, parent, pins, site, store, below))
+        stages.append(plan_stage(placed, parent, pins, site, store, below, found.epoch))
         parent, layer = stages[-1].key, stages[-1].layer
         under = [*under, layer.digest] if under is not None and layer is not None else None
         packages = packages_after(packages, layer) if layer is not None else None
@@ -177,9 +179,10 @@ def rpm_files(request: PackageRequest) -> tuple[str, ...]:
 
 
 def plan_stage(
-    placed: PlacedStage, parent: str, pins: Pins, site: Site, store: Store, below: str | None
+    placed: PlacedStage, parent: str, pins: Pins, site: Site, store: Store, below: str | None, epoch: int
 ) -> PlannedStage:
-    """One stage that is pinned, on the layer of the key ``parent``, with which all comes to ``below``."""
+    """One stage that is pinned, on the layer of the key ``parent``, with which all comes to ``below``. What
+    it writes is not before ``epoch``."""
     stage = placed.stage
     trees = {name: site.overlays / name for name in stage.trees()}
     answer = pins.stages[stage.name].answer if stage.packages() is not None else None
@@ -191,6 +194,7 @@ def plan_stage(
         trees={name: tree_digest(path) for name, path in trees.items()},
         packages=answer,
         parameters=placed.parameters if any(map(_has_templates, trees.values())) else {},
+        epoch=epoch,
     )
     key = keys.key(basis)
     return PlannedStage(placed, key, basis, answer, trees, store.layer(key, below), below)
@@ -212,7 +216,8 @@ def wanted(
 ) -> Wanted:
     """What the recipe asks of its lock. Files below the project are looked at: they may have changed.
 
-    ``base_digest`` and ``base_epoch`` are what the base has now; None when that is not known or not pinned.
+    ``base_digest`` is what the base has now, ``base_epoch`` what another recipe's image has that is the base;
+    None when that is not known or not pinned.
     """
     repositories = repositories_before(recipe)
     local = FileDigests(store.path / "downloads" / "seen")

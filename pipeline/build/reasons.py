@@ -16,8 +16,8 @@ _LONGEST = 200
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that differs. ``kind`` is one of ``parent``, ``type``, ``option``, ``source``, ``packages``,
-    ``tree``, ``parameter``, ``code``, ``format``, ``below``, ``first`` and ``gone``; ``details`` are
-    lines."""
+    ``tree``, ``parameter``, ``epoch``, ``code``, ``format``, ``below``, ``first`` and ``gone``; ``details``
+    are lines."""
 
     kind: str
     message: str
@@ -44,6 +44,10 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Reason
     yield from _sources(old["sources"], new["sources"])
     yield from _packages(old["packages"], new["packages"])
     yield from _values("parameter", old["parameters"], new["parameters"])
+    if old["parent"] == new["parent"] and old.get("epoch") != new["epoch"]:
+        yield Reason(
+            kind="epoch", message="recipe.lock has another time (epoch) for the files that it writes"
+        )
 
 
 def order_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Reason]:

@@ -38,8 +38,9 @@ class WantedPackages(msgspec.Struct, frozen=True):
 class Wanted(msgspec.Struct, frozen=True):
     """What a recipe asks for, in its order. ``lock_file`` is how messages name the lock.
 
-    ``base_digest`` and ``base_epoch`` are what the base has now, None when that is not known. ``where`` is
-    the recipe's ``base``, ``stages`` are those that change packages.
+    ``base_digest`` is what the base has now, ``base_epoch`` what another recipe's image has that is the base;
+    None when that is not known. ``where`` is the recipe's ``base``, ``stages`` are those that change
+    packages.
     """
 
     image: str

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from pipeline.store.fingerprint import fingerprint
 from pipeline.store.forked import Message, Share, Tell, Turns, in_processes
 from pipeline.store.mounts import mounts_below
 from pipeline.store.records import Base, Draft, Summary
+from pipeline.store.seal import epoch_of
 from pipeline.store.store import Store, layer_name
 from pipeline.store.tree import (
     Entry,
@@ -118,8 +120,7 @@ def _import(store: Store, name: str, path: Path, before: str, observer: Observer
         if fingerprint(path) != before:
             return None
         if summary.ahead is not None:
-            kept = "what stages write gets the newest time before now"
-            notes.append(f"/{summary.ahead} has a time in the future; {kept}")
+            notes.append(f"/{summary.ahead} has a time in the future; what stages write gets one before now")
         draft = Draft(key=base_key(summary.digest), image="", stage=name, type="base", notes=tuple(notes))
         for text in notes:
             observer(Note(image="", stage=f"base {name}", text=text))
@@ -130,7 +131,7 @@ def _import(store: Store, name: str, path: Path, before: str, observer: Observer
             fingerprint=before,
             digest=layer.digest,
             layer=layer_name(layer.key),
-            epoch=summary.newest,
+            epoch=epoch_of(summary.newest, time.time()),
             bytes=layer.bytes,
             files=layer.files,
         )

@@ -120,8 +120,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """An imported base tree. ``fingerprint`` says whether the directory changed since (stat data only).
 
-    ``digest`` is the digest of its manifest; ``epoch`` its newest modification time in seconds; ``packages``
-    the NEVRA of all that are installed in it, None when nobody has looked.
+    ``digest`` is the digest of its manifest; ``epoch`` the time before which nothing is that stages write, in
+    seconds (``seal.epoch_of``); ``packages`` the NEVRA of all that are installed in it, None when nobody has
+    looked.
     """
 
     name: str

@@ -29,9 +29,11 @@ _CLOCK_STEP_NS = 20_000_000
 """The kernel stamps files with the time of its last tick, up to 10 ms (HZ=100) behind ``time.time``."""
 
 SPAN = 1 << 13
-"""Seconds over which the time of a layer is spread, after those of the layers below: a bit over two hours, so
-that the times of twenty stages do not lie two days ahead of a base that was changed just now. rsync takes one
-of ``SPAN`` changed files of the same size for the old one, where it looks at size and time only."""
+"""Seconds over which the time of a layer is spread, after those of the layers below: a bit over two hours.
+rsync takes one of ``SPAN`` changed files of the same size for the old one, where it looks at nothing else."""
+
+SPANS = 128
+"""Layers whose times are in their order; the few above these share the last span."""
 
 
 def drop_unwanted(upper: Path, trees: Sequence[Path]) -> None:
@@ -192,7 +194,7 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> Ma
     since = int(started * 10**9) - _CLOCK_STEP_NS
     root = os.open(upper, DIRECTORY)
     try:
-        seconds, digests = _own_time(root, since, epoch + max(len(trees) - 1, 0) * SPAN)
+        seconds, digests = _own_time(root, since, epoch + min(max(len(trees) - 1, 0), SPANS - 1) * SPAN)
         own = seconds * 10**9
         for item in walk(root):
             status = lstat(item)
@@ -208,6 +210,13 @@ def settle(upper: Path, trees: Sequence[Path], started: float, epoch: int) -> Ma
     finally:
         os.close(root)
     return digests
+
+
+def epoch_of(newest: int, now: float) -> int:
+    """The time before which no stage's files are, for a base whose newest file is of the time ``newest`` and
+    that is imported ``now``, all in seconds: no stage sees files of those before it that lie in the future,
+    nor does a clock that goes on change what it takes for its own."""
+    return min(newest, int(now) - SPANS * SPAN)
 
 
 def _own_time(root: int, since: int, earliest: int) -> tuple[int, dict[int, str]]:

@@ -102,14 +102,6 @@ def test_another_repository_is_another_lock(shared: Site) -> None:
     assert "packages.invalid/other/" in shared.lock("moved").read_text()
 
 
-def test_a_lock_of_another_time_is_refused_and_not_rewritten(shared: Site) -> None:
-    shared.recipe(REPOSITORY, GOOD, image="timed", base="lab", tests=TESTS)
-    assert shared.run("build", "--no-publish", "timed", timeout=120).exit_code == 0
-    lock = shared.lock("timed")
-    lock.write_text(re.sub(r"^epoch = \d+", "epoch = 1", lock.read_text(), flags=re.MULTILINE))
-    refused(shared, "timed", "the time of the base")
-
-
 def test_what_is_locked_to_be_removed_has_to_be_there(shared: Site) -> None:
     shared.recipe(REPOSITORY, GOOD, NO_GOOD, image="forged", base="lab", tests=TESTS)
     assert shared.run("build", "--no-publish", "forged", timeout=120).exit_code == 0

@@ -148,9 +148,7 @@ def test_a_time_in_the_future_dates_nothing_that_stages_write_and_is_noted(store
     base = import_base(store, "base", tree, events.append)
     assert base.epoch <= before + 1
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes == [
-        "/usr/lib/d1/a has a time in the future; what stages write gets the newest time before now"
-    ]
+    assert notes == ["/usr/lib/d1/a has a time in the future; what stages write gets one before now"]
 
 
 def test_a_base_with_a_path_that_no_program_can_open_is_refused(store: Store, tree: Path) -> None:

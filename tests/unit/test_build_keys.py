@@ -20,7 +20,7 @@ STAGES = (
 
 
 def key_of(stage: Stage) -> str:
-    parts = keys.basis(stage, parent="", code="", sources={}, trees={}, packages=None, parameters={})
+    parts = keys.basis(stage, parent="", code="", sources={}, trees={}, packages=None, parameters={}, epoch=0)
     return keys.key(parts)
 
 

@@ -18,6 +18,7 @@ def basis(**changes: Any) -> dict[str, Any]:
         "trees": {},
         "packages": None,
         "parameters": {},
+        "epoch": 5,
     }
     return plain({**whole, **changes})
 

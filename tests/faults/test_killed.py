@@ -21,6 +21,7 @@ from tests.faults.site import (
     archive_stage,
     command_stage,
     file_stage,
+    make_old,
     make_site,
     until,
 )
@@ -50,6 +51,7 @@ def prepare(site: Site) -> Site:
     (site.path / "a.tar").write_bytes(tar_with(files))
     for number in range(200):
         (site.base / f"etc/many{number}").write_text("x" * 1000)
+    make_old(site.base)
     site.recipe(*STAGES)
     site.recipe(file_stage("sixth"), image="above", base="web")
     return site

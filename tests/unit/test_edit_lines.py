@@ -219,8 +219,8 @@ CHANGES = st.one_of(
 )
 BLOCKS = st.none() | st.builds(Block, st.sampled_from(["^a {", r"^\[s"]), st.none() | st.just("^b"))
 
-OFTEN_REFUSED = settings(suppress_health_check=[HealthCheck.filter_too_much])
-"""What matches nothing, or more than one line, is refused: those examples are of no use."""
+OFTEN_REFUSED = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+"""What matches nothing, or more than one line, is refused: those examples are of no use, and take time."""
 
 
 @OFTEN_REFUSED

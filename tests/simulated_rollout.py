@@ -298,11 +298,11 @@ class Scene:
         )  # fmt: skip
         self.folder = folders.begin(store, self.order)
 
-    def run(self, *, retry: bool = False) -> Progress:
+    def run(self, *, retry: bool = False, withheld: str = "") -> Progress:
         return run(
             self.folder, self.order, self.world, self.hooks, Judge(self.world), retry=retry,
             watch=self.watch, clock=self.world.clock, ticks=self.world.ticks, pause=self.world.pause,
-            switched=self.world.note,
+            switched=self.world.note, withheld=withheld,
         )  # fmt: skip
 
     def run_to_the_end(self, kill_at: int = 0) -> Progress:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pipeline.cli.rollout_kept import abort, give_up, kept_of, print_json, refus
 
 if TYPE_CHECKING:
     from pipeline.cli.rollout_board import Watching
+    from pipeline.errors import Problem
     from pipeline.recipe.model import Site
     from pipeline.rollout.folder import Kept
     from pipeline.rollout.model import Order
@@ -196,7 +197,7 @@ def _warn(planned: Planned) -> None:
 
 def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
-    from pipeline.rollout.checks_signed import refuse_unsigned
+    from pipeline.rollout.checks_signed import withheld
     from pipeline.rollout.opening import open_kept
 
     kept = kept_of(options, site)
@@ -207,21 +208,25 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
             command=f"pipeline rollout status {kept.order.cluster}",
         )
     opened = open_kept(kept, site)
-    refuse_unsigned(site, opened.store, kept, retry=options.retry)
-    return _go_on(options, opened, kept.folder)
+    unsigned = withheld(site, opened.store, kept, retry=options.retry)
+    return _go_on(options, opened, kept.folder, unsigned)
 
 
-def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
-    """Run the rollout in ``place`` to its end, watched; then the report."""
+def _go_on(options: argparse.Namespace, opened: Opened, place: Path, unsigned: Sequence[Problem] = ()) -> int:
+    """Run the rollout in ``place`` to its end, watched; then the report. ``unsigned`` is why it begins
+    nothing new."""
     from functools import partial
 
     from pipeline.cli.rollout_board import watching_rollout
+    from pipeline.errors import PipelineError
     from pipeline.rollout import folder
     from pipeline.rollout.opening import switched
     from pipeline.rollout.running import run as run_rollout
 
     kept = folder.read(place.parent, folder.number_of(place))
     order = kept.order
+    if unsigned:
+        print(f"pipeline: {unsigned[-1].message}; nodes on their way come to their end", file=sys.stderr)
     watching = watching_rollout(order, plain=options.plain, folder=place)
     with told_when_interrupted(order, place), watching as board:
         progress = run_rollout(
@@ -233,9 +238,13 @@ def _go_on(options: argparse.Namespace, opened: Opened, place: Path) -> int:
             watch=lambda now: board.update(order, now),
             switched=partial(switched, opened, order),
             retry=getattr(options, "retry", False),
+            withheld=f"its version is not signed by now: {unsigned[0].message}" if unsigned else "",
             pause=partial(_wait, board),
         )
-    return tell_end(options, opened, place, order, progress)
+    code = tell_end(options, opened, place, order, progress)
+    if unsigned and progress.outcome != "ended":
+        raise PipelineError(unsigned)
+    return code
 
 
 @contextmanager

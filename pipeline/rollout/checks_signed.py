@@ -44,22 +44,38 @@ def targeted(order: Order, store: Store) -> tuple[Version, ...]:
     return tuple(version for version in found if version is not None)
 
 
-def refuse_unsigned(site: Site, store: Store, kept: Kept, *, retry: bool = False) -> None:
-    """Raise ``PipelineError`` when ``kept`` would take more nodes to a version that is not signed by now.
+def withheld(site: Site, store: Store, kept: Kept, *, retry: bool = False) -> tuple[Problem, ...]:
+    """Why ``kept`` takes no more nodes to its version, which is not signed by now; nothing when it may.
 
-    Somebody may have taken a signer away since it was begun. Nodes on their way come to their end, and one
-    that takes nodes back goes on. ``retry``: nodes that failed have their turn once more.
+    Somebody may have taken a signer away since it was begun. Nodes on their way come to their end all the
+    same, and those that failed are taken back: so it has to go on. Raises ``PipelineError`` when there are no
+    such nodes, or with ``retry``: those that failed would have their turn once more.
     """
     order, progress = kept.order, kept.progress
+    goes_back = progress.has_turned or (progress.is_going_back and not retry)
     to_go = progress.named(*TO_GO, *(("failed",) if retry else ()))
-    if site.signing is None or order.back_of is not None or progress.has_turned or not to_go:
-        return
-    problems = [each for version in targeted(order, store) for each in lacking(site, store, version)]
-    if problems:
-        back = Problem(
-            f"rollout {order.number} of {order.cluster} does not go on: its version is not signed by now",
-            str(kept.folder),
-            "resume it when the version is signed; or take back the nodes that have it",
-            f"pipeline rollout rollback {order.cluster} --number {order.number}",
-        )
-        raise PipelineError((*problems, back))
+    if site.signing is None or order.back_of is not None or goes_back or not to_go:
+        return ()
+    problems = tuple(each for version in targeted(order, store) for each in lacking(site, store, version))
+    if not problems:
+        return ()
+    begun = len(progress.named("waiting", "released")) < len(progress.nodes)
+    found = (*problems, _does_not_go_on(kept, without_retry=retry and begun))
+    if retry or not begun:
+        raise PipelineError(found)
+    return found
+
+
+def _does_not_go_on(kept: Kept, *, without_retry: bool) -> Problem:
+    order = kept.order
+    which = f"rollout {order.number} of {order.cluster}"
+    hint, verb = "resume it when the version is signed; or take back the nodes that have it", "rollback"
+    if without_retry:
+        hint = "without --retry nodes on their way come to their end, and those that failed are taken back"
+        verb = "resume"
+    return Problem(
+        f"{which} does not go on: its version is not signed by now",
+        str(kept.folder),
+        f"{hint}, as its policy says" if without_retry else hint,
+        f"pipeline rollout {verb} {order.cluster} --number {order.number}",
+    )

@@ -19,6 +19,7 @@ from pipeline.rollout.proving import Proving
 from pipeline.rollout.states import STATES, NodeProgress, Progress, State
 from pipeline.rollout.steps import Steps
 from pipeline.rollout.switching import Switched, Switching
+from pipeline.rollout.withdrawing import withdraw
 
 Watch = Callable[[Progress], object]
 Outcome = Literal["stopped", "ended"]
@@ -45,9 +46,11 @@ class Engine:
         aborted: Callable[[], str],
         switched: Switched,
         pause: Callable[[float], None],
+        withheld: str = "",
     ) -> None:
         """``aborted`` says who asked to stop, ``switched`` is told of a category and its new image,
-        ``pause`` waits for so many seconds."""
+        ``pause`` waits for so many seconds. ``withheld`` is why no more nodes may be rebooted on their way
+        out ("": they may); those that were come to their end, and the way back is open."""
         self._desk = desk
         self._manager = manager
         self._hooking = Hooking(hooks, desk)
@@ -56,6 +59,7 @@ class Engine:
         self._aborted = aborted
         self._switching = Switching(desk, manager, self._steps, switched)
         self._pause = pause
+        self._withheld = withheld
         self._down: frozenset[str] = frozenset()
         self._seen_batch = 0
         self._facts: Mapping[str, NodeFacts] = {}
@@ -121,6 +125,8 @@ class Engine:
         """What is to be begun next, if anything; whether this is the end."""
         if self._desk.fold.whole.is_going_back:
             return self._go_back()
+        if self._withheld:
+            withdraw(self._desk, self._manager, self._steps)
         why, over = self._reason_to_stop()
         if why:
             self._steps.undo_preparing()
@@ -148,7 +154,7 @@ class Engine:
             return f"the canary {lost[0]} failed: {self._desk.of[lost[0]].why}", True
         if len(failed) > order.policy.failure_budget:
             return f"{_nodes(failed)} failed; failure_budget = {order.policy.failure_budget}", True
-        return "", False
+        return self._withheld if self._desk.named("waiting", "preparing") else "", False
 
     def _note_abort(self, who: str) -> None:
         if not self._desk.fold.whole.is_aborting:

@@ -36,14 +36,18 @@ def run(
     watch: Watch,
     switched: Switched,
     retry: bool = False,
+    withheld: str = "",
     clock: Clock = wall_clock,
     ticks: Clock = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> Progress:
     """Take the rollout in ``folder`` to its end; returns how all is then.
 
-    ``retry``: nodes that failed on their way out have their turn once more. Raises ``MachineError`` when the
-    cluster manager stays away, ``KeyboardInterrupt`` when somebody interrupts it: it can be resumed then.
+    ``retry``: nodes that failed on their way out have their turn once more. ``withheld``: why nobody else may
+    go out ("": they may); nodes on their way come to their end, and failed ones are taken back.
+
+    Raises ``MachineError`` when the cluster manager stays away, ``KeyboardInterrupt`` when somebody
+    interrupts it: it can be resumed then.
     """
     with folders.held(folder) as journal:
         desk = Desk(order, events(folder / folders.JOURNAL), journal, folder, clock, ticks)
@@ -64,6 +68,7 @@ def run(
             aborted=lambda: folders.asked_to_abort(folder),
             switched=switched,
             pause=pause,
+            withheld=withheld,
         )
         try:
             engine.run(watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from shlex import quote
 
 import msgspec
 
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.programs import Ended, ask, find
 from pipeline.recipe.model import Signing
 from pipeline.signing.armor import of_nobody
@@ -22,15 +23,19 @@ NAMESPACE = "pipeline-version"
 
 ASKS_NOBODY = {"SSH_ASKPASS_REQUIRE": "never"}
 NOBODY = "No principal matched"
+REVOKED = "Key is revoked"
+OF_KEYGEN = b"SSHKRL"
+"""With this begins what ssh-keygen -k makes of revoked keys; else they are public keys, one a line."""
 
 
 class Found(msgspec.Struct, frozen=True):
     """Whose a signature is; None: nobody's, and ``why``. ``faults`` are what is wrong with lines of the
-    signers: (line, what)."""
+    signers: (line, what). ``is_revoked``: its key was one of theirs."""
 
     principal: str | None
     why: str = ""
     faults: tuple[tuple[int, str], ...] = ()
+    is_revoked: bool = False
 
 
 def require_program() -> None:
@@ -98,8 +103,9 @@ def is_of(statement: str, signature: str) -> bool:
 
 
 def signer(signing: Signing, statement: str, signature: str) -> Found:
-    """Who of the signers signed ``statement``."""
-    signers = str(signing.signers)
+    """Who of the signers signed ``statement``. Raises ``PipelineError`` when it cannot be told whether that
+    key is revoked."""
+    signers, is_revoked = str(signing.signers), False
     with _file(signature) as path:
         ended = _ask("-Y", "find-principals", "-s", str(path), "-f", signers)
         faults, why = _said(signing.signers, ended.err)
@@ -112,14 +118,67 @@ def signer(signing: Signing, statement: str, signature: str) -> Found:
             verified = _ask(*words, "-I", principal, stdin=statement)
             if verified.exit_code != 0:
                 why = _said(signing.signers, verified.err)[1] or why
-            elif (
-                signing.revoked is not None
-                and _ask(*words, "-I", principal, "-r", str(signing.revoked), stdin=statement).exit_code
+            elif signing.revoked is not None and _is_revoked(
+                (*words, "-I", principal), signing.revoked, statement
             ):
-                why = f"its key, which was {principal}'s, is revoked in {signing.revoked}"
+                why, is_revoked = f"its key, which was {principal}'s, is revoked in {signing.revoked}", True
             else:
                 return Found(principal, faults=faults)
-    return Found(None, why or "it is not a signature of this statement", faults)
+    return Found(None, why or "it is not a signature of this statement", faults, is_revoked)
+
+
+def require_revoked(revoked: Path) -> None:
+    """Raise ``PipelineError`` when ssh-keygen cannot read the file of revoked keys: it takes no signature.
+
+    It reads all of it when it looks for a key that is not there, such as a new one.
+    """
+    statement = "nobody\n"
+    with tempfile.TemporaryDirectory(prefix="pipeline-sign-") as folder:
+        key, signers = Path(folder) / "nobody", Path(folder) / "signers"
+        _ask("-q", "-t", "ecdsa", "-N", "", "-C", "", "-f", str(key))
+        with _file(sign(key, statement)) as path:
+            signers.write_text(f"nobody {key.with_suffix('.pub').read_text()}")
+            words = ("-Y", "verify", "-f", str(signers), "-n", NAMESPACE, "-s", str(path), "-I", "nobody")
+            _is_revoked(words, revoked, statement)
+
+
+def _is_revoked(words: tuple[str, ...], revoked: Path, statement: str) -> bool:
+    """Whether the key of a good signature, which ``words`` check, is revoked."""
+    said = _refused(words, revoked, statement)
+    if said in ("", REVOKED):
+        return bool(said)
+    hint = "public keys, one a line, or what ssh-keygen -k makes; until it can be read no signature counts"
+    if (line := _first_unread(words, revoked, statement)) is not None:
+        what, where = f"this line is no revoked key: {said}", f"{revoked}:{line}"
+    else:
+        what, where = f'[signing]: "revoked" cannot be read: {said}', str(revoked)
+    raise PipelineError([Problem(what, where, hint, "pipeline doctor")])
+
+
+def _refused(words: tuple[str, ...], revoked: Path, statement: str) -> str:
+    """What ssh-keygen has against a good signature with this file of revoked keys; only when it talks a lot
+    does it tell a key that is there from a file that it cannot read."""
+    ended = _ask(*words, "-vvv", "-r", str(revoked), stdin=statement)
+    if ended.exit_code == 0:
+        return ""
+    said = re.findall(r"sshkey_check_revoked(?: failed)?: (.+)$", ended.err, re.MULTILINE)
+    return str(said[-1]).strip() if said else (ended.out.strip() or f"exit code {ended.exit_code}")
+
+
+def _first_unread(words: tuple[str, ...], revoked: Path, statement: str) -> int | None:
+    """The number of the line at which ssh-keygen stops to read; None when it is no file of lines."""
+    content = revoked.read_bytes()
+    lines = content.splitlines(keepends=True)
+    if content.startswith(OF_KEYGEN):
+        return None
+    with _file("") as path:
+
+        def is_unread(count: int) -> bool:
+            path.write_bytes(b"".join(lines[:count]))
+            return _refused(words, path, statement) not in ("", REVOKED)
+
+        number = bisect.bisect_left(range(1, len(lines) + 1), True, key=is_unread) + 1
+    return number if number <= len(lines) else None
 
 
 def faults(signing: Signing) -> tuple[tuple[int, str], ...]:

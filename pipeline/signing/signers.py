@@ -29,7 +29,7 @@ class Signed(msgspec.Struct, frozen=True):
 
 def judged(site: Site, store: Store, version: Version) -> tuple[Signed, ...]:
     """All signatures of ``version``. A site that names no signers knows nobody: it only tells what does not
-    fit. Raises ``PipelineError`` when the signers cannot be read."""
+    fit. Raises ``PipelineError`` when the signers, or the keys that are revoked, cannot be read."""
     now = statement(store, version)
     kept = signatures(store, version)
     if kept and site.signing is not None:
@@ -50,7 +50,9 @@ def _judged(signing: Signing | None, version: Version, kept: Kept, now: str | No
         principal = found.principal
         if principal is None:
             told = f"the signature with the key {signature.key} does not count: {found.why}"
-            hint = f"add whoever it is to {signing.signers}, or have another one of the signers sign"
+            hint = "have another one of the signers sign"
+            if not found.is_revoked:
+                hint = f"add whoever it is to {signing.signers}, or {hint}"
             problem = Problem(told, file, hint, how_to_sign(version))
     return Signed(file, signature.key, signature.when, principal, problem)
 
@@ -112,7 +114,8 @@ def require_files(site: Site, signing: Signing) -> None:
 
 
 def wrong_lines(site: Site) -> tuple[Problem, ...]:
-    """What stands against finding out who signed: a missing program or file, lines that name no signer."""
+    """What stands against finding out who signed: a missing program or file, lines that name no signer or no
+    revoked key."""
     signing = site.signing
     if signing is None:
         return ()
@@ -128,7 +131,19 @@ def wrong_lines(site: Site) -> tuple[Problem, ...]:
         faults = keygen.faults(signing)
     except PipelineError as error:
         return tuple(error.problems)
-    return tuple(
-        Problem(f"this line names no signer: {what}", f"{signing.signers}:{line}", FORM, "man ssh-keygen")
-        for line, what in faults
+    return (
+        *(
+            Problem(f"this line names no signer: {what}", f"{signing.signers}:{line}", FORM, "man ssh-keygen")
+            for line, what in faults
+        ),
+        *_unread(signing),
     )
+
+
+def _unread(signing: Signing) -> tuple[Problem, ...]:
+    try:
+        if signing.revoked is not None:
+            keygen.require_revoked(signing.revoked)
+    except PipelineError as error:
+        return tuple(error.problems)
+    return ()

@@ -210,20 +210,6 @@ def test_a_signer_who_may_not_now_or_not_this_does_not_count(office: Office, opt
     assert f"does not count: {office.signers}:1: {why}" in office.lacks[1]
 
 
-@pytest.mark.parametrize("of_krl", [True, False])
-def test_a_key_that_is_revoked_does_not_count(office: Office, of_krl: bool) -> None:
-    office.sign(office.alice)
-    revoked = office.folder / "revoked"
-    office.asks(revoked=revoked)
-    for key, by in ((office.bob, ("alice@site",)), (office.alice, ())):
-        if of_krl:
-            subprocess.run(["ssh-keygen", "-q", "-k", "-f", revoked, f"{key}.pub"], check=True)
-        else:
-            revoked.write_text(f"{public(key)}\n")
-        assert office.by == by
-    assert f"its key, which was alice@site's, is revoked in {revoked}" in office.lacks[1]
-
-
 @pytest.mark.parametrize("name", ["signers", "revoked"])
 def test_a_file_that_is_not_there_is_told_and_nothing_counts(office: Office, name: str) -> None:
     office.sign(office.alice)

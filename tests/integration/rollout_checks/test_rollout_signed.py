@@ -15,8 +15,10 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.recipe.model import Signing
 from pipeline.rollout import folder as folders
-from pipeline.rollout.checks_signed import refuse_unsigned
+from pipeline.rollout.checks_signed import withheld
 from pipeline.rollout.folder import Kept
+from pipeline.rollout.model import Policy
+from pipeline.rollout.states import Event
 from pipeline.signing.making import sign
 from pipeline.store.store import Store
 from tests.integration.cluster_site import NAME, Cluster
@@ -78,17 +80,22 @@ def test_a_way_back_is_not_stopped_by_a_missing_signature_and_one_out_is_not_gon
     store = Store.open(rolled.site.store)
     kept = with_nodes(kept, state="waiting")
     with pytest.raises(PipelineError, match="@2: it is not signed") as caught:
-        refuse_unsigned(rolled.site, store, kept)
+        withheld(rolled.site, store, kept)
     last = caught.value.problems[-1]
     assert last.message.startswith("rollout 1 of") and "rollback" in str(last.command)
-    refuse_unsigned(rolled.site, store, with_nodes(kept, state="installing"))
-    refuse_unsigned(rolled.site, store, with_nodes(kept, state="failed"))
-    with pytest.raises(PipelineError):
-        refuse_unsigned(rolled.site, store, with_nodes(kept, state="failed"), retry=True)
-    refuse_unsigned(rolled.site, store, with_nodes(kept, way="back"))
-    refuse_unsigned(rolled.site, store, msgspec.structs.replace(kept, order=planned.order))
+    assert withheld(rolled.site, store, with_nodes(kept, state="installing")) == ()
+    failed = with_nodes(kept, state="failed")
+    assert withheld(rolled.site, store, failed) == ()
+    with pytest.raises(PipelineError) as caught:
+        withheld(rolled.site, store, failed, retry=True)
+    last = caught.value.problems[-1]
+    assert "without --retry" in str(last.hint) and "resume" in str(last.command)
+    back = msgspec.structs.replace(kept, progress=msgspec.structs.replace(kept.progress, is_going_back=True))
+    assert withheld(rolled.site, store, back) == ()
+    assert withheld(rolled.site, store, with_nodes(kept, way="back")) == ()
+    assert withheld(rolled.site, store, msgspec.structs.replace(kept, order=planned.order)) == ()
     sign(store, store.versions.resolve(f"{IMAGE}@2"), key)
-    refuse_unsigned(rolled.site, store, kept)
+    assert withheld(rolled.site, store, kept) == ()
 
 
 def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
@@ -111,6 +118,38 @@ def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
     said = capsys.readouterr().err
     assert f"{IMAGE}@2: it is not signed" in said and f"rollout {number} of {NAME} does not go on" in said
     assert folders.read(folder.parent, number).progress.began == 0
+
+
+def test_resume_brings_to_their_end_those_that_were_begun_and_begins_no_others(
+    site: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    key: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = f'\n[signing]\nsigners = "{asking(tmp_path, key).signers}"\n'
+    site.write("pipeline.toml", (site.path / "pipeline.toml").read_text() + text)
+    rolled = Rolled(site, monkeypatch)
+    policy = Policy(canary=0, failure_budget=1)
+    order = rolled.rollout(*NAMES).order
+    targets = {name: msgspec.structs.replace(it, source=IMAGE) for name, it in order.targets.items()}
+    order = msgspec.structs.replace(order, policy=policy, targets=targets)
+    folder = folders.begin(rolled.site.store, order)
+    number = folders.number_of(folder)
+    with folders.held(folder) as journal:
+        states = ("preparing", "prepared", "switched", "rebooting", "failed")
+        journal.write([Event(2.0, word="begun"), *(Event(2.0, node=NAMES[0], state=each) for each in states)])
+    assert main(["rollout", "resume", NAME, "--number", str(number)]) == 1
+    said = capsys.readouterr()
+    assert f"rollout {number} of {NAME} does not go on" in said.err
+    assert f"{IMAGE}@2: it is not signed" in said.err
+    told = folders.read(folder.parent, number).progress
+    assert (told.outcome, told.why) == (
+        "stopped",
+        f"its version is not signed by now: {IMAGE}@2: it is not signed",
+    )
+    assert told.why in said.out
+    assert told.named("waiting") == NAMES[1:]
 
 
 def with_nodes(kept: Kept, **how: str) -> Kept:

@@ -196,3 +196,29 @@ def test_a_failed_node_whose_taking_back_is_aborted_is_not_given_to_users(tmp_pa
     assert scene.run().outcome == "stopped" and scene.world.held == {"node002": "left"}
     scene.watch = lambda now: None
     assert scene.run().nodes["node002"].state == "released" and not scene.world.held
+
+
+@pytest.mark.parametrize("how", ["rebooted", "locked"])
+def test_a_node_that_may_not_go_any_more_has_failed_when_it_cannot_be_as_it_was(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    world = scene.world
+    killed_at(scene, "switched", "out", monkeypatch)
+    world.machines["node001"].own = NEW
+    if how == "rebooted":
+        world.machines["node001"].rebooted = world.now
+        world.pause(world.boot + world.installing)
+        world.survey()
+    else:
+        world.faults["node001"] = "not pointed"
+    told = scene.run(withheld="it is not signed")
+    node = told.nodes["node001"]
+    assert told.nodes["node002"].state == "waiting" and world.machines["node002"].installs == {}
+    assert node.before is not None and node.before.state == "failed"
+    if how == "rebooted":
+        assert (node.state, node.way, world.machines["node001"].synced.image) == ("released", "back", OLD)
+        assert "others have rebooted it" in node.before.why and world.held == {}
+    else:
+        assert node.before.why == "it could not be left as it was: it is locked"
+        assert world.machines["node001"].installs == {} and world.held == {"node001": "left"}

@@ -75,6 +75,27 @@ def test_killed_and_given_up_what_is_told_is_so(tmp_path: Path, kill: Kill, bad:
             assert is_told(told, name, machine, world), (moment, told.nodes[name], machine, world.held)
 
 
+@pytest.mark.parametrize("bad", [False, True], ids=["good version", "bad version"])
+@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS)
+def test_killed_and_no_more_may_go_whoever_was_rebooted_comes_to_its_end_and_nobody_else_goes(
+    tmp_path: Path, kill: Kill, bad: bool
+) -> None:
+    for moment, scene in each_kill(tmp_path, kill, bad):
+        world, before = scene.world, folders.read(scene.folder.parent, scene.number).progress
+        told = scene.run(withheld="it is not signed")
+        gone = {name for name, node in before.nodes.items() if node.was_rebooted}
+        for name, machine in world.machines.items():
+            node, is_new = told.nodes[name], name in gone and not bad
+            assert node.state == ("released" if name in gone else "waiting"), (moment, node)
+            assert machine.synced.image == (NEW if is_new else OLD), moment
+            own = NEW if is_new and world.category == OLD else ""
+            assert (machine.own, machine.install, machine.rebooted) == (own, "", None), moment
+        assert world.held == {}, moment
+        is_over = len(gone) == len(NAMES) or (bad and gone)
+        assert told.outcome == ("ended" if is_over else "stopped"), moment
+        assert is_over or told.why == "it is not signed", moment
+
+
 def is_told(told: Progress, name: str, machine: Machine, world: World) -> bool:
     """Whether a node is as is said of it."""
     node, has, held = told.nodes[name], machine.synced.image, world.held.get(name)

@@ -106,14 +106,21 @@ def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
 def test_what_was_rolled_out_is_refused_when_its_directory_is_gone(rolled_out: Cluster) -> None:
     path = f"{rolled_out.path}/images/{SECOND}"
     rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset path {path}\ncommit\n")
-    published = rolled_out.head / f"root{path}"
-    published.mkdir(parents=True)
+    etc = rolled_out.head / f"root{path}/etc"
+    etc.mkdir(parents=True)
     assert rolled_out.left() == []
-    published.rmdir()  # unpublished
+    etc.rmdir()  # not mounted
+    directory = f": category/{COMPUTE}: image: the directory {path} of {SECOND}"
     for words in (("plan",), ("status",), ("apply", "--yes")):
         refused = rolled_out.cluster(*words)
         assert refused.exit_code == 1, refused
-        assert f": category/{COMPUTE}: image: the directory {path} of {SECOND} is not there" in refused.err
+        assert f"{directory} is empty: this version is not mounted" in refused.err
+        assert refused.err.endswith("run: pipeline publish --restore\n")
+    etc.parent.rmdir()  # unpublished
+    for words in (("plan",), ("status",), ("apply", "--yes")):
+        refused = rolled_out.cluster(*words)
+        assert refused.exit_code == 1, refused
+        assert f"{directory} is not there" in refused.err
         assert f"run: pipeline publish {IMAGE}@2\n" in refused.err
     rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {IMAGE}\ncommit\n")
     assert "this version is not published" in rolled_out.cluster("plan").err

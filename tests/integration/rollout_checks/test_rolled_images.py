@@ -104,6 +104,10 @@ def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
     planned = rolled_out.cluster("plan", "mine")
     assert planned.out.endswith("mine: nothing to do\n"), planned.out + planned.err
     assert SECOND in rolled_out.cluster("import", "printed", "--out", "-").out
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    imported = rolled_out.cluster("import", "other")
+    assert "a plan finds 1 change to make" in imported.out
+    assert f"~ image/{SECOND}" in rolled_out.cluster("plan", "other").out
 
 
 def test_what_was_rolled_out_is_refused_when_its_directory_is_gone(rolled_out: Cluster) -> None:

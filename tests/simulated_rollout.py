@@ -157,7 +157,14 @@ class World:
         self.effect("synced")
         return {name: self.machines[name].synced for name in nodes}
 
-    def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
+    def make_image(
+        self,
+        name: str,
+        source: str,
+        path: str,
+        kernel_parameters: Sequence[str],
+        without: Sequence[str] = (),
+    ) -> None:
         self.effect("make_image")
         self.begun.add(name)
         self.effect("image begun")

@@ -6,7 +6,8 @@ others have set it, and it is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -30,6 +31,17 @@ class Added(msgspec.Struct, frozen=True):
 
 
 NOTHING = Added()
+
+VERSIONS = re.compile(r"(?P<image>image/.+)-\d+")
+"""Images that rollouts make for versions."""
+
+WORDS = "+kernel_parameters"
+"""As ``put`` names those of an image."""
+
+
+def put_into(added: Added, image: str) -> tuple[str, ...]:
+    """The kernel parameters that applies have put into an image of this name."""
+    return members(added.put.get(str(Ref("image", image)), {}).get(WORDS))
 
 
 def gone_images(added: Added, wanted: Iterable[Wanted], there: Iterable[Ref]) -> list[Wanted]:
@@ -107,11 +119,25 @@ def _members_there(written: Properties, here: Properties) -> dict[str, Value]:
     return found
 
 
+def _with_clones(added: Added, names: Collection[str], state: State) -> Added:
+    """``added`` with images of versions that are not among ``names`` and were not seen before. They were
+    cloned from images of the file, and have what was put into these."""
+    put, made = dict(added.put), dict.fromkeys(added.made)
+    for ref in state.objects:
+        match = VERSIONS.fullmatch(name) if ref.kind == "image" and (name := str(ref)) else None
+        source = added.put.get(match["image"], {}) if match else {}
+        if source and name not in names and name not in made:
+            made[name] = None
+            put[name] = {**source, **put.get(name, {})}
+    return msgspec.structs.replace(added, put=put, made=tuple(made))
+
+
 def still_added(
     added: Added, wanted: Iterable[Wanted], state: State, applied: Mapping[str, Properties]
 ) -> Added:
     """What of ``added`` is there in ``state``; ``applied`` is what an apply has seen there."""
     names = {str(item.ref) for item in wanted}
+    added = _with_clones(added, names, state)
     there = {str(ref): (ref, found) for ref, found in state.objects.items()}
     put: dict[str, Properties] = {}
     for name, written in added.put.items():

@@ -15,7 +15,7 @@ from pipeline.cluster.cloudtables import cloud_tables
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.cluster.opening import CLOUDS, driver, head_site, keepers, names_cloud, without_cloud
+from pipeline.cluster.opening import CLOUDS, desired, driver, head_site, keepers, names_cloud
 from pipeline.cluster.record import Record
 from pipeline.cluster.sayable import SETTING, Sayable
 from pipeline.cluster.tomltext import comment, key, table, text, value
@@ -71,9 +71,10 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
             where=str(file),
             hint="--out FILE writes another one, --out - prints it",
         )
-    state, meant = _surveyed(site), None
+    found = state = _surveyed(site)
+    meant = None
     if file is not None:  # what is only printed is no file of this store
-        meant = rolled.as_files_say(site.store, state)
+        meant = rolled.as_files_say(site.store, found)
         state = meant.state
     sayable = Sayable(state, _kernel_parameters(state, site), _unkept(state, site))
     kept, cloud = sayable.kept(), cloud_tables(state)
@@ -81,15 +82,19 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
     left_out = (*told_once(sayable.left_out, cloud.left_out), *made)
     asked = names_cloud(site)
     with _place(name, file) as place:
-        imported = _tried(name, site, place, state, as_text(name, kept, left_out, cloud.text, asked=asked))
+        written = as_text(name, kept, left_out, cloud.text, asked=asked)
+        _write(place, written)
+        for category, image, now in meant.rolled if meant else ():
+            rolled.note(site.store, name, category, image, now)
+        imported = _tried(name, site, place, found, written)
         if imported.problems and cloud.text:
             commented = "".join(comment(line) for line in cloud.text.splitlines())
             named = set(map(_name, cloud.left_out))
             commented_out = [ref for ref in kept.objects if ref.kind in CLOUDS and str(ref) not in named]
             left_out = (*left_out, *(f"{ref}: {DISAGREES}" for ref in commented_out))
-            imported = _tried(name, site, place, state, as_text(name, kept, left_out, commented, asked=asked))
-    for category, image, now in meant.rolled if meant else ():
-        rolled.note(site.store, name, category, image, now)
+            written = as_text(name, kept, left_out, commented, asked=asked)
+            _write(place, written)
+            imported = _tried(name, site, place, found, written)
     return msgspec.structs.replace(imported, left_out=left_out, notes=state.notes)
 
 
@@ -141,16 +146,19 @@ def _kernel_parameters(state: State, site: Site) -> dict[str, tuple[str, ...]]:
         return {}  # loading the file tells what is wrong with them
 
 
-def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Imported:
-    """Write the text, load it, and plan it with what was read."""
+def _write(place: Path, written: str) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place_of(place), written.encode())
     except OSError as error:
         said = f"the cluster file cannot be written: {error.strerror or error}"
         raise PipelineError(said, where=str(place)) from None
+
+
+def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Imported:
+    """Load what was ``written``, and plan it with what was read."""
     try:
-        cluster = without_cloud(site, load_file(name, place, site))
+        cluster = desired(site, load_file(name, place, site))
         keepers(site, cluster).refuse_unknown(cluster)
         full, read = planning.read(cluster, Known(state), Record())
     except UsageError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster.added import NOTHING, Added
+from pipeline.cluster.added import NOTHING, WORDS, Added
 from pipeline.cluster.cloning import Making, origins
 from pipeline.cluster.compare import ABSENT, PROPERTY, Applied, asked, values
 from pipeline.cluster.model import Cluster
@@ -26,9 +26,6 @@ NAME = re.compile(
     re.DOTALL,
 )
 """How an object is called in it."""
-
-WORDS = "+kernel_parameters"
-"""As ``asked`` names those of an image."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -95,7 +92,8 @@ def since_rolled(last: Record, cluster: Cluster) -> Record:
         )
         if words and name not in applied:
             applied[name] = {WORDS: words}
-        gone = [word for word in _words(put, image) if word not in _asked(items, image)]
+        seen = name in last.added.made
+        gone = [word for word in _words(put, image) if not (seen and word in _asked(items, image))]
         if mine := tuple(dict.fromkeys((*_words(put, name), *gone))):
             put[name] = {WORDS: mine}
     both = tuple(dict.fromkeys((*last.added.made, *map(str, made))))

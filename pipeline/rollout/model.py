@@ -32,7 +32,8 @@ class Node(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True):
     """What nodes are taken to: ``name`` is the manager's image, made from ``image@version`` (0: no version of
     this store, as before the first rollout), whose directory on the head node is ``path``. When the manager
-    has no such image, it becomes a clone of ``source`` with ``kernel_parameters``."""
+    has no such image, it becomes a clone of ``source`` with ``kernel_parameters`` and
+    ``without`` these of the source's."""
 
     name: str
     image: str = ""
@@ -40,6 +41,7 @@ class Target(msgspec.Struct, frozen=True):
     path: str = ""
     source: str = ""
     kernel_parameters: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.image}@{self.version}" if self.version else self.name

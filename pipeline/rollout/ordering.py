@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.cluster import record
+from pipeline.cluster.added import put_into
 from pipeline.cluster.drivers.nodes import NodeFacts, Survey
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded, folded
@@ -96,7 +98,7 @@ def draft(
     names = {image: image_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
-        name: _target(site, name, version, cluster.appended.get(version.image, ()))
+        name: _target(site, name, version, cluster)
         for name, version in versions.items()
         if name in {names[image] for image in wanted.values()}
     }
@@ -124,12 +126,17 @@ def draft(
     return Draft(order, {name: versions[name] for name in targets}, said, others, skipped)
 
 
-def _target(site: Site, name: str, version: Version, appended: Sequence[str]) -> Target:
+def _target(site: Site, name: str, version: Version, cluster: Cluster) -> Target:
     """What the manager's image ``name`` is to be; until it is made it is cloned from that of the file, which
-    gives it the parameters that it has ``appended``, too: an image that is there already may lack them."""
+    gives it the parameters that the file has appended, too: an image that is there already may lack them.
+
+    What else applies have put into that is not the version's: it comes from the recipe as it is by now.
+    """
     path = str(directory(site, version.image, version.number))
-    words = tuple(dict.fromkeys((*version.kernel_parameters, *appended)))
-    return Target(name, version.image, version.number, path, version.image, words)
+    words = tuple(dict.fromkeys((*version.kernel_parameters, *cluster.appended.get(version.image, ()))))
+    put = put_into(record.load(site.store, cluster.name).added, version.image)
+    without = tuple(word for word in put if word not in words)
+    return Target(name, version.image, version.number, path, version.image, words, without)
 
 
 def category_images(cluster: Cluster) -> dict[str, str]:

@@ -58,7 +58,8 @@ def run(
             _retry(desk)
         desk.commit()
         for target in _made(order):
-            manager.make_image(target.name, target.source, target.path, target.kernel_parameters)
+            words = (target.kernel_parameters, target.without)
+            manager.make_image(target.name, target.source, target.path, *words)
             manager.update_provisioners(target.name)
         engine = Engine(
             desk,

@@ -114,9 +114,17 @@ class NodeManager(Protocol):
         """
         ...
 
-    def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
+    def make_image(
+        self,
+        name: str,
+        source: str,
+        path: str,
+        kernel_parameters: Sequence[str],
+        without: Sequence[str] = (),
+    ) -> None:
         """Have an image ``name`` at ``path``, which is there: a clone of ``source``, with these kernel
-        parameters appended where they are missing. One that is there already is checked, not made again.
+        parameters appended where they are missing, and ``without`` those of the source. One that is there
+        already is checked, not made again.
 
         Until it is whole it may be at ``begun_at``; the next call goes on with it."""
         ...

@@ -29,9 +29,18 @@ def test_a_version_that_is_not_published_is_told_before_anything_is_written(site
     edit(site, ('version = "published"', "version = 7"))
     told(site, f"{IMAGE}-7 is not there", f"run: pipeline publish {IMAGE}@7\n")
     published = site.head / f"root{site.path}/images/{IMAGE}-7"
+    empty = (
+        f"path: {site.path}/images/{IMAGE}-7 is empty",
+        "not mounted",
+        "run: pipeline publish --restore\n",
+    )
     published.mkdir(parents=True)
+    told(site, *empty)
+    (published / "etc").mkdir()
     assert site.cluster("apply").exit_code == 0
     assert site.left() == []
+    (published / "etc").rmdir()  # not mounted
+    told(site, *empty)
     published.rmdir()  # unpublished
     told(site, f"{IMAGE}-7 is not there", f"run: pipeline publish {IMAGE}@7\n")
     edit(site, ("version = 7", PATH))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.cluster import rolled
+from pipeline.recipe.site import load_site
+from pipeline.rollout.opening import open_rollouts, plan
+from pipeline.rollout.ordering import Wishes
 from pipeline.store.store import Store
 from tests.integration.cluster_site import COMPUTE, NAME, Cluster, edit
 from tests.small_store import add_version
@@ -101,19 +104,30 @@ def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
     planned = rolled_out.cluster("plan", "mine")
     assert planned.out.endswith("mine: nothing to do\n"), planned.out + planned.err
     assert SECOND in rolled_out.cluster("import", "printed", "--out", "-").out
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    imported = rolled_out.cluster("import", "other")
+    assert "a plan finds 1 change to make" in imported.out
+    assert f"~ image/{SECOND}" in rolled_out.cluster("plan", "other").out
 
 
 def test_what_was_rolled_out_is_refused_when_its_directory_is_gone(rolled_out: Cluster) -> None:
     path = f"{rolled_out.path}/images/{SECOND}"
     rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset path {path}\ncommit\n")
-    published = rolled_out.head / f"root{path}"
-    published.mkdir(parents=True)
+    etc = rolled_out.head / f"root{path}/etc"
+    etc.mkdir(parents=True)
     assert rolled_out.left() == []
-    published.rmdir()  # unpublished
+    etc.rmdir()  # not mounted
+    directory = f": category/{COMPUTE}: image: the directory {path} of {SECOND}"
     for words in (("plan",), ("status",), ("apply", "--yes")):
         refused = rolled_out.cluster(*words)
         assert refused.exit_code == 1, refused
-        assert f": category/{COMPUTE}: image: the directory {path} of {SECOND} is not there" in refused.err
+        assert f"{directory} is empty: this version is not mounted" in refused.err
+        assert refused.err.endswith("run: pipeline publish --restore\n")
+    etc.parent.rmdir()  # unpublished
+    for words in (("plan",), ("status",), ("apply", "--yes")):
+        refused = rolled_out.cluster(*words)
+        assert refused.exit_code == 1, refused
+        assert f"{directory} is not there" in refused.err
         assert f"run: pipeline publish {IMAGE}@2\n" in refused.err
     rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {IMAGE}\ncommit\n")
     assert "this version is not published" in rolled_out.cluster("plan").err
@@ -186,13 +200,13 @@ def test_the_recipes_parameters_are_those_of_the_version(rolled_out: Cluster) ->
     planned = settle(rolled_out)
     assert f"~ image/{SECOND}  changed by hand" not in planned
     _, words = parameters(rolled_out, IMAGE, SECOND)
-    assert words[-3:] == ["pci=nocrs", "mem=2G", "crashkernel=128M"]
+    assert words[-3:] == ["xdriver=vesa", "mem=2G", "crashkernel=128M"]
     recipe = rolled_out.path / "recipes" / IMAGE / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('"pci=nocrs"', '"pci=noacpi"'))
     settle(rolled_out)
     mine, words = parameters(rolled_out, IMAGE, SECOND)
     assert "pci=noacpi" in mine
-    assert words[-3:] == ["pci=realloc", "mem=2G", "crashkernel=128M"]
+    assert words[-3:] == ["xdriver=vesa", "mem=2G", "crashkernel=128M"]
 
 
 def test_an_image_that_nodes_have_left_is_left_alone_until_they_are_back(rolled_out: Cluster) -> None:
@@ -212,3 +226,41 @@ def test_an_image_that_nodes_have_left_is_left_alone_until_they_are_back(rolled_
     roll(rolled_out, SECOND)
     assert f"~ image/{SECOND}" in settle(rolled_out)
     assert "crashkernel=128M" not in parameters(rolled_out, SECOND)[0]
+
+
+def test_what_came_by_cloning_is_taken_out_when_nodes_are_back(site: Cluster) -> None:
+    edit(site, (PATH, CRASH))
+    settle(site)
+    third = f"{IMAGE}-3"
+    for image in (SECOND, third):  # no apply in between knows of the first
+        site.cmsh(f"softwareimage\nclone {IMAGE} {image}\ncommit -w\nhome\n")
+        roll(site, image)
+    edit(site, (CRASH, PATH))
+    assert f"image/{SECOND}" not in settle(site)
+    assert ["crashkernel=128M" in words for words in parameters(site, IMAGE, SECOND, third)] == [0, 1, 0]
+    roll(site, SECOND)
+    planned = settle(site)
+    assert f"~ image/{SECOND}  [" in planned
+    assert "kernel_parameters: -crashkernel=128M\n" in planned
+    assert "crashkernel=128M" not in parameters(site, SECOND)[0]
+
+
+def test_a_version_has_no_parameters_of_a_later_recipe(site: Cluster) -> None:
+    version = add_version(
+        Store.open(site.path / "store"), (), image=IMAGE, kernel_parameters=("pci=realloc",)
+    )
+    etc = site.head / f"root{site.path}/images/{IMAGE}-{version.number}/etc"
+    etc.mkdir(parents=True)
+    edit(site, (PATH, CRASH))
+    settle(site)
+    opened = open_rollouts(NAME, load_site(site.path / "pipeline.toml"))
+    target = plan(opened, Wishes(images=(version.label,))).order.targets[f"{IMAGE}-{version.number}"]
+    words = (target.kernel_parameters, target.without)
+    opened.manager.make_image(target.name, target.source, target.path, *words)
+    mine, made = parameters(site, IMAGE, target.name)
+    assert made == [word for word in mine if word not in ("intel_iommu=on", "iommu=pt", "pci=nocrs")]
+    assert made[-2:] == ["pci=realloc", "crashkernel=128M"]
+    roll(site, target.name)
+    assert site.left() == []
+    site.cmsh(f"softwareimage\nuse {target.name}\nappend kernelparameters ' pci=nocrs'\ncommit\n")
+    assert "kernel_parameters: -pci=nocrs\n" in settle(site)  # as it was made by earlier ones of this program

@@ -30,14 +30,21 @@ GONE = 'rm -rf --one-file-system -- "${1%/}$2"'
 THERE = 'test -d "${1%/}$2"'
 
 
-def make_image(session: Session, name: str, source: str, path: str, parameters: Sequence[str]) -> None:
+def make_image(
+    session: Session,
+    name: str,
+    source: str,
+    path: str,
+    parameters: Sequence[str],
+    without: Sequence[str] = (),
+) -> None:
     """Have it; see ``NodeManager.make_image``."""
     _refuse(name, source, path, parameters)
     there = _images(session)
     _refuse_missing(session, path)
     scratch = begun_at(name, path)
     is_begun = _is_there(session, scratch)
-    step = _made(there, name, source, path, parameters, scratch, is_begun=is_begun)
+    step = _made(there, name, source, path, parameters, without, scratch, is_begun=is_begun)
     if step is not None:
         writing.run(session, [step])
         there = _images(session)
@@ -83,6 +90,7 @@ def _made(
     source: str,
     path: str,
     parameters: Sequence[str],
+    without: Sequence[str],
     scratch: str,
     *,
     is_begun: bool,
@@ -103,7 +111,7 @@ def _made(
         return _step(name, f"use {name}", lines, ref) if lines else None
     if source not in there:
         raise PipelineError(f"the image {source} is not there, so {name} can't be cloned from it")
-    first = (_path(scratch), *_parameters(there[source][1], parameters), WAITS)
+    first = (_path(scratch), *_parameters(there[source][1], parameters, without), WAITS)
     return _step(name, f"clone {source} {name}", (*first, _path(path), "commit", RAMDISK), ref)
 
 
@@ -120,9 +128,10 @@ def _missing(has: str, wanted: Sequence[str]) -> list[str]:
     return [word for word in wanted if word not in there]
 
 
-def _parameters(has: str, wanted: Sequence[str]) -> list[str]:
-    missing = _missing(has, wanted)
-    return [f"set kernelparameters {argument(' '.join([*parameters_in(has), *missing]))}"] if missing else []
+def _parameters(has: str, wanted: Sequence[str], without: Sequence[str] = ()) -> list[str]:
+    there = parameters_in(has)
+    words = (*(word for word in there if word not in without), *_missing(has, wanted))
+    return [f"set kernelparameters {argument(' '.join(words))}"] if words != there else []
 
 
 def _images(session: Session) -> dict[str, tuple[str, str]]:

@@ -47,9 +47,16 @@ class BrightNodes:
         """The last provisioning of these nodes; one call."""
         return self._reader.synced(nodes)
 
-    def make_image(self, name: str, source: str, path: str, kernel_parameters: Sequence[str]) -> None:
+    def make_image(
+        self,
+        name: str,
+        source: str,
+        path: str,
+        kernel_parameters: Sequence[str],
+        without: Sequence[str] = (),
+    ) -> None:
         """Have an image ``name`` at ``path``."""
-        make_image(self._session, name, source, path, kernel_parameters)
+        make_image(self._session, name, source, path, kernel_parameters, without)
 
     def drop_begun(self, name: str, path: str) -> None:
         """Take away an image of which only the making was begun."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -12,14 +13,19 @@ from pipeline.cluster.drivers.bright.session import Session
 from pipeline.cluster.objects import Properties, Ref, Wanted
 from pipeline.errors import PipelineError, Problem
 
-# $1: the root, then paths. The numbers of those that aren't there.
+# $1: the root, then paths. The numbers of those that aren't there, or have nothing in them.
 MISSING = r"""
 root=${1%/}; shift; number=0
 for path; do
-  test -d "$root$path" || echo "$number"
+  if ! test -d "$root$path"; then echo "$number gone"
+  elif names=$(ls -A "$root$path/") && test -z "$names"; then echo "$number empty"
+  fi
   number=$((number + 1))
 done
 """
+
+Lacking = Mapping[str, Literal["gone", "empty"]]
+"""Directories that aren't as they are to be."""
 
 COPYING = re.compile(r"copying\b.*->\s*(?P<path>/\S+)", re.IGNORECASE)
 """A line of `provisioningstatus`; how it is worded is not documented."""
@@ -28,7 +34,8 @@ COPYING = re.compile(r"copying\b.*->\s*(?P<path>/\S+)", re.IGNORECASE)
 TREE = "/cm/images/{}"
 """Where the tree of a clone is copied to that is given no other path."""
 
-ROLLED = "publish it again, or take its nodes to another version (pipeline rollout start)"
+AGAIN, OTHERS = "publish it again", ", or take its nodes to another version (pipeline rollout start)"
+MADE_BY = "nothing but publishing makes it; an image and its nodes get what is published"
 REMOVED = "remove the object by hand and apply again"
 
 
@@ -57,6 +64,7 @@ class Image(msgspec.Struct, frozen=True):
 def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> None:
     """Raise with all wanted images that have no tree, or one that is still being copied, and those that are
     to have a directory that is not there. One that the file itself gives another directory may lack its own.
+    A version's has to have something in it, too: what is mounted there may not be.
 
     Only what the file itself clones is advised to be removed: an apply makes it again.
     """
@@ -68,7 +76,7 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
     known = [path for image in images for path in (image.goal, image.now) if path]
     paths = list(dict.fromkeys([*known, *(path for _, path in rolled.values())]))
     ran = head.run(("sh", "-c", MISSING, "sh", head.root, *paths), seconds=head.answer_seconds)
-    missing = {paths[int(line)] for line in ran.out.split() if line.isdigit()}
+    lacking = _lacking(paths, ran.out)
     held_up = copying(session)
     held = {image.item.ref for image in images}
     problems = [
@@ -81,15 +89,16 @@ def refuse_missing(session: Session, wanted: Iterable[Wanted], top: Mapping[Ref,
         if image.now in held_up
     ]
     problems += [
-        _missing(image)
+        _missing(image, lacking)
         for image in images
-        if image.goal in missing and image.goal not in held_up and (image.comes or image.now is not None)
+        if image.goal in lacking and image.goal not in held_up and (image.comes or image.now is not None)
         if image.item.ref not in rolled
+        if lacking[image.goal] == "gone" or image.item.version
     ]
     problems += [
-        _unpublished(f"image: the directory {path} of {ref.name}", item, ROLLED)
+        _unpublished(f"image: the directory {path} of {ref.name}", item, lacking[path], AGAIN, OTHERS)
         for ref, (item, path) in rolled.items()
-        if path in missing and path not in held_up
+        if path in lacking and path not in held_up
     ]
     problems += [problem for image in images for problem in _taken(image, held, top)]
     if problems:
@@ -126,21 +135,30 @@ def _rolled(wanted: Iterable[Wanted], top: Mapping[Ref, Properties]) -> dict[Ref
     return found
 
 
-def _unpublished(what: str, item: Wanted, hint: str) -> Problem:
-    return Problem(
-        f"{what} is not there: this version is not published",
-        str(item.ref),
-        hint,
-        f"pipeline publish {item.version}",
-    )
+def _lacking(paths: Sequence[str], told: str) -> Lacking:
+    """What ``MISSING`` told of ``paths``."""
+    found: dict[str, Literal["gone", "empty"]] = {}
+    for line in told.splitlines():
+        number, _, how = line.partition(" ")
+        if number.isdigit():
+            found[paths[int(number)]] = "empty" if how == "empty" else "gone"
+    return found
 
 
-def _missing(image: Image) -> Problem:
-    """That the directory is not there which an image has, or is to have."""
+def _unpublished(what: str, item: Wanted, how: str, hint: str, more: str = "") -> Problem:
+    if how == "empty":
+        told = f"{what} is empty: this version is not mounted"
+        hint = f"mount it again on the machine that publishes{more}"
+        return Problem(told, str(item.ref), hint, "pipeline publish --restore")
+    told = f"{what} is not there: this version is not published"
+    return Problem(told, str(item.ref), hint + more, f"pipeline publish {item.version}")
+
+
+def _missing(image: Image, lacking: Lacking) -> Problem:
+    """That the directory is not there, or not whole, which an image has, or is to have."""
     item, path = image.item, image.goal
     if item.version:
-        hint = "nothing but publishing makes it; an image and its nodes get what is published"
-        return _unpublished(f"path: {path}", item, hint)
+        return _unpublished(f"path: {path}", item, lacking[path], MADE_BY)
     if image.comes:
         copied = f", or leave the path out: the clone's tree is copied to {TREE.format(item.ref.name)}"
         hint = f"make it first{copied if item.source and image.now is None else ''}"

@@ -152,10 +152,10 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
     try:
         cluster = without_cloud(site, load_file(name, place, site))
         keepers(site, cluster).refuse_unknown(cluster)
-        full, read = planning.read(cluster, Known(state), Record())
+        now = planning.read(cluster, Known(state), Record(), site.store)
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)
-    return Imported(written, (), (), planning.make(full, read, Record()).changes)
+    return Imported(written, (), (), planning.make(now.cluster, now.state, now.last).changes)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -165,7 +165,10 @@ class Known(msgspec.Struct, frozen=True):
     trouble: PipelineError | None = None
 
     def read(self, wanted: Sequence[Wanted]) -> State:
-        return State(self.state.objects)
+        return State(self.state.objects, own=self.state.own)
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None:
+        """What is there can be had."""
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         return tuple(wanted)

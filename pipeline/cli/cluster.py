@@ -99,9 +99,9 @@ def _run(options: argparse.Namespace, site: Site) -> int:
 
 def _opened(options: argparse.Namespace, site: Site) -> tuple[Cluster, Keepers]:
     from pipeline.cluster.load import load_cluster, only_cluster
-    from pipeline.cluster.opening import desired, keepers
+    from pipeline.cluster.opening import keepers, without_cloud
 
-    cluster = desired(site, load_cluster(options.cluster or only_cluster(site), site))
+    cluster = without_cloud(site, load_cluster(options.cluster or only_cluster(site), site))
     opened = keepers(site, cluster)
     opened.refuse_unknown(cluster)
     return cluster, opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -28,16 +28,17 @@ class Applied(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def look(cluster: Cluster, keepers: Keepers, store: Path) -> Plan:
-    """The plan for now; ``keepers.trouble`` is what could not be asked."""
-    last = record.since_rolled(record.load(store, cluster.name), cluster)
+def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[str] = ()) -> Plan:
+    """The plan for now; ``keepers.trouble`` is what could not be asked. ``leaving`` are categories that are
+    about to get other images than they have."""
+    last = record.load(store, cluster.name)
     with at_lines(cluster):
-        full, state = _read(cluster, keepers, store, last)
-        plan = _plan(keepers, full, state, last)
+        now = planning.read(cluster, keepers, last, store, leaving)
+        plan = _plan(keepers, now.cluster, now.state, now.last)
     if keepers.trouble is None:
         return plan
     keepers.trouble = placed(cluster, keepers.trouble)
-    return msgspec.structs.replace(plan, unasked=tuple(map(str, full.unasked)))
+    return msgspec.structs.replace(plan, unasked=tuple(map(str, now.cluster.unasked)))
 
 
 def apply(
@@ -56,38 +57,42 @@ def apply(
     """
     began = time.monotonic()
     with record.applying(store, cluster.name), at_lines(cluster):
-        last = record.since_rolled(record.load(store, cluster.name), cluster)
-        full, state = _read(cluster, keepers, store, last)
-        plan = _plan(keepers, full, state, last)
+        last = record.load(store, cluster.name)
+        now = planning.read(cluster, keepers, last, store)
+        plan = _plan(keepers, now.cluster, now.state, now.last)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
             if not agree(plan):
                 raise PipelineError("not applied: nothing was changed")
-            full, state = _read(cluster, keepers, store, last)
-            planning.refuse_other(plan, _plan(keepers, full, state, last))
+            now = planning.read(cluster, keepers, last, store)
+            planning.refuse_other(plan, _plan(keepers, now.cluster, now.state, now.last))
         unasked = keepers.trouble
-        if plan.changes:
-            # Killed from here on: the next plan shows what is left, what is owed, what was added.
-            there = still_added(last.added, full.wanted, state, last.applied)
-            coming = with_changes(there, full.wanted, state, plan.changes)
-            restarts = dict.fromkeys([*_of(plan, "restart"), *keepers.restarted(plan.changes)])
-            owed = {"restarts": tuple(restarts), "builds": _of(plan, "build")}
-            making = record.now_making(last.making, full.wanted, state)
-            last = msgspec.structs.replace(last, **owed, added=coming, making=making)
-            record.save(store, cluster.name, last)
-            _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
-        elif last.making:
-            record.save(store, cluster.name, msgspec.structs.replace(last, making={}))
+        with at_lines(now.cluster):
+            _carry_out(now, keepers, store, plan)
+        for category, image in now.gone:
+            # An object of the gone one's name that is made later is no reason to take nodes to it.
+            rolled.note(store, cluster.name, category, image, image)
         if unasked is not None:
             raise retold(unasked, [*unasked.problems, Problem("everything else is as wanted")])
     return Applied(plan, time.monotonic() - began)
 
 
-def _read(cluster: Cluster, keepers: Keepers, store: Path, last: record.Record) -> tuple[Cluster, State]:
-    """What there is, and the cluster with what rollouts of other files have made of its images."""
-    full, state = planning.read(cluster, keepers, last)
-    return rolled.with_others(store, full, state), state
+def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> None:
+    """Write the changes, and read them back."""
+    full, state, last = now.cluster, now.state, now.last
+    if plan.changes:
+        # Killed from here on: the next plan shows what is left, what is owed, what was added.
+        there = still_added(last.added, full.wanted, state, last.applied)
+        coming = with_changes(there, full.wanted, state, plan.changes)
+        restarts = dict.fromkeys([*_of(plan, "restart"), *keepers.restarted(plan.changes)])
+        owed = {"restarts": tuple(restarts), "builds": _of(plan, "build")}
+        making = record.now_making(last.making, full.wanted, state)
+        last = msgspec.structs.replace(last, **owed, added=coming, making=making)
+        record.save(store, full.name, last)
+        _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
+    elif last.making:
+        record.save(store, full.name, msgspec.structs.replace(last, making={}))
 
 
 def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:

@@ -15,7 +15,7 @@ from pipeline.cluster.cloudtables import cloud_tables
 from pipeline.cluster.load import load_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.cluster.opening import CLOUDS, desired, driver, head_site, keepers, names_cloud
+from pipeline.cluster.opening import CLOUDS, driver, head_site, keepers, names_cloud, without_cloud
 from pipeline.cluster.record import Record
 from pipeline.cluster.sayable import SETTING, Sayable
 from pipeline.cluster.tomltext import comment, key, table, text, value
@@ -158,12 +158,12 @@ def _write(place: Path, written: str) -> None:
 def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Imported:
     """Load what was ``written``, and plan it with what was read."""
     try:
-        cluster = desired(site, load_file(name, place, site))
+        cluster = without_cloud(site, load_file(name, place, site))
         keepers(site, cluster).refuse_unknown(cluster)
-        full, read = planning.read(cluster, Known(state), Record())
+        now = planning.read(cluster, Known(state), Record(), site.store)
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)
-    return Imported(written, (), (), planning.make(full, read, Record()).changes)
+    return Imported(written, (), (), planning.make(now.cluster, now.state, now.last).changes)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -173,7 +173,10 @@ class Known(msgspec.Struct, frozen=True):
     trouble: PipelineError | None = None
 
     def read(self, wanted: Sequence[Wanted]) -> State:
-        return State(self.state.objects)
+        return State(self.state.objects, own=self.state.own)
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None:
+        """What is there can be had."""
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         return tuple(wanted)

@@ -27,6 +27,16 @@ class Keeper(Protocol):
 
 
 @runtime_checkable
+class Refusing(Protocol):
+    """A keeper that can't have everything that may be wanted, given what is there."""
+
+    @property
+    def kinds(self) -> frozenset[Kind]: ...
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None: ...
+
+
+@runtime_checkable
 class Builder(Protocol):
     """A keeper that builds the overlays of a node after a change of these kinds."""
 
@@ -54,6 +64,8 @@ class Reader(Protocol):
     def trouble(self) -> PipelineError | None: ...
 
     def read(self, wanted: Sequence[Wanted]) -> State: ...
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None: ...
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]: ...
 
@@ -92,6 +104,7 @@ class Keepers:
         notes: list[str] = []
         older: frozenset[Ref] = frozenset()
         lists: frozenset[str] = frozenset()
+        own: dict[str, str] = {}
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -108,7 +121,14 @@ class Keepers:
             notes += state.notes
             older |= state.older
             lists |= state.lists
-        return State(objects, tuple(notes), older, lists)
+            own.update(state.own)
+        return State(objects, tuple(notes), older, lists, own)
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None:
+        """Raise with what of ``wanted`` can't be had where it is as ``state`` says."""
+        for keeper in self._keepers:
+            if isinstance(keeper, Refusing):
+                keeper.refuse([item for item in wanted if item.ref.kind in keeper.kinds], state)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""

@@ -108,13 +108,15 @@ class State(msgspec.Struct, frozen=True):
     name can be told with the nearest one. ``notes`` are for the administrator: what this manager can't do and
     what is done instead. ``older`` are objects that have an earlier version of an image: it was published
     anew since, and nobody changed them by hand. ``lists`` are owners that have a list of settings, and of
-    which ``objects`` may have none: it is empty; as their ``str()``.
+    which ``objects`` may have none: it is empty; as their ``str()``. ``own`` are images that nodes have
+    themselves, whatever their category has, by the names of the nodes.
     """
 
     objects: Mapping[Ref, Properties]
     notes: tuple[str, ...] = ()
     older: frozenset[Ref] = frozenset()
     lists: frozenset[str] = frozenset()
+    own: Mapping[str, str] = {}
 
     def has_list(self) -> frozenset[str]:
         """Owners that have a list of settings, empty or not."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 
 import msgspec
 
@@ -14,7 +13,6 @@ from pipeline.cluster.headfiles import HeadFiles
 from pipeline.cluster.keepers import Keeper, Keepers
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Kind
-from pipeline.cluster.rolled import with_rolled
 from pipeline.errors import UsageError
 from pipeline.recipe.model import HeadSite, Site
 
@@ -79,12 +77,6 @@ def without_cloud(site: Site, cluster: Cluster) -> Cluster:
     )
     unasked = tuple(item.ref for item in cluster.wanted if item.ref.kind in CLOUDS)
     return msgspec.structs.replace(cluster, wanted=kept, unasked=unasked, notes=(*cluster.notes, note))
-
-
-def desired(site: Site, cluster: Cluster, leaving: Collection[str] = ()) -> Cluster:
-    """What a plan of ``cluster`` wants by now: without what no cloud is named for, and with the images that
-    rollouts have made since the file was written; ``leaving`` are categories that are about to get others."""
-    return with_rolled(site.store, without_cloud(site, cluster), leaving)
 
 
 def keepers(site: Site, cluster: Cluster) -> Keepers:

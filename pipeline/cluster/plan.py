@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,8 +11,10 @@ import msgspec
 from pipeline.cluster import addresses, cloning, compare, inherited, leaving
 from pipeline.cluster.differing import differences
 from pipeline.cluster.keepers import Reader
+from pipeline.cluster.meaning import meaning
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Wanted
+from pipeline.cluster.places import at_lines
 from pipeline.cluster.record import Record
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
@@ -51,29 +53,48 @@ class Kept(msgspec.Struct, frozen=True):
 FORMAT = 1
 
 
-def read(cluster: Cluster, keepers: Reader, last: Record) -> tuple[Cluster, State]:
+class Now(msgspec.Struct, frozen=True):
+    """What a plan is made from: the ``cluster`` as it can be planned, what there is, and what was applied
+    ``last``. ``gone`` are categories and images of the file, as ``Meaning`` has them."""
+
+    cluster: Cluster
+    state: State
+    last: Record
+    gone: tuple[tuple[str, str], ...] = ()
+
+
+def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: Collection[str] = ()) -> Now:
     """What there is of the cluster, with every name checked that the file takes for granted.
 
-    The cluster comes back as it can be planned: with what nodes have from their categories, and without what
-    could not be asked (``keepers.trouble``).
+    The cluster comes back as it can be planned: with the images that rollouts have made of its own, with what
+    nodes have from their categories, and without what could not be asked (``keepers.trouble``). ``leaving``
+    are categories that are about to get other images.
     """
     asked = _asked(cluster, last)
     state = keepers.read(asked)
-    _refuse_unknown(cluster, state)
-    _refuse_taken(cluster, state)
     more = inherited.unread(asked, state)
     if more:
         state = keepers.read((*asked, *more))
-    answered = keepers.asked(cluster.wanted)
+    found = meaning(store, cluster, state, last, leaving)
+    meant, since = found.cluster, found.last
+    with at_lines(meant):
+        _refuse_unknown(meant, state)
+        _refuse_taken(meant, state)
+        keepers.refuse(_asked(meant, since), state)
+    answered = keepers.asked(meant.wanted)
     refs = {item.ref for item in answered}
-    unasked = tuple(item.ref for item in cluster.wanted if item.ref not in refs)
-    wanted = inherited.with_inherited(answered, state, last.applied, last.added, last.making)
-    return msgspec.structs.replace(cluster, wanted=wanted, unasked=(*cluster.unasked, *unasked)), state
+    unasked = tuple(item.ref for item in meant.wanted if item.ref not in refs)
+    wanted = inherited.with_inherited(answered, state, since.applied, since.added, since.making)
+    full = msgspec.structs.replace(meant, wanted=wanted, unasked=(*meant.unasked, *unasked))
+    return Now(full, state, since, found.gone)
 
 
 def read_back(cluster: Cluster, keepers: Reader, last: Record) -> State:
     """What there is now of a cluster that ``read`` gave."""
-    return keepers.read(_asked(cluster, last))
+    asked = _asked(cluster, last)
+    state = keepers.read(asked)
+    keepers.refuse(asked, state)
+    return state
 
 
 def _asked(cluster: Cluster, last: Record) -> tuple[Wanted, ...]:

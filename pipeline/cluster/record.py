@@ -16,7 +16,7 @@ from pipeline.cluster.cloning import Making, origins
 from pipeline.cluster.compare import ABSENT, PROPERTY, Applied, asked, values
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Wanted, members
-from pipeline.cluster.rolled import FOLDER, applied_since
+from pipeline.cluster.rolled import FOLDER
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
 
@@ -51,7 +51,7 @@ def _file(store: Path, cluster: str) -> Path:
 
 
 def load(store: Path, cluster: str) -> Record:
-    """The record of this cluster; an empty one when nothing was applied yet. Rollouts since are in it.
+    """The record of this cluster; an empty one when nothing was applied yet.
 
     One that cannot be read is told: only from it is known what may be taken back, and what is owed.
     """
@@ -59,6 +59,7 @@ def load(store: Path, cluster: str) -> Record:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Record)
         _check(found)
+        return found
     except FileNotFoundError:
         return Record()
     except (msgspec.DecodeError, OSError) as error:
@@ -70,13 +71,13 @@ def load(store: Path, cluster: str) -> Record:
             "restarts and builds that are owed are not made, and changes made by hand are told as new ones",
             command=f"mv {file} {file}.broken",
         ) from None
-    return msgspec.structs.replace(found, applied=applied_since(store, cluster, found.applied))
 
 
-def since_rolled(last: Record, cluster: Cluster) -> Record:
+def since_rolled(last: Record, cluster: Cluster, versions: Collection[str] = ()) -> Record:
     """``last`` as if applies had written to the images that rollouts have made, as they have to the file's.
 
-    They were cloned from these. Of one that no category has any more nothing is told.
+    They were cloned from these. Of one that nobody has any more nothing is told. ``versions`` are images of
+    versions that are there: what an apply does not write to now had nothing put into it since it was made.
     """
     made = {Ref("image", name): str(Ref("image", image)) for name, image in cluster.made.items()}
     items = {str(item.ref): item for item in cluster.wanted if item.ref.kind == "image"}
@@ -86,7 +87,8 @@ def since_rolled(last: Record, cluster: Cluster) -> Record:
     for ref, image in made.items():
         name = str(ref)
         own = cluster.appended.get(cluster.made[ref.name], ())
-        known = _words(applied, image)
+        passed_over = name in last.added.made and name not in applied
+        known = () if passed_over else _words(applied, image)
         words = tuple(
             word for word in _asked(items, name) if word in known or _is_own(items[name], word, own)
         )
@@ -96,7 +98,10 @@ def since_rolled(last: Record, cluster: Cluster) -> Record:
         gone = [word for word in _words(put, image) if not (seen and word in _asked(items, image))]
         if mine := tuple(dict.fromkeys((*_words(put, name), *gone))):
             put[name] = {WORDS: mine}
-    both = tuple(dict.fromkeys((*last.added.made, *map(str, made))))
+    there = [name for name in sorted(str(Ref("image", version)) for version in versions) if name not in put]
+    ours = (*last.added.made, *map(str, made), *(name for name in there if name not in applied))
+    said = items.keys() - {*map(str, made)}
+    both = tuple(dict.fromkeys(name for name in ours if name not in said))
     added = msgspec.structs.replace(last.added, put=put, made=both)
     return msgspec.structs.replace(last, applied=applied, added=added)
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster.model import Cluster
-from pipeline.cluster.objects import Properties, Ref, State, Value, Wanted
-from pipeline.cluster.rolledimages import with_images
+from pipeline.cluster.objects import Properties, Ref, State, Value
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
 
@@ -46,68 +44,41 @@ def note(store: Path, cluster: str, category: str, image: str, rolled: str) -> N
         write_whole(_file(store, cluster), msgspec.json.format(msgspec.json.encode(now), indent=1))
 
 
-def with_rolled(store: Path, cluster: Cluster, leaving: Collection[str] = ()) -> Cluster:
-    """``cluster`` with the images that its categories have by now for those that its file names, and with
-    what these images are to have.
+class Noted(msgspec.Struct, frozen=True):
+    """What a category has for an image of its file, and by the rollouts of which cluster."""
 
-    The directories of these have to be there; not of those that are ``leaving``: categories whose nodes are
-    about to get something else.
-    """
-    known = load(store, cluster.name)
-    told: dict[str, list[str]] = {}
-    made: dict[str, Wanted] = {}
-    wanted = []
-    for item in cluster.wanted:
-        image = str(item.exact.get("image", ""))
-        rolled = known.get(item.ref.name, {}).get(image) if item.ref.kind == "category" else None
-        if rolled in (None, image):
-            wanted.append(item)
-            continue
-        told.setdefault(f"has {rolled} for {image}, as rolled out", []).append(item.ref.name)
-        number = rolled.removeprefix(f"{image}-")
-        version = f"{image}@{number}" if number.isdecimal() and item.ref.name not in leaving else ""
-        if item.ref.name not in leaving:
-            made.setdefault(rolled, item)
-        wanted.append(msgspec.structs.replace(item, exact={**item.exact, "image": rolled}, version=version))
-    notes = [f"category {', '.join(categories)}: {what}" for what, categories in told.items()]
-    meant = msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
-    return with_images(store, meant, made)
+    image: str
+    by: str
 
 
-def with_others(store: Path, cluster: Cluster, state: State) -> Cluster:
-    """``cluster`` with the images that its categories have by rollouts of another file: it was renamed, or
-    both are about the same categories. What a rollout has made is no plan's to take back."""
-    here = load(store, cluster.name)
-    told: dict[tuple[str, str, str], list[str]] = {}
-    wanted = []
-    for item in cluster.wanted:
-        image = str(item.exact.get("image", "")) if item.ref.kind == "category" else ""
-        has = str(state.objects.get(item.ref, {}).get("image", ""))
-        if image and has != image and image not in here.get(item.ref.name, {}):
-            by = _rolled_by(store, item.ref.name, image, has)
-            if by:
-                told.setdefault((has, image, by), []).append(item.ref.name)
-                item = msgspec.structs.replace(item, exact={**item.exact, "image": has})
-        wanted.append(item)
-    notes = [
-        f"category {', '.join(categories)}: has {has} for {image}, as rolled out by the cluster {by}"
-        for (has, image, by), categories in told.items()
-    ]
-    return msgspec.structs.replace(cluster, wanted=tuple(wanted), notes=(*cluster.notes, *notes))
+class Notes:
+    """What rollouts of ``cluster`` have noted, and of the other clusters of the store where it has nothing: a
+    file was renamed, or both are about the same categories."""
+
+    def __init__(self, store: Path, cluster: str) -> None:
+        self._cluster = cluster
+        self._own = load(store, cluster)
+        files = [file for file in _records(store) if file.parent.name != cluster]
+        self._others = [(file.parent.name, _read(file)) for file in sorted(files, key=_age)]
+
+    def of(self, category: str, image: str, has: str, there: Collection[str]) -> Noted | None:
+        """What ``category`` has for ``image``; None: nothing was noted. Of other clusters' notes that of the
+        image that it ``has`` counts, then the newest one that is ``there``, then the newest."""
+        own = self._own.get(category, {}).get(image)
+        if own is not None:
+            return Noted(own, self._cluster)
+        noted = [Noted(of[category][image], by) for by, of in self._others if image in of.get(category, {})]
+        return min(noted, key=lambda one: (one.image != has, one.image not in there), default=None)
 
 
-def _rolled_by(store: Path, category: str, image: str, rolled: str) -> str:
-    """The cluster by whose rollout ``category`` has ``rolled`` for ``image``; "" when it was none."""
-    for file in _records(store):
-        if _read(file).get(category, {}).get(image) == rolled:
-            return file.parent.name
-    return ""
+def _age(file: Path) -> float:
+    return -file.stat().st_mtime
 
 
-def applied_since(store: Path, cluster: str, applied: Applied) -> Applied:
+def applied_since(applied: Applied, known: Rolled) -> Applied:
     """``applied`` as if each rollout since had been an apply: what differs now was changed by hand."""
     since: dict[str, dict[str, Value]] = {}
-    for category, images in load(store, cluster).items():
+    for category, images in known.items():
         name = str(Ref("category", category))
         was = str(applied.get(name, {}).get("image", ""))
         for image, rolled in images.items():
@@ -140,7 +111,7 @@ def as_files_say(store: Path, state: State) -> Meant:
     for name in made:
         objects.pop(Ref("image", name), None)
     there = tuple(name for name in made if Ref("image", name) in state.objects)
-    return Meant(State(objects, state.notes, state.older), tuple(rolled), there)
+    return Meant(msgspec.structs.replace(state, objects=objects), tuple(rolled), there)
 
 
 def _meanings(store: Path) -> dict[tuple[str, str], str]:

@@ -14,15 +14,22 @@ import msgspec
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Ref, Wanted
 from pipeline.errors import PipelineError
+from pipeline.recipe.lines import KeyPath
 from pipeline.store.records import Version
 from pipeline.store.versions import Versions
 
 
-def with_images(store: Path, cluster: Cluster, made: Mapping[str, Wanted]) -> Cluster:
-    """``cluster`` with the images ``made`` by rollouts, each with a category that has it, as the file says
-    that category. One that the file has itself is as it says."""
+class Made(msgspec.Struct, frozen=True):
+    """The image of the file that one made by a rollout is meant by, and where the file names it."""
+
+    image: str
+    at: KeyPath = ()
+
+
+def with_images(store: Path, cluster: Cluster, made: Mapping[str, Made]) -> Cluster:
+    """``cluster`` with the images ``made`` by rollouts. One that the file has itself is as it says."""
     said = {item.ref.name: item for item in cluster.wanted if item.ref.kind == "image"}
-    meant = {name: str(item.exact["image"]) for name, item in made.items() if name not in said}
+    meant = {name: of.image for name, of in made.items() if name not in said}
     found = [
         _wanted(cluster, name, _version(store, name, image), said.get(image, Wanted(Ref("image", image))))
         for name, image in meant.items()

@@ -50,9 +50,10 @@ def needs(store: Path) -> tuple[Need, ...]:
 
 def _of_cluster(store: Path, cluster: str) -> Iterator[Need]:
     try:
-        applied = record.load(store, cluster).applied
+        known = rolled.load(store, cluster)
+        applied = rolled.applied_since(record.load(store, cluster).applied, known)
         yield from _of_images(cluster, applied)
-        yield from _of_categories(cluster, applied, rolled.load(store, cluster))
+        yield from _of_categories(cluster, applied, known)
     except PipelineError as error:
         command = error.problems[0].command or f"pipeline cluster status {cluster}"
         yield Need(f"what {cluster} has can't be read, and it may be this one", command)

@@ -23,7 +23,7 @@ from pipeline.cluster.load import load_cluster, usual_file
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.objects import HEAD
-from pipeline.cluster.opening import desired, driver, head, head_site, keepers, node_manager
+from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
@@ -196,7 +196,7 @@ def _asked(
 ) -> Asked:
     of = reached(survey.provisioners, head_site(opened.site))
     leaving = {node.category for node in drafted.order.nodes}  # `_no_way_back` tells of what they have
-    meant = desired(opened.site, opened.cluster, leaving)
+    asked = without_cloud(opened.site, opened.cluster)
     return Asked(
         draft=drafted,
         cluster=opened.cluster,
@@ -204,7 +204,7 @@ def _asked(
         store=opened.store,
         survey=survey,
         head=opened.head,
-        plan=lambda: look(meant, keepers(opened.site, meant), opened.site.store),
+        plan=lambda: look(asked, keepers(opened.site, asked), opened.site.store, leaving),
         refuse=[partial(folders.refuse_overlap, opened.site.store, drafted.order)],
         hooks=hooks,
         verifier=verifier,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from pipeline.cluster import rolled
+from pipeline.cluster.apply import apply
+from pipeline.cluster.load import load_cluster
+from pipeline.cluster.opening import keepers, without_cloud
+from pipeline.lab.head import start
 from pipeline.recipe.site import load_site
 from pipeline.rollout.opening import open_rollouts, plan
 from pipeline.rollout.ordering import Wishes
@@ -77,14 +83,16 @@ def test_a_nodes_own_image_during_a_rollout_is_no_difference(site: Cluster) -> N
     site.cmsh(f"device\nuse node002\nset softwareimage {SECOND}\ncommit\n")
     assert site.objects()["device"]["node002"]["softwareimage"] == SECOND
     assert site.left() == []
+    edit(site, (PATH, CRASH))
+    settle(site)
+    for words in parameters(site, IMAGE, SECOND):
+        assert words[-1] == "crashkernel=128M"
+    site.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    assert f"~ image/{SECOND}  changed by hand" in settle(site)
 
 
 def test_a_file_that_was_renamed_does_not_take_back_what_was_rolled_out(rolled_out: Cluster) -> None:
-    clusters = rolled_out.path / "recipes/clusters"
-    (clusters / "mine.toml").write_text(
-        (clusters / f"{NAME}.toml").read_text().replace(f'"{NAME}"', '"mine"')
-    )
-    (clusters / f"{NAME}.toml").unlink()
+    rename(rolled_out)
     planned = rolled_out.cluster("plan", "mine")
     assert "image: " not in planned.out, planned.out
     note = f"category {COMPUTE}: has {SECOND} for {IMAGE}, as rolled out by the cluster {NAME}"
@@ -92,7 +100,60 @@ def test_a_file_that_was_renamed_does_not_take_back_what_was_rolled_out(rolled_o
     assert rolled_out.cluster("apply", "mine").exit_code == 0
     assert rolled_out.objects()["category"][COMPUTE]["softwareimage"] == SECOND
     rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
-    assert f"image: openstack-image -> {IMAGE}" in rolled_out.cluster("plan", "mine").out
+    assert f"image: openstack-image -> {SECOND}\n" in rolled_out.cluster("plan", "mine").out
+
+
+def test_what_a_renamed_file_says_reaches_what_nodes_boot(rolled_out: Cluster) -> None:
+    edit(rolled_out, (PATH, CRASH))
+    rename(rolled_out)
+    assert rolled_out.cluster("apply", "mine", "--yes").exit_code == 0
+    for words in parameters(rolled_out, IMAGE, SECOND):
+        assert words[-1] == "crashkernel=128M"
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    rolled_out.cmsh(f"category\nuse {COMPUTE}\nset softwareimage openstack-image\ncommit\n")
+    planned = rolled_out.cluster("plan", "mine").out
+    assert f"~ image/{SECOND}  changed by hand" in planned
+    assert f"~ category/{COMPUTE}  changed by hand" in planned
+    assert f"image: openstack-image -> {SECOND}\n" in planned
+    path = f"{rolled_out.path}/images/{SECOND}"
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset path {path}\ncommit\n")
+    assert f"the directory {path} of {SECOND} is not there" in rolled_out.cluster("plan", "mine").err
+
+
+def test_an_image_that_is_gone_from_the_manager_means_nothing_any_more(rolled_out: Cluster) -> None:
+    site = rolled_out
+    site.cmsh(f"category\nuse {COMPUTE}\nset softwareimage {IMAGE}\ncommit\n")
+    site.cmsh(f"softwareimage\nremove {SECOND}\ncommit\n")
+    note = f"category {COMPUTE}: {SECOND}, which a rollout made for {IMAGE}, is gone from the cluster manager"
+    edit(site, (PATH, CRASH))
+    planned = site.cluster("plan")
+    assert planned.exit_code == 0, planned.err
+    assert note in planned.out
+    started = site.run("rollout", "start", "--dry-run", "--image", f"{IMAGE}@1")
+    assert SECOND not in started.out + started.err, started
+    assert "0 objects changed by hand since, 1 not yet applied" in site.cluster("status").out
+    settle(site)
+    site.cmsh(f"softwareimage\nclone {IMAGE} {SECOND}\ncommit -w\nhome\n")  # a rollout of a few nodes
+    assert site.left() == []
+    assert note not in site.cluster("plan").out
+
+
+def test_a_new_head_node_is_made_as_the_file_says(rolled_out: Cluster) -> None:
+    shutil.rmtree(rolled_out.head)
+    start.make(rolled_out.head)
+    assert f"image: openstack-image -> {IMAGE}\n" in settle(rolled_out)
+    assert rolled_out.objects()["category"][COMPUTE]["softwareimage"] == IMAGE
+
+
+def test_a_rollout_that_ends_while_an_apply_reads_is_not_taken_back(site: Cluster) -> None:
+    assert site.cluster("apply").exit_code == 0
+    site.cmsh(f"softwareimage\nclone {IMAGE} {SECOND}\ncommit -w\nhome\n")
+    loaded = load_site(site.path / "pipeline.toml")
+    cluster = without_cloud(loaded, load_cluster(NAME, loaded))
+    asked = keepers(loaded, cluster)
+    roll(site, SECOND)  # what is meant is not decided before the cluster is read
+    assert apply(cluster, asked, loaded.store).plan.changes == ()
+    assert site.objects()["category"][COMPUTE]["softwareimage"] == SECOND
 
 
 def test_an_import_says_what_the_file_meant(rolled_out: Cluster) -> None:
@@ -150,6 +211,14 @@ def parameters(site: Cluster, *images: str) -> list[list[str]]:
     """The kernel parameters of each of these images."""
     there = site.objects()["softwareimage"]
     return [str(there[image]["kernelparameters"]).split() for image in images]
+
+
+def rename(site: Cluster) -> None:
+    """Call the cluster ``mine``."""
+    clusters = site.path / "recipes/clusters"
+    text = (clusters / f"{NAME}.toml").read_text()
+    (clusters / "mine.toml").write_text(text.replace(f'"{NAME}"', '"mine"'))
+    (clusters / f"{NAME}.toml").unlink()
 
 
 def settle(site: Cluster) -> str:
@@ -264,3 +333,15 @@ def test_a_version_has_no_parameters_of_a_later_recipe(site: Cluster) -> None:
     assert site.left() == []
     site.cmsh(f"softwareimage\nuse {target.name}\nappend kernelparameters ' pci=nocrs'\ncommit\n")
     assert "kernel_parameters: -pci=nocrs\n" in settle(site)  # as it was made by earlier ones of this program
+
+
+def test_what_an_apply_could_not_put_into_an_image_was_not_changed_by_hand(rolled_out: Cluster) -> None:
+    rolled_out.cmsh(f"softwareimage\nclone {IMAGE} {IMAGE}-3\ncommit -w\nhome\n")
+    roll(rolled_out, f"{IMAGE}-3")
+    edit(rolled_out, (PATH, CRASH))
+    settle(rolled_out)
+    roll(rolled_out, SECOND)
+    assert "0 objects changed by hand since, 1 not yet applied" in rolled_out.cluster("status").out
+    settle(rolled_out)
+    rolled_out.cmsh(f"softwareimage\nuse {SECOND}\nset kernelparameters quiet\ncommit\n")
+    assert f"~ image/{SECOND}  changed by hand" in settle(rolled_out)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cluster.apply import look
 from pipeline.cluster.load import load_cluster
-from pipeline.cluster.opening import desired, head, keepers, node_manager
+from pipeline.cluster.opening import head, keepers, node_manager, without_cloud
 from pipeline.cluster.plan import Plan
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish.publication import publish
@@ -60,7 +60,7 @@ class Rollouts:
         return draft(self.cluster, self.site, self.store, survey, wishes, osds_of(self.head))
 
     def find(self, *images: str, nodes: str = "", **more: object) -> tuple[Finding, ...]:
-        wanted = desired(self.site, self.cluster)
+        wanted = without_cloud(self.site, self.cluster)
         asked = Asked(
             draft=self.draft(Wishes(nodes, images)),
             cluster=self.cluster,

@@ -41,7 +41,8 @@ class Bright:
     def read(self, wanted: Sequence[Wanted]) -> State:
         """What there is; a few calls, whatever the number of nodes."""
         _refuse(wanted)
-        top = states.top(self._session)
+        there = states.top(self._session)
+        top = there.objects
         running = {
             (Owner.of(item.ref.of), item.ref.name)
             for item in wanted
@@ -56,9 +57,13 @@ class Bright:
         asked = {item.ref for item in wanted}
         # Settings are told all: an entry that nobody asked for is a part of the same list.
         kept = {ref: value for ref, value in found.objects.items() if ref in asked or ref.kind == "setting"}
-        _refuse_values(wanted, {**top, **kept})
+        return msgspec.structs.replace(found, objects={**top, **kept}, own=there.own)
+
+    def refuse(self, wanted: Sequence[Wanted], state: State) -> None:
+        """Raise with what of ``wanted`` can't be had where it is as ``state`` says."""
+        _refuse_values(wanted, state.objects)
+        top = {ref: its for ref, its in state.objects.items() if ref.kind in ("image", "category")}
         trees.refuse_missing(self._session, wanted, top)
-        return msgspec.structs.replace(found, objects={**top, **kept})
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
@@ -114,14 +119,15 @@ class Bright:
 
     def survey(self) -> State:
         """Everything; the interfaces through which nodes boot or are managed are left out."""
-        top = states.top(self._session)
+        there = states.top(self._session)
+        top = there.objects
         found = self._found(states.everything(top), (), lambda owner, name: True)
         kept = {
             ref: value
             for ref, value in found.objects.items()
             if ref.kind != "interface" or (ref.name not in BOOT_INTERFACES and value.get("type") != "bmc")
         }
-        return msgspec.structs.replace(found, objects={**top, **kept})
+        return msgspec.structs.replace(found, objects={**top, **kept}, own=there.own)
 
     def _old(self) -> bool:
         """Whether roles can't change files. A CMDaemon that doesn't tell its revision is taken as new."""
@@ -141,7 +147,7 @@ class Bright:
         return State({**found.objects, **of_files}, (frozen.warning(self._session.revision()),))
 
 
-def _owners(wanted: Sequence[Wanted], kind: Kind, top: dict[Ref, Properties]) -> frozenset[Owner]:
+def _owners(wanted: Sequence[Wanted], kind: Kind, top: Mapping[Ref, Properties]) -> frozenset[Owner]:
     """The owners of wanted objects of a kind that are there themselves."""
     texts = {item.ref.of for item in wanted if item.ref.kind == kind}
     there = {str(ref) for ref in top}

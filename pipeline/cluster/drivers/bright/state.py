@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from pipeline.cluster.drivers.bright.modifications import settings
+from pipeline.cluster.drivers.bright.nodestates import inherited
 from pipeline.cluster.drivers.bright.parse import STATUS, Answer, Row
 from pipeline.cluster.drivers.bright.quote import argument, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME, List, Tables, ask, inside, lines_of, tables
@@ -57,19 +58,25 @@ def everything(top: Mapping[Ref, Properties]) -> Owners:
     return Owners(owners | head, owners | head, nodes)
 
 
-def top(session: Session) -> dict[Ref, Properties]:
-    """All images, categories, networks and nodes."""
+def top(session: Session) -> State:
+    """All images, categories, networks and nodes, and the images that nodes have themselves."""
     lists = [List(MODES[kind], ("name", *PROPERTIES[kind].values())) for kind in TOP]
-    *found, devices = tables(session, [*lists, List("device", ("hostname", "category", "type"))])
+    *found, devices = tables(
+        session, [*lists, List("device", ("hostname", "category", "type", "softwareimage"))]
+    )
     objects: dict[Ref, Properties] = {}
     for kind, table in zip(TOP, found, strict=True):
         for row in table[""]:
             objects[Ref(kind, _text(row["name"]))] = _properties(kind, row)
+    own: dict[str, str] = {}
     for row in devices[""]:
         if label(_text(row["type"])) != "headnode":
-            category = _text(row["category"])
-            objects[Ref("node", _text(row["hostname"]))] = {"category": category} if category else {}
-    return objects
+            node, category = _text(row["hostname"]), _text(row["category"])
+            objects[Ref("node", node)] = {"category": category} if category else {}
+            image, is_inherited = inherited(_text(row["softwareimage"]))
+            if image and not is_inherited:
+                own[node] = image
+    return State(objects, own=own)
 
 
 def owned(session: Session, names: Names, owners: Owners, running: Callable[[Owner, str], bool]) -> State:

@@ -103,12 +103,12 @@ def _of_nodes(cluster: str, place: Path) -> Iterator[Need]:
 
 def _images(order: Order, node: Node, progress: Progress | None) -> tuple[str, ...]:
     """The image that a node has after a rollout; both where that is not known for sure."""
-    both = (order.wanted[node.name], node.image)
+    both = tuple(dict.fromkeys((order.wanted[node.name], node.image, order.back_to(node.image))))
     its = progress.nodes.get(node.name) if progress is not None else None
     if its is None:
         return both
     if not its.is_touched:
-        return both[1:]
+        return (order.back_to(node.image) if its.way == "back" and its.was_rebooted else node.image,)
     return both[:1] if its.way == "out" and its.state == "released" else both
 
 
@@ -119,7 +119,7 @@ def _way_back(cluster: str, place: Path) -> Iterator[Need]:
         return
     progress = _progress(place, order)
     nodes = (node for node in order.nodes if progress is None or progress.nodes[node.name].is_touched)
-    for name in dict.fromkeys(node.image for node in nodes):
+    for name in dict.fromkeys(order.back_to(node.image) for node in nodes):
         target = order.targets.get(name)
         if target is not None and (target.version or target.path):
             yield _need(target, f"rollback of rollout {order.number} of {cluster} goes back to it")

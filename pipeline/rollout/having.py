@@ -4,6 +4,7 @@ whenever they boot, or would be by `rollback`. All of it is in the store; the cl
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +39,11 @@ class Need(msgspec.Struct, frozen=True):
         """Whether it is about this version, whose directory is ``place``."""
         if not (self.image or self.path):
             return True
-        return (self.image, self.number) == (image, number) or self.path == str(place)
+        return (self.image, self.number) == (image, number) or self._is_at(place)
+
+    def _is_at(self, place: Path) -> bool:
+        """Whether ``path`` is ``place``, or a link that leads there, such as an image's."""
+        return bool(self.path) and os.path.realpath(self.path) == os.path.realpath(place)
 
 
 def needs(store: Path) -> tuple[Need, ...]:

@@ -242,6 +242,23 @@ def test_what_clusters_have_and_go_back_to_after_rollouts_that_ended_stays(proje
     assert "what lab has can't be read, and it may be this one" in project.run("unpublish", "web@3").err
 
 
+def test_what_a_cluster_has_by_the_link_of_an_image_stays(project: SmallProject) -> None:
+    build(project, "a", "b", "c")
+    link = project.path / "images/web"
+    link.parent.mkdir()
+    link.symlink_to("web-2")
+    remember(project.store, "web", Publication(history=(2,), directories=dict.fromkeys((1, 2), "copy")))
+    record.save(
+        project.site.store, "lab", record.Record(applied={"image/web": {"path": f"{link.parent}//web"}})
+    )
+    why = "web@2: the image web of lab has its directory, as was applied"
+    for words in (("web", "--dry-run"), ("web",)):
+        refused = project.run("unpublish", *words)
+        assert refused.exit_code == 1 and why in refused.err and "web@1:" not in refused.err, words
+    assert link.is_symlink() and project.run("unpublish", "web@1").exit_code == 0
+    assert project.run("unpublish", "web", "--force").exit_code == 0 and not link.is_symlink()
+
+
 def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:
     build(project, "a")
     shop = '[[stage]]\nname = "own"\ntype = "file"\npath = "/etc/own"\ntouch = true\n'

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.cluster.drivers.nodes import Sync
+from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
 from pipeline.rollout.having import Need, needs
 from pipeline.rollout.model import Node, Policy
@@ -73,7 +74,8 @@ def linked(folder: Path, **how: Any) -> Scene:
 
 
 def had(scene: Scene) -> set[tuple[str, int]]:
-    found: list[Need] = [need for need in needs(scene.store) if "as rolled out" in need.why]
+    site = Site(scene.store / "pipeline.toml", scene.store, scene.store, scene.store / "images")
+    found: list[Need] = [need for need in needs(site) if "as rolled out" in need.why]
     return {(need.why.partition(" of ")[0], need.number) for need in found}
 
 

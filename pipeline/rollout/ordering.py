@@ -192,14 +192,14 @@ def _before(
         if version is not None:
             more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
             found[name] = Target(name, *more)
-        elif (version := _led_to(site, store, facts.path)) is not None:
+        elif (version := led_to(site, store, facts.path)) is not None:
             linked[name] = image_name(version.image, version.number)
             target = _target(site, linked[name], version, cluster.appended.get(name, ()))
             found[linked[name]] = msgspec.structs.replace(target, source=name)
     return found, linked
 
 
-def _led_to(site: Site, store: Store, path: str) -> Version | None:
+def led_to(site: Site, store: Store, path: str) -> Version | None:
     """The version to which ``path`` leads for now, when it is the link of an image."""
     place = Path(path)
     if not path or os.path.realpath(place.parent) != os.path.realpath(site.images):

@@ -134,7 +134,7 @@ class World:
             name: NodeFacts(name, self._status(name), machine.category, self._image(machine), machine.own)
             for name, machine in self.machines.items()
         }
-        images = {name: ImageFacts(name, f"/images/{name}") for name in (OLD, NEW, OTHER)}
+        images = {name: ImageFacts(name, f"/images/{name}") for name in {OLD, NEW, OTHER, self.category}}
         of = {"web": self.category, "default": OTHER}
         return Survey(nodes, images, {name: CategoryFacts(name, image) for name, image in of.items()})
 
@@ -291,7 +291,14 @@ class Judge:
 class Scene:
     """A world with a rollout in it, from web-1 to web-2; processes that work on it may be killed."""
 
-    def __init__(self, store: Path, world: World, policy: Policy, nodes: Sequence[Node] = ()) -> None:
+    def __init__(
+        self,
+        store: Path,
+        world: World,
+        policy: Policy,
+        nodes: Sequence[Node] = (),
+        linked: Mapping[str, str] = {},
+    ) -> None:
         self.store, self.world = store, world
         self.nodes = tuple(nodes) or tuple(Node(name, "web", OLD) for name in world.names)
         self.hooks = [Drain(world)]
@@ -301,7 +308,7 @@ class Scene:
         targets |= {node.image: Target(node.image) for node in self.nodes if node.image not in targets}
         self.order = Order(
             0, "lab", "me", world.now, self.nodes, arrange(self.nodes, policy), targets,
-            {node.name: NEW for node in self.nodes}, policy, {"web": NEW},
+            {node.name: NEW for node in self.nodes}, policy, {"web": NEW}, linked=linked,
         )  # fmt: skip
         self.folder = folders.begin(store, self.order)
 

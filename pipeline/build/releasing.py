@@ -52,7 +52,7 @@ def held(
     and those whose directory is not ours. Those that a rollout needs which is not at its end stay in any
     case, and of those that are published the ones that clusters have or go back to.
     """
-    rollouts, had = unfinished(store.path), needs(store.path)
+    rollouts, had = unfinished(store.path), needs(site)
     now = publication(store, image)
     if unpublish:
         now = now.following(pointed_to(site, image))

@@ -249,7 +249,7 @@ def _difference(each: Difference) -> dict[str, Any]:
 
 def _node(order: Order, node: Node, progress: NodeProgress, batch: int | None, now: float) -> dict[str, Any]:
     image = installed(node, progress)
-    target = node.image if progress.way == "back" else order.wanted[node.name]
+    target = order.back_to(node.image) if progress.way == "back" else order.wanted[node.name]
     return {
         "name": node.name,
         "category": node.category,

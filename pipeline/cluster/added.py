@@ -120,8 +120,8 @@ def _members_there(written: Properties, here: Properties) -> dict[str, Value]:
 
 
 def _with_clones(added: Added, names: Collection[str], state: State) -> Added:
-    """``added`` with images of versions that are not among ``names``. They were cloned from images of the file,
-    and have what was put into these."""
+    """``added`` with images of versions that are not among ``names``. They were cloned from images of the
+    file, and have what was put into these."""
     put, made = dict(added.put), dict.fromkeys(added.made)
     for ref in state.objects:
         match = VERSIONS.fullmatch(name) if ref.kind == "image" and (name := str(ref)) else None

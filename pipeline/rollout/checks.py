@@ -14,6 +14,7 @@ from pipeline.cluster.head import Head
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.plan import Plan, named
 from pipeline.errors import PipelineError
+from pipeline.publish.record import publication
 from pipeline.publish.verified import faults
 from pipeline.recipe.model import Site
 from pipeline.rollout import trees
@@ -165,11 +166,11 @@ def disks(order: Order, survey: Survey, head: Head, cluster: Cluster) -> list[Fi
 def _no_way_back(asked: Asked) -> list[Finding]:
     """Images that nodes have now, and to which they couldn't be taken back."""
     order = asked.draft.order
-    had = dict.fromkeys(node.image for node in order.nodes)
+    had = dict.fromkeys(order.back_to(node.image) for node in order.nodes)
     before = [target for name in had if (target := order.targets.get(name)) and target.path]
     lost = {target.name for target in trees.lost(asked.head, before)}
     gone = [name for name in had if name not in order.targets or name in lost]
-    return [
+    return _turned_links(asked) + [
         Finding(
             "warning",
             f"nodes could not be taken back to {name or 'what they have'}: "
@@ -178,3 +179,26 @@ def _no_way_back(asked: Asked) -> list[Finding]:
         )
         for name in gone
     ]
+
+
+def _turned_links(asked: Asked) -> list[Finding]:
+    """Images whose link leads to the version that nodes are taken to: with it they would go back to that."""
+    order = asked.draft.order
+    found = []
+    for name in dict.fromkeys(node.image for node in order.nodes if _leads_to(order, node)):
+        target = order.targets[order.linked[name]]
+        link, hint = (
+            order.targets[name].path,
+            "say version = N of another one in the cluster file, and apply it",
+        )
+        command = ""
+        if publication(asked.store, target.image).previous is not None:
+            hint = f"turn it back, and start with --image {target}; or {hint}"
+            command = f"pipeline rollback {target.image}"
+        what = f"nodes could not be taken back: {link} points to {target.name} by now, where they are to go"
+        found.append(Finding("error", what, name, hint, command))
+    return found
+
+
+def _leads_to(order: Order, node: Node) -> bool:
+    return order.linked.get(node.image) == order.wanted[node.name]

@@ -18,6 +18,7 @@ from pipeline.rollout.checks import disks, gathered, of_hook, refused
 from pipeline.rollout.checks_nodes import findings_back
 from pipeline.rollout.checks_signed import targeted, unsigned
 from pipeline.rollout.model import Finding, Order
+from pipeline.rollout.ordering import led_to
 from pipeline.rollout.parts import Hook
 from pipeline.store.store import Store
 
@@ -47,6 +48,7 @@ def find_back(asked: Back) -> tuple[Finding, ...]:
             lambda: findings_back(order, survey),
             lambda: disks(order, survey, asked.head, asked.cluster),
             lambda: _directories(asked, order),
+            lambda: _turned_links(asked, order),
             lambda: _not_rebooted(asked.order),
             lambda: unsigned(asked.site, asked.store, targeted(order, asked.store), "warning"),
             *(of_hook(hook, asked.order.nodes) for hook in asked.hooks),
@@ -93,3 +95,20 @@ def _directories(asked: Back, order: Order) -> list[Finding]:
             there.append(trees.tree(asked.store, target, version))
     changed = trees.on_head(asked.site, asked.store, asked.head, there, asked.cluster.rollout.ignore)
     return [*found, *(msgspec.structs.replace(each, severity="warning") for each in changed)]
+
+
+def _turned_links(asked: Back, order: Order) -> list[Finding]:
+    """Links that lead to what nodes are taken back from: older orders don't tell where they led before."""
+    given = asked.kept.order
+    new = {(its.image, its.version) for its in (given.targets[name] for name in given.wanted.values())}
+    found = []
+    for name in dict.fromkeys(order.wanted.values()):
+        target = order.targets.get(name)
+        if target is None or target.version:
+            continue
+        version = led_to(asked.site, asked.store, target.path)
+        if version is not None and (version.image, version.number) in new:
+            what = f"{target.path} points to {version.label} by now, from which nodes are to be taken back"
+            hint = "turn it back to what they had; or start a rollout to that version"
+            found.append(Finding("error", what, name, hint, f"pipeline rollback {version.image}"))
+    return found

@@ -61,7 +61,7 @@ class Desk:
     def target(self, name: str) -> Target:
         """What a node is taken to now; on its way back what it had."""
         if self.of[name].way == "back":
-            image = self.nodes[name].image
+            image = self.order.back_to(self.nodes[name].image)
             return self.order.targets.get(image, Target(image))
         return self.order.targets[self.order.wanted[name]]
 

@@ -84,7 +84,8 @@ class Order(msgspec.Struct, frozen=True):
     to each category, ``back_of`` the rollout that this one takes back; ``held`` are nodes that users did not
     have before it either, and get only when they are released; ``not_rebooted`` are those that have lost
     nothing: what was set at them and what hooks did is undone, and they are never installed for it. ``had``
-    maps ``categories`` to what they had when this was ordered.
+    maps ``categories`` to what they had when this was ordered. ``linked`` maps images that nodes had,
+    whose directory is a link, to that of the version to which it led then: nodes go back to that one.
     """
 
     number: int
@@ -105,6 +106,11 @@ class Order(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
     not_rebooted: tuple[str, ...] = ()
     had: Mapping[str, str] = {}
+    linked: Mapping[str, str] = {}
+
+    def back_to(self, image: str) -> str:
+        """The image to which nodes go back that had ``image``: a link may lead elsewhere by then."""
+        return self.linked.get(image, image)
 
     def had_before(self, category: str) -> str:
         """The image that a category had when this was ordered; "": an older order does not tell."""

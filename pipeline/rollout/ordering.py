@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -15,6 +17,7 @@ from pipeline.cluster.nodesets import expanded, folded
 from pipeline.cluster.rolling import RACK
 from pipeline.errors import PipelineError
 from pipeline.nearest import nearest
+from pipeline.publish.link import pointed_to
 from pipeline.publish.record import directory
 from pipeline.recipe.model import Site
 from pipeline.rollout.choosing import Chosen, chosen
@@ -103,6 +106,7 @@ def draft(
         if name in {names[image] for image in wanted.values()}
     }
     made = tuple(drafting.node(name) for name in taken)
+    before, linked = _before(cluster, site, store, survey, made)
     held = frozenset(taken)
     whole = drafting.whole(members, held | left, taken)
     order = Order(
@@ -112,7 +116,7 @@ def draft(
         when=0.0,
         nodes=made,
         batches=(),
-        targets={**_before(store, survey, made), **targets},
+        targets={**before, **targets},
         wanted={name: names[image] for name, image in wanted.items()},
         policy=limits,
         categories={category: names[found.of[category]] for category in whole},
@@ -120,6 +124,7 @@ def draft(
         unavailable=drafting.unavailable(held),
         meant=dict(found.of),
         had={name: category.image for name in whole if (category := survey.categories.get(name))},
+        linked=linked,
     )
     others = tuple(name for name in members if name not in held)
     said = (*found.findings, *drafting.findings, *findings)
@@ -179,18 +184,38 @@ def version_of(store: Store, image: str) -> Version | None:
         return None  # fsck tells
 
 
-def _before(store: Store, survey: Survey, nodes: Iterable[Node]) -> dict[str, Target]:
-    """What nodes have until now, to which they can be taken back."""
-    found = {}
+def _before(
+    cluster: Cluster, site: Site, store: Store, survey: Survey, nodes: Iterable[Node]
+) -> tuple[dict[str, Target], dict[str, str]]:
+    """What nodes have until now, to which they can be taken back; and ``Order.linked``."""
+    found: dict[str, Target] = {}
+    linked: dict[str, str] = {}
     for name in dict.fromkeys(node.image for node in nodes):
         facts = survey.images.get(name)
-        if facts is not None:
-            version = version_of(store, name)
-            found[name] = Target(name, path=facts.path)
-            if version is not None:
-                more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
-                found[name] = Target(name, *more)
-    return found
+        if facts is None:
+            continue
+        version = version_of(store, name)
+        found[name] = Target(name, path=facts.path)
+        if version is not None:
+            more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
+            found[name] = Target(name, *more)
+        elif (version := led_to(site, store, facts.path)) is not None:
+            linked[name] = image_name(version.image, version.number)
+            target = _target(site, linked[name], version, cluster.appended.get(name, ()))
+            found[linked[name]] = msgspec.structs.replace(target, source=name)
+    return found, linked
+
+
+def led_to(site: Site, store: Store, path: str) -> Version | None:
+    """The version to which ``path`` leads for now, when it is the link of an image."""
+    place = Path(path)
+    if not path or os.path.realpath(place.parent) != os.path.realpath(site.images):
+        return None
+    try:
+        number = pointed_to(site, place.name)
+        return store.versions.get(place.name, number) if number else None
+    except PipelineError:
+        return None  # it is no link, or fsck tells
 
 
 class _Drafting:

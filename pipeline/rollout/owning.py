@@ -27,7 +27,13 @@ class Owning:
         # On its way out a node is given its image itself, whatever its category has: nothing is asked then.
         survey = self._manager.survey() if back else None
         moved = self._moved(back, survey) if survey else {}
-        return self._grouped({name: ways[name] for name in names if name not in moved}, survey), moved
+        left = {name: way for name, way in ways.items() if name not in moved}
+        linked = {name: self._linked(name) for name, way in left.items() if way == "back"}
+        found = self._grouped({name: way for name, way in left.items() if not linked.get(name)}, survey)
+        for name, image in linked.items():
+            if image:
+                found.setdefault(image, []).append(name)
+        return found, moved
 
     def behind(self, names: Sequence[str]) -> tuple[Groups, dict[str, str]]:
         """What gives nodes what they have had until now, and who is in another category by now."""
@@ -57,6 +63,10 @@ class Owning:
             return own
         self._desk.note(name, f"its category has {category.image} by now: {image} is set at it as its own")
         return image
+
+    def _linked(self, name: str) -> str:
+        """What is set at a node that goes back to what a link led to; "": it had no link."""
+        return self._desk.order.linked.get(self._desk.nodes[name].image, "")
 
     def _moved(self, names: Sequence[str], survey: Survey) -> dict[str, str]:
         """Those that are in another category by now: what they had was that of the one before."""

@@ -42,6 +42,7 @@ def back_order(
     gone = _down(order, survey, {node.name for node in chosen})
     batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
     nodes = tuple(node for part in parts for node in part)
+    wanted = {node.name: node.image if node.name in stay else order.back_to(node.image) for node in chosen}
     whole, have = {node.name for node in chosen}, _have_new(kept, survey)
     return msgspec.structs.replace(
         order,
@@ -51,14 +52,15 @@ def back_order(
         nodes=nodes,
         batches=batches,
         targets={**order.targets, **_targets(nodes, order, survey)},
-        wanted={node.name: node.image for node in chosen},
-        own={node.name: "" for node in chosen if _category_has(node, survey)},
+        wanted=wanted,
+        own={node.name: "" for node in chosen if _category_has(node, wanted[node.name], survey)},
         categories={
-            category: had
+            category: order.back_to(had)
             for category in have
             if (had := order.had_before(category))
             and all(node.name in whole for node in _of(category, order))
         },
+        linked={},
         had={category: survey.categories[category].image for category in have},
         unavailable=gone,
         policy=policy,
@@ -130,10 +132,10 @@ def _down(order: Order, survey: Survey, chosen: set[str]) -> tuple[Node, ...]:
     return tuple(node for name, node in known.items() if name not in chosen and not _is_up(name, survey))
 
 
-def _category_has(node: Node, survey: Survey) -> bool:
-    """Whether the node had its category's image, and the category has that one now."""
+def _category_has(node: Node, image: str, survey: Survey) -> bool:
+    """Whether the node had its category's image, and the category has ``image`` now."""
     category = survey.categories.get(node.category)
-    return not node.own_image and category is not None and category.image == node.image
+    return not node.own_image and category is not None and category.image == image
 
 
 def findings(order: Order, survey: Survey) -> tuple[Finding, ...]:

@@ -82,8 +82,9 @@ def run(
 
 
 def _made(order: Order) -> list[Target]:
-    """The images that it makes: those of versions."""
-    wanted = (order.targets[name] for name in sorted(set(order.wanted.values())))
+    """The images that it makes: those of versions. What nodes go back to is there before the first goes."""
+    back = {order.linked[node.image] for node in order.nodes if node.image in order.linked}
+    wanted = (order.targets[name] for name in sorted(back.union(order.wanted.values())))
     return [target for target in wanted if target.version]
 
 

@@ -40,7 +40,7 @@ def refuse_used(site: Site, image: str, numbers: Iterable[int], *, force: bool =
     """Raise ``PipelineError`` with each of these versions that a rollout needs which is not at its end, or,
     without ``force``, that a cluster has or goes back to."""
     rollouts = unfinished(site.store)
-    had = () if force else needs(site.store)
+    had = () if force else needs(site)
     problems = []
     for number in numbers:
         label = f"{image}@{number}"

@@ -214,6 +214,7 @@ def test_what_clusters_have_and_go_back_to_after_rollouts_that_ended_stays(proje
     rolled.note(store, "lab", "past", "web", "web-6")  # since then the category was given another image
     (images / "web-1").mkdir(parents=True)
     remember(project.store, "web", Publication(directories=dict.fromkeys(range(1, 7), "copy")))
+    project.write("recipes/clusters/lab.toml", "[cluster]\nname = 'lab'\n")
     to_other = "pipeline rollout start lab"
     kept = {
         1: ("rollback of rollout 2 of lab goes back to it", "pipeline unpublish --force web@1"),
@@ -240,6 +241,56 @@ def test_what_clusters_have_and_go_back_to_after_rollouts_that_ended_stays(proje
     assert "node002 of lab has it" in project.run("unpublish", "web@2").err
     (store / "clusters/lab" / rolled.RECORD).write_text("{")
     assert "what lab has can't be read, and it may be this one" in project.run("unpublish", "web@3").err
+
+
+def test_what_a_renamed_cluster_had_before_newer_rollouts_does_not_stay(project: SmallProject) -> None:
+    build(project, *"abcdef")
+    store, clusters = project.site.store, project.site.store / "clusters"
+    remember(project.store, "web", Publication(directories=dict.fromkeys(range(1, 6), "copy")))
+    place = {number: {"path": str(project.site.images / f"web-{number}")} for number in (3, 5)}
+    world = World(["node001"])
+    scene = Scene(store, world, WHOLE)
+    scene.run()
+    clusters.joinpath("lab").rename(clusters / "old")
+    order = clusters / "old/rollouts/rollout-1" / folders.ORDER
+    text = order.read_bytes().replace(b"web-2", b"web-4").replace(b'"version":2', b'"version":4')
+    order.write_bytes(text)
+    rolled.note(store, "old", "web", "web", "web-4")
+    record.save(store, "old", record.Record(when=1.0, applied={"image/web": place[3]}))
+    force, cannot = "pipeline unpublish --force web", "--force takes it away"
+    said = project.run("unpublish", "web", "--dry-run").err
+    assert [f"run: {force}@{number}\n" in said for number in (1, 3, 4)] == [True] * 3
+    assert said.count(cannot) == 3 and "rollout start" not in said and "cluster apply" not in said
+
+    project.write("recipes/clusters/lab.toml", "[cluster]\nname = 'lab'\n")
+    Scene(store, world, WHOLE, [Node("node001", "web", "web-4")]).run()
+    rolled.note(store, "lab", "web", "web", "web-2")
+    record.save(store, "lab", record.Record(when=2.0, applied={"image/web": place[5]}))
+    said = project.run("unpublish", "web", "--dry-run").err
+    assert "web@2: the category web of lab has it" in said and "web@5: the image web of lab has" in said
+    assert said.count(cannot) == 2, said
+    assert [name for kind, name in gone(project, 1, unpublish=True) if kind == "version"] == [
+        "web@1",
+        "web@3",
+        "web@4",
+    ]
+
+
+def test_what_a_cluster_has_by_the_link_of_an_image_stays(project: SmallProject) -> None:
+    build(project, "a", "b", "c")
+    link = project.path / "images/web"
+    link.parent.mkdir()
+    link.symlink_to("web-2")
+    remember(project.store, "web", Publication(history=(2,), directories=dict.fromkeys((1, 2), "copy")))
+    record.save(
+        project.site.store, "lab", record.Record(applied={"image/web": {"path": f"{link.parent}//web"}})
+    )
+    why = "web@2: the image web of lab has its directory, as was applied"
+    for words in (("web", "--dry-run"), ("web",)):
+        refused = project.run("unpublish", *words)
+        assert refused.exit_code == 1 and why in refused.err and "web@1:" not in refused.err, words
+    assert link.is_symlink() and project.run("unpublish", "web@1").exit_code == 0
+    assert project.run("unpublish", "web", "--force").exit_code == 0 and not link.is_symlink()
 
 
 def test_the_base_of_a_version_that_stays_stays(project: SmallProject) -> None:

@@ -173,6 +173,23 @@ def test_a_rollout_leads_away_from_a_version_whose_directory_is_gone(rolled: Rol
         assert [each.command for each in refused] == [f"pipeline publish {IMAGE}@1"] * len(others)
 
 
+def test_a_link_that_leads_to_the_new_version_is_no_way_back(rolled: Rolled) -> None:
+    kept = rolled.rollout("node002")
+    link = str(rolled.site.images / IMAGE)
+    order = msgspec.structs.replace(
+        kept.order,
+        nodes=(Node("node002", COMPUTE, IMAGE),),
+        targets={**kept.order.targets, IMAGE: Target(IMAGE, path=link)},
+    )
+    rolled.project.cmsh(f"softwareimage\nuse {IMAGE}\nset path {link}\ncommit\n")
+    (error,) = rolled.plan(msgspec.structs.replace(kept, order=order)).errors
+    assert error.what.startswith(f"{link} points to {IMAGE}@2 by now")
+    assert error.command == f"pipeline rollback {IMAGE}"
+    linked = msgspec.structs.replace(order, linked={IMAGE: OLD})
+    planned = rolled.plan(msgspec.structs.replace(kept, order=linked))
+    assert planned.errors == () and planned.order.wanted == {"node002": OLD}
+
+
 def test_an_unfinished_rollout_does_not_stand_in_its_own_way(rolled: Rolled) -> None:
     kept = rolled.rollout(*NAMES)
     assert rolled.plan(kept).errors == ()

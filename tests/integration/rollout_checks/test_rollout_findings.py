@@ -140,6 +140,19 @@ def test_what_has_not_passed_is_a_warning_when_that_is_asked_for(rollouts: Rollo
     assert any(each.what.startswith("it is not verified") for each in found)
 
 
+def test_a_link_that_leads_to_the_version_by_now_is_no_way_back(rollouts: Rollouts) -> None:
+    link = directory(rollouts.site, IMAGE, 1).with_name(IMAGE)
+    rollouts.project.cmsh(f"softwareimage\nuse {IMAGE}\nset path {link}\ncommit\n")
+
+    def said(image: str) -> list[str]:
+        found = rollouts.find(image, plan=nothing, unverified=True)
+        return [each.command for each in found if each.severity == "error" and str(link) in each.what]
+
+    assert said(f"{IMAGE}@2") == [] and said(f"{IMAGE}@1") == [""]
+    publish(rollouts.site, rollouts.store, rollouts.store.versions.resolve(f"{IMAGE}@2"), unverified=True)
+    assert said(f"{IMAGE}@1") == [] and said(f"{IMAGE}@2") == [f"pipeline rollback {IMAGE}"]
+
+
 def test_an_error_of_one_check_hides_no_other(rollouts: Rollouts) -> None:
     def broken() -> None:
         raise PipelineError("the head node went away")

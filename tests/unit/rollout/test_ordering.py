@@ -63,6 +63,20 @@ def test_an_image_that_a_rollout_made_is_known_as_its_version(world: World) -> N
     )
 
 
+def test_a_link_is_known_as_the_version_to_which_it_leads_by_then(world: World, tmp_path: Path) -> None:
+    world.site = msgspec.structs.replace(world.site, images=tmp_path)
+    world.images[IMAGE] = ImageFacts(IMAGE, f"{tmp_path}/{IMAGE}")
+    world.cluster = msgspec.structs.replace(world.cluster, appended={IMAGE: ("quiet",)})
+    (tmp_path / IMAGE).symlink_to(f"{IMAGE}-1")
+    order = world.draft(f"{IMAGE}@2").order
+    made = Target(f"{IMAGE}-1", IMAGE, 1, f"{tmp_path}/{IMAGE}-1", IMAGE, ("iommu=pt", "quiet"))
+    assert order.linked == {IMAGE: made.name} and order.targets[made.name] == made
+    assert order.back_to(IMAGE) == made.name and order.nodes[0].image == IMAGE
+    (tmp_path / IMAGE).unlink()
+    (tmp_path / IMAGE).mkdir()
+    assert world.draft(f"{IMAGE}@2").order.linked == {}
+
+
 def test_a_node_set_takes_some_and_leaves_their_category_as_it_is(world: World) -> None:
     made = world.draft(nodes="@first,node009")
     assert [node.name for node in made.order.nodes] == ["node001", "node002", "node009"]

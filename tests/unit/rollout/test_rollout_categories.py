@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from pipeline.cluster.drivers.nodes import Sync
+from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
-from pipeline.rollout.model import Policy
+from pipeline.rollout.having import Need, needs
+from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.returning import kept_categories
 from pipeline.rollout.states import Progress, State, Way
 from tests.simulated_rollout import NEW, OLD, OTHER, WAITS, Scene, World
 
 ONE = Policy(canary=1, max_unavailable=1, waits=WAITS)
+LINK = "web"
 MOVED = "it is in the category default by now, not in web"
 
 
@@ -58,6 +63,52 @@ def test_who_goes_back_gets_what_it_had_and_not_what_its_category_has_by_then(tm
     assert machine.installs == {NEW: 1, OLD: 1} and machine.own == OLD
     assert (node.state, node.way, node.notes) == ("released", "back", kept(OLD))
     assert scene.world.category == OTHER and not scene.world.held
+
+
+def linked(folder: Path, **how: Any) -> Scene:
+    """A rollout of nodes of an image whose directory is a link, which led to the old version then."""
+    world = World(("node001", "node002"), category=LINK, **how)
+    for machine in world.machines.values():
+        machine.synced = Sync(LINK, "FULL", 1.0, True)
+    return Scene(folder, world, ONE, [Node(name, "web", LINK) for name in world.names], {LINK: OLD})
+
+
+def had(scene: Scene) -> set[tuple[str, int]]:
+    site = Site(scene.store / "pipeline.toml", scene.store, scene.store, scene.store / "images")
+    found: list[Need] = [need for need in needs(site) if "as rolled out" in need.why]
+    return {(need.why.partition(" of ")[0], need.number) for need in found}
+
+
+@pytest.mark.parametrize("moment", [0, 9, 14])
+def test_who_had_what_a_link_led_to_goes_back_to_that_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    scene = linked(tmp_path, bad_images=frozenset({NEW, LINK}))
+    progress = scene.run_to_the_end(moment)
+    machine = scene.world.machines["node001"]
+    assert machine.installs == {NEW: 1, OLD: 1} and machine.own == OLD
+    assert (progress.nodes["node001"].state, progress.nodes["node001"].way) == ("released", "back")
+    assert scene.world.machines["node002"].own == "" and scene.world.category == LINK
+    assert had(scene) == {("node001", 1)}
+
+
+def test_taken_back_by_hand_they_and_their_category_have_the_version_of_the_link(tmp_path: Path) -> None:
+    scene = linked(tmp_path)
+    assert scene.run().switched == ("web",)
+    progress, machines = scene.take_back(), scene.world.machines
+    assert {node.state for node in progress.nodes.values()} == {"released"}
+    assert [machine.synced.image for machine in machines.values()] == [OLD, OLD]
+    assert scene.world.category == OLD and scene.world.switched[-1] == ("web", OLD)
+    assert {machine.own for machine in machines.values()} == {""}
+    assert had(scene) == {("node[001-002]", 1)}
+
+
+def test_who_had_a_link_and_was_not_rebooted_has_it_as_before(tmp_path: Path) -> None:
+    scene = linked(tmp_path, faults={"node001": "not rebooted"})
+    scene.order = replace(scene.order, policy=replace(ONE, on_failure="stop"))
+    scene.run()
+    assert scene.take_back().nodes["node001"].state == "released" and scene.order.wanted == {"node001": LINK}
+    assert scene.world.machines["node001"].own == "" and not scene.world.machines["node001"].installs
 
 
 def test_who_is_in_another_category_is_not_taken_back_nor_left_to_be_wiped(tmp_path: Path) -> None:

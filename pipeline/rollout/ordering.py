@@ -201,7 +201,7 @@ def _before(
             found[name] = Target(name, *more)
         elif (version := led_to(site, store, facts.path)) is not None:
             linked[name] = image_name(version.image, version.number)
-            target = _target(site, linked[name], version, cluster.appended.get(name, ()))
+            target = _target(site, linked[name], version, cluster)
             found[linked[name]] = msgspec.structs.replace(target, source=name)
     return found, linked
 

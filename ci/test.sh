@@ -29,7 +29,6 @@ exec unshare --mount --propagation slave sh -euc '
     mount --make-rshared /
     size=$1
     shift
-    mkdir -p /run/pipeline-tests
-    mount -t tmpfs -o "size=${size}g" tests /run/pipeline-tests
-    exec "$@" --basetemp=/run/pipeline-tests/run -o tmp_path_retention_policy=failed
+    mount -t tmpfs -o "size=${size}g" tests /media
+    exec "$@" --basetemp=/media/run -o tmp_path_retention_policy=failed
 ' sh "$((free / 2))" "$@"

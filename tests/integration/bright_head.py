@@ -74,7 +74,10 @@ class LabHead:
         self, wanted: Sequence[Wanted], driver: Bright | None = None
     ) -> tuple[tuple[Change, ...], State]:
         """What would have to change, and what was read."""
-        found = (driver or self.driver).read([*wanted, *sources(wanted)])
+        driver = driver or self.driver
+        asked = [*wanted, *sources(wanted)]
+        found = driver.read(asked)
+        driver.refuse(asked, found)
         return changes(wanted, found, {}, {}), found
 
 

@@ -135,7 +135,7 @@ def test_no_value_becomes_a_command(tmp_path: Path, value: str) -> None:
     assert after == before
 
 
-def test_values_that_cannot_be_quoted_are_refused_when_they_are_read(tmp_path: Path) -> None:
+def test_values_that_cannot_be_quoted_are_refused_when_all_is_read(tmp_path: Path) -> None:
     bad = 'x"; device foreach (reboot)'
     wanted = [
         Wanted(
@@ -145,8 +145,10 @@ def test_values_that_cannot_be_quoted_are_refused_when_they_are_read(tmp_path: P
         Wanted(Ref("setting", "/etc/a[s]blank", str(HEAD)), {"value": "x ", "replaces": True}),
         Wanted(Ref("setting", "/etc/a[s]fine", str(HEAD)), {"value": "a; b (c)", "replaces": True}),
     ]
+    driver = LabHead(tmp_path).driver
+    found = driver.read(wanted)
     with pytest.raises(PipelineError) as caught:
-        LabHead(tmp_path).driver.read(wanted)
+        driver.refuse(wanted, found)
     assert [(problem.where, problem.message.partition(":")[0]) for problem in caught.value.problems] == [
         ("image/default-image", "path"),
         ("image/default-image", "kernel_parameters"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import programs
@@ -40,15 +43,36 @@ OTHERS = ("rsa", "ecdsa")
 
 
 def ensure(home: Path) -> Path:
-    """The directory of keys below ``home``: ``host_key`` is the nodes', ``id`` the administrator's."""
+    """The directory of keys below ``home``: ``host_key`` is the nodes', ``id`` the administrator's.
+
+    Several may call it at once, while others log in: what is there is not written again.
+    """
     keys = home / "keys"
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("host_key", "id"):
-        if not (keys / f"{name}.pub").exists():
-            (keys / name).unlink(missing_ok=True)
-            # Killed here, there is a key without its public half, and the next call makes both anew.
-            programs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", ALIAS, "-f", str(keys / name)])
+    with _alone(keys):
+        _make(keys, "host_key", "ed25519")
+        _make(keys, "id", "ed25519")
+        known, text = keys / "known_hosts", f"{ALIAS} {(keys / 'host_key.pub').read_text()}"
+        if not known.exists() or known.read_text() != text:
+            known.write_text(text)
     return keys
+
+
+@contextmanager
+def _alone(keys: Path) -> Iterator[None]:
+    fd = os.open(keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _make(keys: Path, name: str, kind: str) -> None:
+    if not (keys / f"{name}.pub").exists():
+        (keys / name).unlink(missing_ok=True)
+        # Killed here, there is a key without its public half, and the next call makes both anew.
+        programs.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", ALIAS, "-f", str(keys / name)])
 
 
 def write_node(keys: Path, folder: Path, address: str, port: int, *, own_network: bool = False) -> None:
@@ -68,11 +92,9 @@ def write_node(keys: Path, folder: Path, address: str, port: int, *, own_network
 
 def write_disk(keys: Path, disk: Path) -> None:
     """What a node-installer puts on a disk after it was filled: the node's host keys, and who may log in."""
-    for kind in OTHERS:
-        if not (keys / f"host_{kind}.pub").exists():
-            (keys / f"host_{kind}").unlink(missing_ok=True)
-            argv = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", ALIAS, "-f", str(keys / f"host_{kind}")]
-            programs.run(argv)
+    with _alone(keys):
+        for kind in OTHERS:
+            _make(keys, f"host_{kind}", kind)
     names = {"ed25519": "host_key", **{kind: f"host_{kind}" for kind in OTHERS}}
     for kind, name in names.items():
         for end, mode in (("", 0o600), (".pub", 0o644)):
@@ -103,7 +125,6 @@ def options(keys: Path) -> tuple[str, ...]:
 
 def write_clients(keys: Path, file: Path, nodes: Mapping[str, tuple[str, int]]) -> None:
     """``file`` for ``ssh -F``: every node by its name. ``nodes`` maps names to address and port."""
-    (keys / "known_hosts").write_text(f"{ALIAS} {(keys / 'host_key.pub').read_text()}")
     lines = []
     for name, (address, port) in nodes.items():
         lines += [f"Host {name}", f"    HostName {address}", f"    Port {port}"]

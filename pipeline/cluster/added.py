@@ -6,11 +6,11 @@ others have set it, and it is theirs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from pipeline.cluster.madenames import made_for
 from pipeline.cluster.objects import Change, Properties, Ref, State, Value, Wanted, members
 
 
@@ -31,9 +31,6 @@ class Added(msgspec.Struct, frozen=True):
 
 
 NOTHING = Added()
-
-VERSIONS = re.compile(r"(?P<image>image/.+)-\d+")
-"""Images that rollouts make for versions."""
 
 WORDS = "+kernel_parameters"
 """As ``put`` names those of an image."""
@@ -124,8 +121,8 @@ def _with_clones(added: Added, names: Collection[str], state: State) -> Added:
     file, and have what was put into these."""
     put, made = dict(added.put), dict.fromkeys(added.made)
     for ref in state.objects:
-        match = VERSIONS.fullmatch(name) if ref.kind == "image" and (name := str(ref)) else None
-        source = added.put.get(match["image"], {}) if match else {}
+        name, of = str(ref), made_for(ref.name) if ref.kind == "image" else None
+        source = added.put.get(str(Ref("image", of[0])), {}) if of is not None else {}
         if source and name not in names and name not in put:
             made[name] = None
             put[name] = {**source, **put.get(name, {})}

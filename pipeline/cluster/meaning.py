@@ -6,20 +6,17 @@ to it. An image whose object is gone means nothing any more.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 
+from pipeline.cluster.madenames import is_made_for, made_for
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Ref, State, Wanted
 from pipeline.cluster.record import Record, since_rolled
 from pipeline.cluster.rolled import Noted, Notes, applied_since
 from pipeline.cluster.rolledimages import Made, with_images
-
-VERSION = re.compile(r"(?P<image>.+)-\d+", re.ASCII)
-"""How the manager calls the image that was made for a version."""
 
 
 class Meaning(msgspec.Struct, frozen=True):
@@ -88,8 +85,7 @@ class _Found:
         version = ""
         if category not in self._leaving:
             self.made.setdefault(rolled, Made(image, item.at))
-            number = rolled.removeprefix(f"{image}-")
-            version = f"{image}@{number}" if number.isdecimal() else ""
+            version = f"{image}@{rolled.removeprefix(f'{image}-')}" if is_made_for(rolled, image) else ""
         return msgspec.structs.replace(item, exact={**item.exact, "image": rolled}, version=version)
 
     def _tell(self, what: str, category: str) -> None:
@@ -123,14 +119,12 @@ def _of_nodes(cluster: Cluster, state: State, leaving: Collection[str]) -> dict[
         for node, image in state.own.items()
         if state.objects.get(Ref("node", node), {}).get("category") not in leaving
     }
-    found = {name: VERSION.fullmatch(name) for name in sorted(own) if Ref("image", name) in state.objects}
-    return {
-        name: images[match["image"]] for name, match in found.items() if match and match["image"] in images
-    }
+    found = {name: made_for(name) for name in sorted(own) if Ref("image", name) in state.objects}
+    return {name: images[made[0]] for name, made in found.items() if made is not None and made[0] in images}
 
 
 def _versions(cluster: Cluster, state: State) -> frozenset[str]:
     """Images of versions that are there, of images that the file names, whoever has them."""
     images = _images(cluster)
-    found = {ref.name: VERSION.fullmatch(ref.name) for ref in state.objects if ref.kind == "image"}
-    return frozenset(name for name, match in found.items() if match and match["image"] in images)
+    found = {ref.name: made_for(ref.name) for ref in state.objects if ref.kind == "image"}
+    return frozenset(name for name, made in found.items() if made is not None and made[0] in images)

@@ -7,13 +7,13 @@ and anything else is not. The record is ``clusters/CLUSTER/rolled.json`` in the 
 from __future__ import annotations
 
 import fcntl
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from pipeline.cluster.madenames import is_made_for
 from pipeline.cluster.objects import Properties, Ref, State, Value
 from pipeline.errors import PipelineError
 from pipeline.store.filesystem import write_whole
@@ -82,7 +82,7 @@ def applied_since(applied: Applied, known: Rolled) -> Applied:
         name = str(Ref("category", category))
         was = str(applied.get(name, {}).get("image", ""))
         for image, rolled in images.items():
-            if was == image or re.fullmatch(rf"{re.escape(image)}-\d+", was):
+            if was == image or is_made_for(was, image):
                 since[name] = {**applied[name], "image": rolled}
     return {**applied, **since} if since else applied
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.cluster.madenames import is_made_for, version_of
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Ref, Wanted
-from pipeline.errors import PipelineError
 from pipeline.recipe.lines import KeyPath
 from pipeline.store.records import Version
-from pipeline.store.versions import Versions
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -30,10 +29,10 @@ def with_images(store: Path, cluster: Cluster, made: Mapping[str, Made]) -> Clus
     """``cluster`` with the images ``made`` by rollouts. One that the file has itself is as it says."""
     said = {item.ref.name: item for item in cluster.wanted if item.ref.kind == "image"}
     meant = {name: of.image for name, of in made.items() if name not in said}
-    found = [
-        _wanted(cluster, name, _version(store, name, image), said.get(image, Wanted(Ref("image", image))))
-        for name, image in meant.items()
-    ]
+    found = []
+    for name, image in meant.items():
+        version = version_of(store, name) if is_made_for(name, image) else None
+        found.append(_wanted(cluster, name, version, said.get(image, Wanted(Ref("image", image)))))
     found = [item if item.at else msgspec.structs.replace(item, at=made[item.ref.name].at) for item in found]
     return msgspec.structs.replace(cluster, wanted=(*found, *cluster.wanted), made=meant)
 
@@ -51,14 +50,3 @@ def _wanted(cluster: Cluster, name: str, version: Version | None, said: Wanted) 
         at=said.at,
         version=f"{version.image}@{version.number}" if version is not None else "",
     )
-
-
-def _version(store: Path, name: str, image: str) -> Version | None:
-    """The version that ``name`` was made for; None when it was made for none that is there."""
-    number = name.removeprefix(f"{image}-")
-    if number == name or not (number.isascii() and number.isdecimal()):
-        return None
-    try:
-        return Versions(store).get(image, int(number))
-    except PipelineError:
-        return None  # fsck tells

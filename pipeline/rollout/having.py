@@ -5,7 +5,6 @@ whenever they boot, or would be by `rollback`. All of it is in the store; the cl
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 
 from pipeline.cluster import record, rolled
 from pipeline.cluster.load import usual_file
+from pipeline.cluster.madenames import made_for
 from pipeline.cluster.nodesets import folded
 from pipeline.errors import PipelineError
 from pipeline.recipe.model import Site
@@ -21,9 +21,6 @@ from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import DamagedError
 from pipeline.rollout.model import Node, Order, Target
 from pipeline.rollout.states import Progress
-
-MADE = re.compile(r"-(\d+)")
-"""What follows the name of an image in that of the manager's image for a version."""
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -159,10 +156,10 @@ def _of_categories(site: Site, cluster: str, applied: rolled.Applied, known: rol
     for category, images in known.items():
         now = applied.get(f"category/{category}", {}).get("image")
         for image, name in images.items():
-            made = MADE.fullmatch(name.removeprefix(image))
+            made = made_for(name)
             # Where something else was applied since, it has that.
-            if made is not None and now in (None, name):
-                found.setdefault((image, int(made[1])), []).append(category)
+            if made is not None and made[0] == image and now in (None, name):
+                found.setdefault(made, []).append(category)
     for (image, number), categories in found.items():
         many = "categories" if len(categories) > 1 else "category"
         why = f"the {many} {', '.join(sorted(categories))} of {cluster} {_has(categories)} it, as rolled out"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 from pipeline.cluster import record
 from pipeline.cluster.added import put_into
 from pipeline.cluster.drivers.nodes import NodeFacts, Survey
+from pipeline.cluster.madenames import made_name, version_of
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded, folded
 from pipeline.cluster.rolling import RACK
@@ -25,9 +25,6 @@ from pipeline.rollout.limits import policy
 from pipeline.rollout.model import Finding, Node, Order, Target
 from pipeline.store.records import Version
 from pipeline.store.store import Store
-
-MADE = re.compile(r"(?P<image>.+)-(?P<number>[1-9][0-9]{0,8})")
-"""The manager's name of an image that was made for a version."""
 
 AWAY = frozenset({"down", "failed", "closed", "unknown"})
 """Conditions of nodes that users don't have, and that nobody is bringing up."""
@@ -66,11 +63,6 @@ class Draft(msgspec.Struct, frozen=True):
     skipped: tuple[str, ...] = ()
 
 
-def image_name(image: str, number: int) -> str:
-    """What the manager calls the image that is made for a version."""
-    return f"{image}-{number}"
-
-
 def draft(
     cluster: Cluster,
     site: Site,
@@ -98,7 +90,7 @@ def draft(
     taken = [name for name in nodes if name not in left]
     limits, findings = policy(cluster, len(taken), len(members))
     wanted = {name: found.of[survey.nodes[name].category] for name in taken}
-    names = {image: image_name(image, version.number) for image, version in found.versions.items()}
+    names = {image: made_name(image, version.number) for image, version in found.versions.items()}
     versions = {names[image]: version for image, version in found.versions.items()}
     targets = {
         name: _target(site, name, version, cluster)
@@ -173,17 +165,6 @@ def as_now(cluster: Cluster, survey: Survey, order: Order, osds: Mapping[str, Se
     )
 
 
-def version_of(store: Store, image: str) -> Version | None:
-    """The version that the manager's ``image`` was made for; None when it was made for none that is there."""
-    match = MADE.fullmatch(image)
-    if match is None:
-        return None
-    try:
-        return store.versions.get(match["image"], int(match["number"]))
-    except PipelineError:
-        return None  # fsck tells
-
-
 def _before(
     cluster: Cluster, site: Site, store: Store, survey: Survey, nodes: Iterable[Node]
 ) -> tuple[dict[str, Target], dict[str, str]]:
@@ -194,13 +175,13 @@ def _before(
         facts = survey.images.get(name)
         if facts is None:
             continue
-        version = version_of(store, name)
+        version = version_of(store.path, name)
         found[name] = Target(name, path=facts.path)
         if version is not None:
             more = (version.image, version.number, facts.path, version.image, version.kernel_parameters)
             found[name] = Target(name, *more)
         elif (version := led_to(site, store, facts.path)) is not None:
-            linked[name] = image_name(version.image, version.number)
+            linked[name] = made_name(version.image, version.number)
             target = _target(site, linked[name], version, cluster)
             found[linked[name]] = msgspec.structs.replace(target, source=name)
     return found, linked

@@ -98,21 +98,22 @@ def test_a_way_back_is_not_stopped_by_a_missing_signature_and_one_out_is_not_gon
     assert withheld(rolled.site, store, kept) == ()
 
 
-def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
-    site: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-    key: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def signing(site: Cluster, monkeypatch: pytest.MonkeyPatch, key: Path, tmp_path: Path) -> Rolled:
+    """Of a site that asks for signatures, by its site file."""
     text = f'\n[signing]\nsigners = "{asking(tmp_path, key).signers}"\n'
     site.write("pipeline.toml", (site.path / "pipeline.toml").read_text() + text)
-    rolled = Rolled(site, monkeypatch)
+    return Rolled(site, monkeypatch)
+
+
+def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
+    signing: Rolled, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["rollout", "start", NAME, "--image", f"{IMAGE}@2", "--dry-run", "--json"]) == 2
     told = json.loads(capsys.readouterr().out)["findings"]
     (it,) = [each for each in told if "not signed" in each["what"]]
     assert it["severity"] == "error" and it["command"].startswith(f"pipeline sign {IMAGE}@2 --key ")
-    folder = folders.begin(rolled.site.store, rolled.rollout(*NAMES).order)
+    folder = folders.begin(signing.site.store, signing.rollout(*NAMES).order)
     number = folders.number_of(folder)
     assert main(["rollout", "resume", NAME, "--number", str(number)]) == 1
     said = capsys.readouterr().err
@@ -121,20 +122,13 @@ def test_resume_and_a_dry_run_say_what_is_not_signed_and_begin_nothing(
 
 
 def test_resume_brings_to_their_end_those_that_were_begun_and_begins_no_others(
-    site: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-    key: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    signing: Rolled, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = f'\n[signing]\nsigners = "{asking(tmp_path, key).signers}"\n'
-    site.write("pipeline.toml", (site.path / "pipeline.toml").read_text() + text)
-    rolled = Rolled(site, monkeypatch)
     policy = Policy(canary=0, failure_budget=1)
-    order = rolled.rollout(*NAMES).order
+    order = signing.rollout(*NAMES).order
     targets = {name: msgspec.structs.replace(it, source=IMAGE) for name, it in order.targets.items()}
     order = msgspec.structs.replace(order, policy=policy, targets=targets)
-    folder = folders.begin(rolled.site.store, order)
+    folder = folders.begin(signing.site.store, order)
     number = folders.number_of(folder)
     with folders.held(folder) as journal:
         states = ("preparing", "prepared", "switched", "rebooting", "failed")

@@ -199,7 +199,7 @@ def test_links_of_the_image_to_the_host_stay_inside(place: Place, tmp_path: Path
         root.call(write, "/etc/x/file")
         root.run(["sh", "-c", "echo 1 > /var/tmp/other"])
     assert os.listdir(outside) == []
-    # The image's own directory of that name took both (in /tmp nothing of it stays); nothing else was written.
+    # The image's own directory of that name took both (in /tmp nothing of it stays). Nothing else is written.
     made = [name for name in place.changed() if not Path("/", name).is_relative_to(outside)]
     assert made == []
 

@@ -191,6 +191,11 @@ class World:
         self.category = image
         self.effect("switched")
 
+    @property
+    def noted(self) -> str:
+        """What is remembered that the category has."""
+        return self.switched[-1][1] if self.switched else OLD
+
     def note(self, category: str, image: str) -> None:
         """Who remembers what a category has by now."""
         self.effect("note")

@@ -15,7 +15,8 @@ Switched = Callable[[str, str], None]
 
 
 class Switching:
-    """Switches categories; ``switched`` is told of each one and its new image."""
+    """Switches categories; ``switched`` is told of each one and the image that it gets, before it has it, and
+    what it had when it does not get it."""
 
     def __init__(self, desk: Desk, manager: NodeManager, steps: Steps, switched: Switched) -> None:
         self._desk = desk
@@ -33,12 +34,16 @@ class Switching:
         self._desk.commit()
         # Stopped here: whoever goes on, gives it up or takes it back asks what the category has.
         try:
+            # First: an apply that sees the new image has to know whose it is.
+            self._switched(category, image)
             self._manager.switch(category, image)
             self._follow(category, image)
         except MachineError:
             raise
         except PipelineError as error:
             self._desk.say("note", f"the category {category}: {error.problems[0].message}")
+            if self._has(category) != image:
+                self._not_switched(category)
             return False
         return True
 
@@ -51,13 +56,13 @@ class Switching:
             image = self._desk.order.categories[category]
             has = self._has(category)
             if has == image:
+                self._switched(category, image)  # killed before that, somebody else may have switched it
                 self._follow(category, image)
             else:
                 self._keep(category, f"it was not switched to {image} yet")
 
     def _follow(self, category: str, image: str) -> None:
-        """It has its image: that is remembered, and nodes that are to have the same follow it."""
-        self._switched(category, image)
+        """It has its image, and nodes that are to have the same follow it."""
         wanted = self._desk.order.wanted
         follow = [node for node in self._nodes(category) if wanted[node.name] == image]
         others = moved({node.name: category for node in follow}, self._manager.survey())
@@ -70,7 +75,12 @@ class Switching:
     def _keep(self, category: str, why: str) -> None:
         self._desk.say("note", f"the category {category} keeps its image: {why}")
         if category in self._desk.fold.whole.switching:
+            self._not_switched(category)
             self._desk.say("not switched", category)
+
+    def _not_switched(self, category: str) -> None:
+        if had := self._desk.order.had_before(category):
+            self._switched(category, had)
 
     def _has(self, category: str) -> str:
         found = self._manager.survey().categories.get(category)

@@ -176,7 +176,7 @@ def test_a_category_that_others_gave_another_image_keeps_that(tmp_path: Path, ow
     progress = scene.run()
     assert progress.outcome == "ended" and progress.nodes["node001"].state == "released"
     why = f"the category web keeps its image: others have given it {OTHER} meanwhile"
-    assert progress.notes == (why,) and not progress.switched and not world.switched
+    assert progress.notes == (why,) and not progress.switched and world.noted == OLD
     assert world.category == OTHER and world.machines["node001"].own == NEW
 
 

@@ -70,7 +70,7 @@ def test_killed_and_given_up_what_is_told_is_so(tmp_path: Path, kill: Kill, bad:
         world, told = scene.world, scene.give_up()
         assert told.outcome == "ended" and not told.switching, moment
         assert told.switched == (("web",) if world.category == NEW else ()), moment
-        assert set(world.switched) == ({("web", NEW)} if told.switched else set()), moment
+        assert world.noted == world.category, moment
         for name, machine in world.machines.items():
             assert is_told(told, name, machine, world), (moment, told.nodes[name], machine, world.held)
 
@@ -121,7 +121,7 @@ def test_killed_and_taken_back_all_is_as_before(tmp_path: Path, kill: Kill, bad:
         except UsageError as error:
             assert "has no node that could be taken back" in str(error), moment
             scene.give_up()
-        assert world.category == OLD and world.switched[-1:] in ([], [("web", OLD)]), moment
+        assert world.category == world.noted == OLD, moment
         assert not world.held, moment
         for machine in world.machines.values():
             assert (machine.synced.image, machine.own, machine.install) == (OLD, "", ""), (moment, machine)
@@ -129,11 +129,11 @@ def test_killed_and_taken_back_all_is_as_before(tmp_path: Path, kill: Kill, bad:
 
 def test_killed_while_its_category_is_switched_that_is_told_and_finished(tmp_path: Path) -> None:
     scene = Scene(tmp_path, World(NAMES), TWO)
-    note = scene.world.note
-    scene.world.note = lambda category, image: at_once()  # type: ignore[method-assign]
+    switch = scene.world.switch
+    scene.world.switch = lambda *args: at_once(switch(*args))  # type: ignore[method-assign]
     with pytest.raises(Killed):
         scene.run()
-    scene.world.note = note  # type: ignore[method-assign]
+    scene.world.switch = switch  # type: ignore[method-assign]
     killed = folders.read(scene.folder.parent, 1).progress
     assert killed.switching == ("web",) and not killed.switched
     assert {node.state for node in killed.nodes.values()} == {"released"}, "hooks have given them back"
@@ -143,11 +143,25 @@ def test_killed_while_its_category_is_switched_that_is_told_and_finished(tmp_pat
     scene.world.machines["node009"] = Machine()  # it came into the category when that had the image already
     told = scene.run()
     assert (told.switched, told.switching, told.notes) == (("web",), (), ())
-    assert scene.world.switched == [("web", NEW)]
+    assert scene.world.noted == NEW
 
 
-def at_once() -> None:
+def at_once(done: None) -> None:
     raise Killed
+
+
+def test_an_apply_that_sees_the_new_image_knows_whose_it_is(tmp_path: Path) -> None:
+    """It reads the cluster first and then what was noted: no moment may lie between the two."""
+    scene = Scene(tmp_path, World(NAMES), TWO)
+    effect, seen = scene.world.effect, []
+
+    def watched(name: str) -> None:
+        seen.append((scene.world.category, scene.world.noted))
+        effect(name)
+
+    scene.world.effect = watched  # type: ignore[method-assign]
+    assert scene.run().switched == ("web",)
+    assert (OLD, NEW) in seen and (NEW, OLD) not in seen
 
 
 def test_taken_back_a_node_with_an_image_of_its_own_has_that_again(tmp_path: Path) -> None:

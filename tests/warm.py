@@ -97,7 +97,7 @@ def _answer(request: dict[str, Any], files: list[int]) -> NoReturn:
         os.close(reply)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        _share(mounts)
+        share_mounts(mounts)
         for file in (out, err, mounts):
             os.close(file)
         _command(request)
@@ -107,7 +107,7 @@ def _answer(request: dict[str, Any], files: list[int]) -> NoReturn:
     os._exit(0)
 
 
-def _share(mounts: int) -> None:
+def share_mounts(mounts: int) -> None:
     """Enter the mount namespace that the descriptor stands for, unless this process is in it."""
     if not os.path.samestat(os.fstat(mounts), os.stat(MOUNTS)):
         check(libc().setns(mounts, CLONE_NEWNS), "setns")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.lab.head import start
+from tests import warm_programs
 
 
 def own_lab(home: Path, shared: Path) -> Path:
@@ -15,5 +16,6 @@ def own_lab(home: Path, shared: Path) -> Path:
         if path.is_dir() and path.name not in ("head", "nodes"):
             (home / path.name).symlink_to(path)
     start.make(home / "head")
+    warm_programs.replaced(home / "head/bin")
     shutil.copy(shared / ".complete", home)
     return home

@@ -44,11 +44,14 @@ need ssh openssh-client openssh-clients
 [ -n "$python" ] || case $manager in apt) lacking="$lacking python3 python3-venv" ;; dnf) lacking="$lacking python3.11" ;; esac
 if [ $dev = 1 ]; then
     need buildah buildah buildah
-    need mkfs.btrfs btrfs-progs btrfs-progs
     need mkfs.xfs xfsprogs xfsprogs
-    need genisoimage genisoimage genisoimage
     need rsync rsync rsync
     need zip zip zip
+    # EL's own repositories have neither; what they serve takes the lab, which is made of Debian's packages.
+    if [ $manager = apt ]; then
+        need mkfs.btrfs btrfs-progs -
+        need genisoimage genisoimage -
+    fi
 fi
 
 if [ -n "$lacking" ]; then

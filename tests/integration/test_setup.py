@@ -6,16 +6,25 @@ import os
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+
+from tests.faults.site import until
 
 pytestmark = pytest.mark.xdist_group("setup")
 """One process: the project and its copy are set up once."""
 
 SCRIPT = Path(__file__).parents[2] / "ci/setup.sh"
+
+LOADED = """
+import os, time
+if "LOADING" in os.environ:
+    open(os.environ["LOADING"], "w").close()
+    time.sleep(60)
+"""
 
 PROJECT = """
 [build-system]
@@ -58,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pyproject.toml": PROJECT,
         "backend.py": BACKEND,
         "pipeline.toml": "",
-        "pipeline/__init__.py": "import os, time\ntime.sleep(float(os.environ.get('SLEEP', '0')))\n",
+        "pipeline/__init__.py": LOADED,
         "pipeline/interrupts.py": (SCRIPT.parents[1] / "pipeline/interrupts.py").read_text(),
         "pipeline/cli.py": "def run():\n    import pipeline\n    print(pipeline.__file__)\n",
     }.items():
@@ -122,16 +131,17 @@ def test_a_setup_that_was_broken_off_begins_again(project: Path) -> None:
     assert _command(broken) == f"{broken}/pipeline/__init__.py\n"
 
 
-def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(project: Path) -> None:
+def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(project: Path, tmp_path: Path) -> None:
+    loading = tmp_path / "loading"
     command = subprocess.Popen(
         [project / ".venv/bin/pipeline"],
-        env={**os.environ, "SLEEP": "1"},
+        env={**os.environ, "LOADING": str(loading)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(0.5)
+    until(loading.exists, "it is loaded")
     command.send_signal(signal.SIGINT)
     out, err = command.communicate()
     assert (command.returncode, out) == (130, "")
@@ -146,9 +156,54 @@ def test_a_command_of_pip_that_an_older_setup_left_is_replaced(project: Path) ->
     assert script.read_text() == new
 
 
-def _set_up(folder: Path) -> str:
-    done = subprocess.run(["ci/setup.sh"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_on_el_what_is_lacking_is_installed_by_the_names_that_it_has_there(
+    project: Path, tmp_path: Path
+) -> None:
+    """A machine without apt-get, whose dnf knows what EL has and nothing else."""
+    clone, programs = tmp_path / "clone", tmp_path / "bin"
+    shutil.copytree(project, clone, symlinks=True)
+    (clone / "pipeline.toml").write_text("[lab]\n")
+    packages = {program: package for package, program in EL.items()}
+    programs.mkdir()
+    for folder in ("/usr/bin", "/usr/sbin"):
+        for program in Path(folder).iterdir():
+            hidden = program.name in packages or program.name.startswith(("apt", "python", "pip"))
+            if not hidden and not (programs / program.name).exists():
+                (programs / program.name).symlink_to(program)
+    found = {name: shutil.which(name) for name in packages} | {"python3.11": os.path.realpath(sys.executable)}
+    cases = [f"{package}) ln -s {found[name]} {programs}/{name} ;;" for name, package in packages.items()]
+    (programs / "dnf").write_text(DNF.format(cases="\n".join(cases)))
+    (programs / "dnf").chmod(0o755)
+    path = {"PATH": str(programs)}
+    said = _set_up(clone, env=path)
+    assert f"setup: installing {' '.join(sorted(EL))} \n" in said
+    assert "the lab takes Debian or Ubuntu" in said
+    assert _set_up(clone, env=path).startswith("setup: the lab takes")
+
+
+EL = {
+    "createrepo_c": "createrepo_c",
+    "openssh-clients": "ssh",
+    "python3.11": "python3.11",
+    "rpm-build": "rpmbuild",
+}
+"""Package of EL 8 and 9 → its program, for some that a fresh machine lacks."""
+
+DNF = """#!/bin/sh
+[ "$1 $2" = "install -y" ] || exit 1
+shift 2
+for package; do
+    case $package in
+{cases}
+*) echo "No match for argument: $package"; exit 1 ;;
+    esac
+done
+"""
+
+
+def _set_up(folder: Path, **options: Any) -> str:
+    done = subprocess.run(["ci/setup.sh"], cwd=folder, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.lab.head.instances import instance as instance_of
 from pipeline.lab.head.state import Store as HeadState
 from pipeline.lab.home import ensure
 from pipeline.lab.nodes import faults, running
@@ -26,6 +27,23 @@ pytestmark = pytest.mark.xdist_group("rollout")
 CLUSTER = "openstack-mellanox"
 IMAGE = "openstack-image-mellanox"
 NODES = ("node001", "node002", "node003")
+GUESTS = "virtual-node-image"
+VIRTUAL = f"""\
+[[image]]
+name = "{GUESTS}"
+path = "/cm/images/{GUESTS}"
+
+[[category]]
+name = "virtual-nodes"
+image = "{GUESTS}"
+
+[rollout.virtual]
+interface = "ib0"
+terminate = true
+power_on = true
+
+[rollout]
+"""
 FAST = "poll = 0.5\nverify = 8\nbegin = 15\n"
 
 
@@ -75,10 +93,14 @@ def lab(
     home = own_lab(path / "lab", lab_home)
     project = make_project(path / "project", home)
     cluster = project.path / f"recipes/clusters/{CLUSTER}.toml"
-    cluster.write_text(cluster.read_text().replace("[rollout.waits]\n", f"[rollout.waits]\n{FAST}"))
+    text = cluster.read_text().replace("[rollout.waits]\n", f"[rollout.waits]\n{FAST}")
+    text = text.replace("[rollout]\n", VIRTUAL).replace(
+        'hooks = ["ceph", "nova"]', 'hooks = ["ceph", "nova", "virtual"]'
+    )
+    cluster.write_text(text)
     try:
-        well(project.run("build", IMAGE))
-        well(project.run("lab", "up", "--nodes", "3"))
+        well(project.run("build"))
+        well(project.run("lab", "up", "--nodes", "3", "--virtual", "1"))
         well(project.run("cluster", "apply", "--yes"))
         well(project.run("cluster", "run", "firmware", "--nodes", ",".join(NODES)))
         yield Lab(project, home)
@@ -204,9 +226,25 @@ def by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
     assert "nothing to do" in well(lab.project.run("cluster", "plan")).out
 
 
+def virtual_nodes_come_back_with_a_new_instance_and_an_address_on_infiniband(lab: Lab) -> None:
+    """Its host runs an eSwitch by now: the agent binds the guest's interface."""
+
+    def instance() -> str:
+        return instance_of(HeadState(str(lab.home / "head")).state["objects"]["device"]["vnode001"])
+
+    before = instance()
+    assert before
+    told = well(lab.rollout("start", "--image", f"{GUESTS}@1", "--nodes", "vnode001")).json()
+    [node] = told["nodes"]
+    assert node["state"] == "released" and lab.image_of("vnode001") == f"{GUESTS}-1", node
+    assert instance() not in ("", before)
+    assert node["facts"]["ib_address"].startswith("192.168.80."), node
+
+
 def test_the_last_part_of_the_procedure(lab: Lab) -> None:
     """One after the other, on the same nodes."""
     nodes_come_to_the_version_one_after_the_other_and_are_proved(lab)
+    virtual_nodes_come_back_with_a_new_instance_and_an_address_on_infiniband(lab)
     a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab)
     for fault, why in FAULTS:
         a_node_that_fails_is_told_with_why_and_taken_back(lab, fault, why)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pipeline.lab.head.instances import instance
 from pipeline.lab.head.kinds import KINDS, Property
 from pipeline.lab.head.objects import Object, Value
-from pipeline.lab.head.session import SINGLE, Session
+from pipeline.lab.head.session import Session
 from pipeline.lab.head.values import got, shown
 
 STATUS_WIDTHS = {"UP": 8, "DOWN": 8}
@@ -116,12 +117,6 @@ def _is_not_there(session: Session, name: str) -> bool:
     """Whether it is a virtual node that has no instance."""
     one = session.top("device", name)
     return bool(one and one["type"] == "VirtualNode" and not instance(one))
-
-
-def instance(one: Object) -> str:
-    """The id of a virtual node's instance in the cloud; "" when it has none."""
-    settings = one["sub"].get(SINGLE, {}).get(SINGLE)
-    return str(settings["values"].get("instanceid", "")) if settings else ""
 
 
 COMPUTED: Mapping[str, Callable[[Session, str, Object], str]] = {

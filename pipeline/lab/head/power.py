@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pipeline.lab.head.instances import new_instance
 from pipeline.lab.head.kinds import KINDS
 from pipeline.lab.head.objects import Object, Value
 from pipeline.lab.head.state import SYNC_LOGS, State, Store
@@ -201,6 +202,10 @@ def nodes_run(directory: Path, pid: int | None, names: Sequence[str] | None = No
             now["runner"] = {"pid": pid, "began": _began(pid), "nodes": kept}
         for node in [name for name in now["motion"] if is_run(now, name)]:
             del now["motion"][node]
+        devices = now["objects"]["device"]
+        for node in names or () if pid is not None else ():
+            if devices[node]["type"] == "VirtualNode":
+                new_instance(now, node)
         store.touch()
 
 

@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 from pipeline.lab.head.errors import CommandError, DisconnectedError
 from pipeline.lab.head.grammar import Command, parse
+from pipeline.lab.head.instances import SINGLE
 from pipeline.lab.head.kinds import HAS_FILE_MODIFICATIONS, KINDS, MODES, Kind, Property
 from pipeline.lab.head.objects import Object, blank
 from pipeline.lab.head.output import Output
 from pipeline.lab.head.state import Store
 from pipeline.lab.head.switches import Faults, Switches
 from pipeline.lab.head.wordings import PROPERTY, UNKNOWN, unknown_command
-
-SINGLE = "virtualnodesettings"
-"""A submode that is one object."""
 
 MOVING = frozenset({"use", "add", "clone", "assign"})
 """Commands after which a mode that stood in front of them is kept."""

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Mapping
 
 from pipeline.lab.head.errors import CommandError
+from pipeline.lab.head.instances import SINGLE
 from pipeline.lab.head.kinds import ROLES
 from pipeline.lab.head.objects import Object, blank
-from pipeline.lab.head.session import SINGLE, Call, Draft, Session, Verb
+from pipeline.lab.head.session import Call, Draft, Session, Verb
 from pipeline.lab.head.values import ADDRESS, NAME
 from pipeline.lab.head.verbs.options import options
 from pipeline.lab.head.verbs.places import only

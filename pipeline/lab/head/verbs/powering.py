@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.lab.head.errors import CommandError
-from pipeline.lab.head.looks import instance, status
-from pipeline.lab.head.objects import Object, blank
+from pipeline.lab.head.instances import instance, new_instance, no_instance
+from pipeline.lab.head.looks import status
+from pipeline.lab.head.objects import Object
 from pipeline.lab.head.power import is_run, set_status
-from pipeline.lab.head.session import SINGLE, Call, Session, Verb, head_name
+from pipeline.lab.head.session import Call, Session, Verb, head_name
 from pipeline.lab.head.simulation import begin
 from pipeline.lab.head.verbs.choosing import Stop
 from pipeline.lab.head.verbs.options import options
@@ -94,9 +95,9 @@ def _on(session: Session, name: str, one: Object) -> str:
     """A virtual node gets an instance."""
     if _is_off(session, name, one):
         if one["type"] == "VirtualNode":
-            import uuid  # slow
-
-            _set_instance(session, name, instance(one) or str(uuid.uuid4()))
+            with session.store.changing() as state:
+                new_instance(state, name)
+                session.store.touch()
         _boot(session, name, "power on")
     return "ON"
 
@@ -136,19 +137,11 @@ def _terminate(session: Session, call: Call) -> None:
         elif not instance(one):
             _refused(session, f"{name} has no instance")
         else:
-            _set_instance(session, name, "")
+            with session.store.changing() as state:
+                no_instance(state, name)
+                session.store.touch()
             _off(session, name, one)
             session.out.line(f"Terminating: {name}")
-
-
-def _set_instance(session: Session, name: str, value: str) -> None:
-    with session.store.changing() as state:
-        below = state["objects"]["device"][name]["sub"].setdefault(SINGLE, {})
-        values = below.setdefault(SINGLE, blank("VirtualNodeSettings"))["values"]
-        values.pop("instanceid", None)
-        if value:
-            values["instanceid"] = value
-        session.store.touch()
 
 
 VERBS: Mapping[str, Verb] = {"reboot": _reboot, "power": _power, "terminate": _terminate}

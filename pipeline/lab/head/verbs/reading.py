@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.lab.head.errors import CommandError
+from pipeline.lab.head.instances import SINGLE
 from pipeline.lab.head.kinds import KINDS, MODES, Property
 from pipeline.lab.head.looks import cell_of, header, runs, service_status, status, whole
 from pipeline.lab.head.objects import Object
 from pipeline.lab.head.output import Column, delimited, json_list, parameters, table
-from pipeline.lab.head.session import SINGLE, Call, Session, Verb
+from pipeline.lab.head.session import Call, Session, Verb
 from pipeline.lab.head.simulation import settle
 from pipeline.lab.head.values import shown
 from pipeline.lab.head.verbs.options import options

@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,8 @@ MODULES = (
 )
 PROGRAM = re.compile(r"from (pipeline\.lab\.\S+) import (\w+); sys\.exit")
 REAL = "real"
+SOON = 10.0
+"""Seconds after which nobody is believed to read any more."""
 _PIDFD_GETFD = 438
 
 STANDS_FOR = """\
@@ -63,9 +66,8 @@ def replaced(folder: Path) -> None:
 
 @cache
 def _server() -> str:
-    """The folder where it is asked; both are gone when this process ends."""
+    """The folder where it is asked; both are gone soon after this process has ended, however."""
     place = tempfile.mkdtemp(prefix="warm-")
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
     os.mkfifo(f"{place}/asked")
     ours, theirs = socket.socketpair()
     with theirs:
@@ -73,14 +75,12 @@ def _server() -> str:
         command = [sys.executable, "-c", code]
         subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
     ours.recv(1)  # it listens
-    atexit.register(ours.close)
+    atexit.register(ours.close)  # and it stays open until then
     return place
 
 
 def serve(place: str, owner: int) -> None:
     """Fork for every number that comes, until nobody has the other end of ``owner``."""
-    import select
-
     for module in MODULES:
         import_module(module)
     gc.freeze()
@@ -93,23 +93,43 @@ def serve(place: str, owner: int) -> None:
         for number in numbers:
             if os.fork() == 0:
                 _answer(place, int(number))
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _answer(place: str, asking: int) -> NoReturn:
-    """Run it in a child of this process, and say how it ended."""
+    """Run it in a child of this process, and say how it ended. Who asks is the program to all others: killed,
+    that is killed as well."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     words = _words(place, asking)
-    child = os.fork() if words else 0
-    if words and child == 0:
-        _become(asking, words)
-    end = REAL
-    if words:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        end = str(code if code >= 0 else 128 - code)
-    said = Path(place, str(asking))
-    said.write_text(f"{end}\n")
-    said.unlink()
+    if not words:
+        _say(f"{place}/{asking}", REAL)
+        os._exit(0)
+    with suppress(ProcessLookupError):
+        shell = os.pidfd_open(asking)
+        child = os.fork()
+        if child == 0:
+            os.close(shell)
+            _become(asking, words)
+        if shell in select.select([shell, os.pidfd_open(child)], [], [])[0]:
+            os.kill(child, signal.SIGKILL)
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            _say(f"{place}/{asking}", str(code if code >= 0 else 128 - code))
     os._exit(0)
+
+
+def _say(file: str, what: str) -> None:
+    """Into the pipe ``file``, once somebody reads there."""
+    end = time.monotonic() + SOON
+    while time.monotonic() < end:
+        try:
+            pipe = os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.0005)
+            continue
+        os.write(pipe, f"{what}\n".encode())
+        break
+    os.unlink(file)
 
 
 def _words(place: str, asking: int) -> list[str]:

@@ -17,13 +17,17 @@ def domains(node: Node) -> Mapping[str, str]:
 class Room:
     """How many more nodes may be away, all in all and of each failure domain."""
 
-    def __init__(self, policy: Policy, away: Iterable[Node] = ()) -> None:
+    def __init__(self, policy: Policy, away: Iterable[Node] = (), beside: Iterable[Node] = ()) -> None:
+        """``beside`` are away in another cluster: of failure domains they count all the same."""
         self._most = policy.max_unavailable
         self._limits = {OSD_HOSTS: 1, **policy.domains}
         self._away: set[str] = set()
         self._counts: Counter[tuple[str, str]] = Counter()
         for node in away:
             self.take(node)
+        for node in {node.name: node for node in beside}.values():
+            if node.name not in self._away:
+                self._counts.update(domains(node).items())
 
     def take(self, node: Node) -> None:
         """``node`` is away."""

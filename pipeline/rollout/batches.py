@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import Problem, UsageError
 from pipeline.rollout.model import OSD_HOSTS, Node, Policy
 
@@ -66,7 +67,7 @@ def arrange(
     with every node whose turn could never come, because ``unavailable`` nodes use up its limits.
     """
     gone = tuple(unavailable)
-    _refuse_stuck(nodes, Room(policy, gone))
+    _refuse_stuck(nodes, Room(policy, gone), gone)
     chosen = canaries(nodes, policy.canary)
     first = [node for node in nodes if node.name in chosen]
     rest = [node for node in nodes if node.name not in chosen]
@@ -84,9 +85,14 @@ def canaries(nodes: Iterable[Node], most: int) -> frozenset[str]:
     return frozenset(found)
 
 
-def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
+def _refuse_stuck(nodes: Sequence[Node], room: Room, gone: Sequence[Node]) -> None:
+    what = "its turn could never come"
+    hint = (
+        f"bring up {folded(node.name for node in gone)}, or let [rollout] of the cluster file allow more, "
+        "as a number: percent are of this rollout's nodes"
+    )
     problems = [
-        Problem(f"its turn could never come: {why}, because of nodes that are down already", node.name)
+        Problem(f"{what}: {why}, because of nodes that are down already", node.name, hint)
         for node in nodes
         if (why := room.lacks(node))
     ]

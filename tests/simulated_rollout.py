@@ -303,6 +303,7 @@ class Scene:
         policy: Policy,
         nodes: Sequence[Node] = (),
         linked: Mapping[str, str] = {},
+        cluster: str = "lab",
     ) -> None:
         self.store, self.world = store, world
         self.nodes = tuple(nodes) or tuple(Node(name, "web", OLD) for name in world.names)
@@ -312,7 +313,7 @@ class Scene:
         targets = {NEW: Target(NEW, "web", 2, f"/images/{NEW}"), OLD: Target(OLD, "web", 1, f"/images/{OLD}")}
         targets |= {node.image: Target(node.image) for node in self.nodes if node.image not in targets}
         self.order = Order(
-            0, "lab", "me", world.now, self.nodes, arrange(self.nodes, policy), targets,
+            0, cluster, "me", world.now, self.nodes, arrange(self.nodes, policy), targets,
             {node.name: NEW for node in self.nodes}, policy, {"web": NEW}, linked=linked,
         )  # fmt: skip
         self.folder = folders.begin(store, self.order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import Problem, UsageError
 from pipeline.rollout.model import OSD_HOSTS, Node, Policy
 
@@ -17,13 +18,17 @@ def domains(node: Node) -> Mapping[str, str]:
 class Room:
     """How many more nodes may be away, all in all and of each failure domain."""
 
-    def __init__(self, policy: Policy, away: Iterable[Node] = ()) -> None:
+    def __init__(self, policy: Policy, away: Iterable[Node] = (), beside: Iterable[Node] = ()) -> None:
+        """``beside`` are away in another cluster: of failure domains they count all the same."""
         self._most = policy.max_unavailable
         self._limits = {OSD_HOSTS: 1, **policy.domains}
         self._away: set[str] = set()
         self._counts: Counter[tuple[str, str]] = Counter()
         for node in away:
             self.take(node)
+        for node in {node.name: node for node in beside}.values():
+            if node.name not in self._away:
+                self._counts.update(domains(node).items())
 
     def take(self, node: Node) -> None:
         """``node`` is away."""
@@ -62,7 +67,7 @@ def arrange(
     with every node whose turn could never come, because ``unavailable`` nodes use up its limits.
     """
     gone = tuple(unavailable)
-    _refuse_stuck(nodes, Room(policy, gone))
+    _refuse_stuck(nodes, Room(policy, gone), gone)
     chosen = canaries(nodes, policy.canary)
     first = [node for node in nodes if node.name in chosen]
     rest = [node for node in nodes if node.name not in chosen]
@@ -80,9 +85,14 @@ def canaries(nodes: Iterable[Node], most: int) -> frozenset[str]:
     return frozenset(found)
 
 
-def _refuse_stuck(nodes: Sequence[Node], room: Room) -> None:
+def _refuse_stuck(nodes: Sequence[Node], room: Room, gone: Sequence[Node]) -> None:
+    what = "its turn could never come"
+    hint = (
+        f"bring up {folded(node.name for node in gone)}, or let [rollout] of the cluster file allow more, "
+        "as a number: percent are of this rollout's nodes"
+    )
     problems = [
-        Problem(f"its turn could never come: {why}, because of nodes that are down already", node.name)
+        Problem(f"{what}: {why}, because of nodes that are down already", node.name, hint)
         for node in nodes
         if (why := room.lacks(node))
     ]

@@ -199,7 +199,7 @@ def _domains(order: Order) -> list[Finding]:
     found = []
     for label, most in policy.domains.items():
         names = [node.name for node in order.nodes if label not in node.domains]
-        if not names or most >= policy.max_unavailable:
+        if not names or most >= min(policy.max_unavailable, len(order.nodes)):
             continue
         where = f'[[rollout.label]]: nodes = "{folded(names)}", {label} = "…"'
         found.append(

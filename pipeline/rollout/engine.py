@@ -16,6 +16,7 @@ from pipeline.rollout.ordering import is_to_be_started
 from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.proving import Proving
+from pipeline.rollout.sharing import WAITS_FOR, Sharing
 from pipeline.rollout.states import STATES, NodeProgress, Progress, State
 from pipeline.rollout.steps import Steps
 from pipeline.rollout.switching import Switched, Switching
@@ -66,6 +67,7 @@ class Engine:
         self._canaries = canaries(desk.order.nodes, desk.order.policy.canary)
         self._left: set[str] = set()
         self._leaving_since: float | None = None
+        self._sharing = Sharing(desk)
 
     def run(self, watch: Watch) -> Outcome:
         """Go on until all nodes are settled, or nothing more may be begun. ``watch`` sees each change.
@@ -175,14 +177,33 @@ class Engine:
             self._survey()
             self._seen_batch = number
         turn = [name for name in batches[number - 1] if desk.of[name].state == "waiting"]
-        room = self._room()
-        for name in self._let(turn, room):
-            desk.tell(name, "preparing")
-        self._refuse_gone(desk.named("preparing"))
+        if not turn:
+            self._refuse_gone(desk.named("preparing"))
+            return None
+        room = self._take(turn)
         left = [name for name in turn if desk.of[name].state == "waiting"]
-        if self._moving() or not left:
+        waits = self._sharing.waits(left, is_moving=bool(self._moving()))
+        self._tell_waiting(left, waits)
+        if self._moving() or waits or not left:
             return None
         return self._stop(f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}{self._in_the_way()}")
+
+    def _take(self, turn: Sequence[str]) -> Room:
+        """Let those go for which there is room beside all other rollouts; returns what is left of it."""
+        with self._sharing.taking():
+            room = self._room()
+            for name in self._let(turn, room):
+                self._desk.tell(name, "preparing")
+            self._refuse_gone(self._desk.named("preparing"))
+        return room
+
+    def _tell_waiting(self, left: Sequence[str], waits: str) -> None:
+        """Say once for whom nodes wait, and when they do so no more."""
+        for name in left:
+            if waits or self._desk.of[name].why.startswith(WAITS_FOR):
+                self._steps.reason(name, waits)
+        if waits:
+            self._seen_batch = 0  # it may take long: who is up is seen once more
 
     def _in_the_way(self) -> str:
         """Who uses up the limits, while nothing moves."""
@@ -192,7 +213,8 @@ class Engine:
             "not up": sorted(self._down),
             "down when this was ordered": before,
         }
-        return "".join(f"; {how}: {folded(names)}" for how, names in away.items() if names)
+        said = [f"{how}: {folded(names)}" for how, names in away.items() if names]
+        return "".join(f"; {each}" for each in (*said, *self._sharing.told()))
 
     def _survey(self) -> None:
         """See which nodes that should be up are not: they are away as well."""
@@ -247,9 +269,11 @@ class Engine:
         return found
 
     def _room(self) -> Room:
-        desk = self._desk
-        away = [name for name, progress in desk.of.items() if progress.is_away or name in self._down]
-        return Room(desk.order.policy, (*desk.order.unavailable, *(desk.nodes[name] for name in away)))
+        return self._sharing.room(self._down, self._is_up)
+
+    def _is_up(self, name: str) -> bool:
+        """Whether a node of any rollout was up when they were seen last, or the manager has it no more."""
+        return name not in self._facts or self._facts[name].status.condition == "up"
 
     def _go_back(self) -> Outcome | None:
         """Take nodes to what they had, as far as the policy says, when those under way have settled."""
@@ -263,8 +287,13 @@ class Engine:
         if who := self._aborted():
             self._note_abort(who)
             return None if self._moving() else self._stop(f"stopped by {who}")
-        room = self._room()
-        turn = self._let(left, room)
+        with self._sharing.taking():
+            room = self._room()
+            turn = self._let(left, room)
+            # The others of them are away already, as everybody sees.
+            for name in [name for name in turn if desk.of[name].state == "released"]:
+                self._begin_return(name, "", "")
+        turn = [name for name in turn if desk.of[name].way == "out"]
         others = rebooted_by_others(desk, self._manager, turn)
         stay = [name for name in turn if name not in others and _has_lost_nothing(desk.of[name])]
         # While the manager is away they stay as they are, and are never rebooted for this.
@@ -273,6 +302,10 @@ class Engine:
             self._begin_return(name, others.get(name, ""), undone.get(name, ""))
         stuck = [name for name in left if desk.of[name].way == "out"]
         if self._moving() or len(stuck) < len(left):
+            return None
+        if waits := self._sharing.waits(stuck, is_moving=False):
+            if waits not in desk.fold.whole.notes:
+                desk.say("note", waits)
             return None
         if stuck:
             why = f"{room.lacks(desk.nodes[stuck[0]])}{self._in_the_way()}"

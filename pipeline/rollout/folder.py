@@ -165,16 +165,16 @@ def last(place: Path) -> Kept | None:
     return read(place, found[-1]) if found else None
 
 
+def folders_of_all(clusters: Path) -> list[Path]:
+    """Those of all rollouts of all clusters, at their end or not."""
+    places = sorted(clusters.glob("*/rollouts")) if clusters.is_dir() else []
+    return [folder_of(place, number) for place in places for number in numbers(place)]
+
+
 def unfinished(store: Path) -> list[Kept | Lost]:
     """Of all clusters: those that have not come to their end, running or not, and readable or not."""
-    clusters = store / "clusters"
-    places = sorted(clusters.glob("*/rollouts")) if clusters.is_dir() else []
-    found: list[Kept | Lost] = []
-    for place in places:
-        for number in numbers(place):
-            folder = folder_of(place, number)
-            if not is_at_its_end(folder):
-                found.append(_read_or_lost(place, number))
+    left = (folder for folder in folders_of_all(store / "clusters") if not is_at_its_end(folder))
+    found = [_read_or_lost(folder.parent, number_of(folder)) for folder in left]
     return [one for one in found if isinstance(one, Lost) or one.is_unfinished]
 
 
@@ -192,7 +192,7 @@ def begin(store: Path, order: Order) -> Path:
     """
     place = rollouts(store, order.cluster)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(store / "clusters"):
+    with alone(store / "clusters"):
         refuse_overlap(store, order)
         number = max(numbers(place), default=0) + 1
         new = place / f".new-{number}"
@@ -311,7 +311,8 @@ def _abort_held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(clusters: Path) -> Iterator[None]:
+def alone(clusters: Path) -> Iterator[None]:
+    """Be the only one of all clusters who begins a rollout, or takes nodes for one."""
     with open(clusters / "rollouts.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -24,9 +24,9 @@ def policy(cluster: Cluster, nodes: int, members: int) -> tuple[Policy, tuple[Fi
     def limit(key: str, share: Share, at: KeyPath) -> int:
         if members and not share.is_percent and share.number > members:
             over.append((("rollout", *at), f"{key} = {share} is more than {there} there {are}"))
-        return min(share.of(nodes), max(nodes, 1))
+        return share.of(nodes)
 
-    canary = limit("canary", Share(said.canary), ("canary",))
+    canary = min(limit("canary", Share(said.canary), ("canary",)), max(nodes, 1))
     most = limit("max_unavailable", said.max_unavailable, ("max_unavailable",))
     for name, share in said.domains.items():
         kept[name] = limit(f"domains.{name}", share, ("domains", name))

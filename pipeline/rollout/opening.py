@@ -26,8 +26,8 @@ from pipeline.cluster.objects import HEAD
 from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
+from pipeline.rollout import beside, returning, trees
 from pipeline.rollout import folder as folders
-from pipeline.rollout import returning, trees
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
@@ -176,12 +176,13 @@ def plan(opened: Opened, wishes: Wishes, *, unverified: bool = False) -> Planned
     survey = opened.manager.survey()
     osds, more = _osds(opened, survey, opened.cluster.rollout.hooks)
     drafted = draft(opened.cluster, opened.site, opened.store, survey, wishes, osds)
-    order, stuck = _arranged(drafted.order)
+    others = beside.others(opened.site.store, drafted.order)
+    order, stuck = _arranged(beside.without(drafted.order, others))
     drafted = msgspec.structs.replace(drafted, order=order)
     hooks = opened.hooks(max(folders.numbers(opened.place), default=0) + 1)
     verifier = opened.verifier([node.name for node in order.nodes])
     findings = find(_asked(opened, drafted, survey, hooks, verifier, unverified=unverified))
-    found = (*findings, *stuck, *more)
+    found = (*findings, *stuck, *more, *beside.findings(order, others))
     return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))
 
 
@@ -287,7 +288,9 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
     survey = opened.manager.survey()
     names = _hooks_back(opened, kept)
     osds, found = _osds(opened, survey, names)
-    had = msgspec.structs.replace(as_now(opened.cluster, survey, kept.order, osds), hooks=names)
+    now = as_now(opened.cluster, survey, kept.order, osds)
+    others = beside.others(opened.site.store, now, kept.folder)
+    had = msgspec.structs.replace(beside.without(now, others), hooks=names)
     syncs = opened.manager.synced([name for name in kept.progress.nodes if name in survey.nodes])
     order = returning.back_order(msgspec.structs.replace(kept, order=had), survey, person(), only, syncs)
     hooks: tuple[Hook, ...] = ()
@@ -297,7 +300,7 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
         found += as_findings(error)
     verifier = opened.verifier([node.name for node in order.nodes])
     back = Back(order, kept, opened.cluster, opened.site, opened.store, survey, opened.head, hooks)
-    found += find_back(back)
+    found += [*find_back(back), *beside.findings(order, others)]
     return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))
 
 

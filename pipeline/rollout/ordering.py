@@ -147,7 +147,8 @@ def category_images(cluster: Cluster) -> dict[str, str]:
 
 def as_now(cluster: Cluster, survey: Survey, order: Order, osds: Mapping[str, Sequence[int]] = {}) -> Order:
     """``order`` with the failure domains and OSDs that its nodes have by now, with their limits, and the
-    others that are away. What the manager has no more stays as it was."""
+    others that are away. What the manager has no more stays as it was; so does ``max_unavailable``, unless
+    the file allows more by now."""
     drafting = _Drafting(cluster, survey, Chosen({}, {}), osds)
     nodes = []
     for node in order.nodes:
@@ -157,10 +158,15 @@ def as_now(cluster: Cluster, survey: Survey, order: Order, osds: Mapping[str, Se
         nodes.append(node)
     limits, _ = policy(cluster, len(nodes), 0)
     held = frozenset(node.name for node in nodes)
+    limits = msgspec.structs.replace(
+        order.policy,
+        max_unavailable=max(order.policy.max_unavailable, limits.max_unavailable),
+        domains={**order.policy.domains, **limits.domains},
+    )
     return msgspec.structs.replace(
         order,
         nodes=tuple(nodes),
-        policy=msgspec.structs.replace(order.policy, domains={**order.policy.domains, **limits.domains}),
+        policy=limits,
         unavailable=drafting.unavailable(held),
     )
 
@@ -277,18 +283,30 @@ class _Drafting:
         return [category for category in self.found.of if category in some - partial]
 
     def unavailable(self, taken: frozenset[str]) -> tuple[Node, ...]:
-        """Nodes that are away already, and share a failure domain with those that are taken."""
+        """Nodes that are away already, and share a failure domain or the category with those that are taken.
+
+        Users lack those that a rollout leaves out, too. A virtual node that is down is one that nobody began.
+        """
         nodes = [self.node(name) for name in sorted(taken) if name in self.survey.nodes]
         shared = {item for node in nodes for item in node.domains.items()}
         has_osds = any(node.osds for node in nodes)
+        categories = {node.category for node in nodes}
         gone = [
             self.node(name)
             for name, facts in sorted(self.survey.nodes.items())
             if name not in taken and facts.status.condition in AWAY | RISING
         ]
         return tuple(
-            node for node in gone if (has_osds and node.osds) or shared.intersection(node.domains.items())
+            node
+            for node in gone
+            if (node.category in categories and not self._is_not_begun(node.name))
+            or (has_osds and node.osds)
+            or shared.intersection(node.domains.items())
         )
+
+    def _is_not_begun(self, name: str) -> bool:
+        facts = self.survey.nodes[name]
+        return facts.is_virtual and facts.status.condition == "down"
 
     def _say(self, what: str, where: str, hint: str = "") -> None:
         self.findings.append(Finding("error", what, where, hint))

@@ -219,7 +219,7 @@ class Steps:
         statuses = self._manager.statuses(names)
         up = [name for name in names if statuses[name].condition == "up"]
         for name in set(names) - set(up):
-            self._reason(name, f"it is not up any more: {statuses[name].text or statuses[name].condition}")
+            self.reason(name, f"it is not up any more: {statuses[name].text or statuses[name].condition}")
         own = self._still_ours(up)
         self._desk.commit()
         # Stopped here: hooks are asked to undo it once more.
@@ -247,7 +247,7 @@ class Steps:
                 why = f"others have installed it meanwhile, from {sync.image}, not from {wanted}"
                 self._desk.tell(name, "failed", why)
             else:
-                self._reason(name, f"others install it, which is not done: {sync.text or 'nothing is told'}")
+                self.reason(name, f"others install it, which is not done: {sync.text or 'nothing is told'}")
         known = [name for name in found if name in syncs and "provisioned" in of[name].times]
         self._tell_pointed([name for name in known if name not in self._asked_after])
         return found
@@ -326,7 +326,7 @@ class Steps:
         elif now.state == "installing" and condition == "up":
             self._desk.tell(name, "up", "waits for the proof of what was installed")
         elif condition in ("installing", "starting", "booting", "down"):
-            self._reason(name, status.text)
+            self.reason(name, status.text)
 
     def _provisioned(self, name: str, sync: Sync) -> None:
         """It is up again, and was provisioned since: with what?"""
@@ -364,7 +364,7 @@ class Steps:
             return [name for name in names if name not in told]
         return list(names)
 
-    def _reason(self, name: str, why: str) -> None:
+    def reason(self, name: str, why: str) -> None:
         """What a node waits for, once."""
         if self._desk.of[name].why != why:
             self._desk.tell(name, self._desk.of[name].state, why)

@@ -122,6 +122,14 @@ class Ceph:
         )
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        # From who is away until it is noted who goes: others would find as much, and go as well.
+        with self._kept.turn() as is_mine:
+            if not is_mine:
+                why = "hosts with OSDs go one at a time: another rollout asks Ceph for one at this moment"
+                return {node.name: Answer("wait", why) for node in nodes}
+            return self._in_turn(nodes)
+
+    def _in_turn(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         now, begun = self._look(), self._away()
         answers: dict[str, Answer] = {}
         for node in nodes:

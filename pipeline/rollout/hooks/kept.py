@@ -55,6 +55,21 @@ class Kept:
             self._write(msgspec.json.encode(now))
 
     @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Be the only one who asks whether a node may go and notes that it does; False: somebody else is.
+
+        Notes can be put meanwhile. The kernel lets go of it when this process ends, however it ends.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.with_name(f".{self.file.name}.turn").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextmanager
     def _alone(self) -> Iterator[None]:
         """Two rollouts of different nodes may go on at once."""
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pipeline.cluster.head import Head
+from pipeline.cluster.head import Head, Ran
 from pipeline.cluster.rollout_written import CephTable
 from pipeline.errors import PipelineError
 from pipeline.lab.services.switches import CEPHS
 from pipeline.rollout.hooks.cephstate import osds_of, osds_on, strange_hosts
 from pipeline.rollout.model import Node
+from pipeline.rollout.parts import Answer
 from tests.integration.hooks.services_lab import (
     THREE,
     TWO,
@@ -56,6 +58,33 @@ def test_a_host_goes_and_comes_back_and_only_then_the_next_one_goes(lab: Service
     assert lab.run("ceph", "health").out == "HEALTH_OK\n"
     assert states(hook.before([THREE])) == {"node003": "done"}
     assert lab.now()["most_away"] == 1
+
+
+class Meanwhile(Head, frozen=True):
+    """Between who was seen away and what is set, another process is at the same."""
+
+    does: Callable[[], object] = list
+
+    def run(self, argv: Sequence[str], stdin: str = "", *, seconds: float | None = None) -> Ran:
+        if "ok-to-stop" in argv:
+            self.does()
+        return super().run(argv, stdin, seconds=seconds)
+
+
+def test_of_two_rollouts_that_ask_at_the_same_moment_one_takes_its_host(lab: ServicesLab) -> None:
+    lab.switch(ceph="nautilus")
+    told: list[dict[str, Answer]] = []
+    other = lab.hook("ceph", number=13)
+    at = lab.head
+    head = Meanwhile(at.address, at.root, at.programs, does=lambda: told.append(dict(other.before([THREE]))))
+    assert states(lab.hook("ceph", head=head).before([TWO])) == {"node002": "done"}
+    assert told[0]["node003"].state == "wait"
+    assert "another rollout asks Ceph" in told[0]["node003"].why
+    assert states(other.before([THREE])) == {"node003": "wait"}
+    assert noout(lab) == ([], ["0", "1"])
+    lab.boot("node002")
+    assert states(lab.hook("ceph").after([TWO])) == {"node002": "done"}
+    assert states(other.before([THREE])) == {"node003": "done"}
 
 
 @pytest.mark.parametrize("release", ["nautilus"])

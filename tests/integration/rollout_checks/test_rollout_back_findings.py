@@ -104,6 +104,21 @@ def test_a_healthy_cluster_can_go_back(rolled: Rolled) -> None:
     assert set(planned.order.wanted.values()) == {OLD}
 
 
+def test_a_plan_tells_of_another_rollout_that_has_nodes_away(rolled: Rolled) -> None:
+    order = rolled.rollout("node002").order
+    folder = folders.begin(rolled.site.store, order)
+    with folders.held(folder) as journal:
+        journal.write([Event(2.0, word="begun"), Event(2.0, node="node002", state="preparing")])
+    put_status(rolled.project.head, "node002", "DOWN")
+    planned = plan(open_rollouts(NAME, rolled.site), Wishes("node003", (f"{IMAGE}@2",)))
+    what = (
+        f"rollout 2 of {NAME} is not at its end, nobody runs it, and it has node002 away, within the limits"
+    )
+    assert ("warning", f"{folder}: {what}") in told(planned.findings)
+    assert not any("its turn could never come" in each.what for each in planned.findings)
+    assert planned.order.unavailable == ()
+
+
 def test_osds_that_came_since_are_seen_and_their_hosts_go_one_at_a_time(rolled: Rolled) -> None:
     kept = rolled.rollout(*NAMES)
     assert not any(node.osds for node in kept.order.nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from pipeline.cluster.drivers.nodes import ImageFacts
 from pipeline.cluster.objects import Ref, Wanted
 from pipeline.cluster.rolling import Share
+from pipeline.errors import UsageError
 from pipeline.publish.record import Publication, remember
+from pipeline.rollout.batches import arrange
 from pipeline.rollout.model import Target
-from pipeline.rollout.ordering import Draft
+from pipeline.rollout.ordering import Draft, as_now
 from tests.rollout_world import IMAGE, World
 
 
@@ -121,10 +124,12 @@ def test_several_mistakes_are_told_at_once(world: World) -> None:
     assert [finding.where.rpartition("/")[2] for finding in made.findings[-4:-2]] == ["x.toml:4", "x.toml:5"]
 
 
-def test_limits_of_the_file_are_held_against_all_nodes_and_cut_to_those_asked_for(world: World) -> None:
+def test_limits_of_the_file_are_held_against_all_nodes_and_percent_are_of_those_asked_for(
+    world: World,
+) -> None:
     world.rollout(canary=2, max_unavailable=Share(4), domains={"rack": Share(50, is_percent=True)})
     policy = world.draft(nodes="node001").order.policy
-    assert (policy.canary, policy.max_unavailable, policy.domains) == (1, 1, {"rack": 1})
+    assert (policy.canary, policy.max_unavailable, policy.domains) == (1, 4, {"rack": 1})
     whole = world.draft().order.policy
     assert (whole.canary, whole.max_unavailable, whole.domains) == (2, 4, {"rack": 2})
 
@@ -186,8 +191,45 @@ def test_nodes_that_are_away_already_and_share_a_domain_are_counted(world: World
     assert [node.name for node in made.order.unavailable] == ["login1", "node002"]
     world.rollout()
     made = world.draft(skip_down=True, osds={"node001.cluster": (1, 2), "login2": (3,)})
-    assert [node.name for node in made.order.unavailable] == ["login2"]
+    assert [node.name for node in made.order.unavailable] == ["login2", "node002"]
     assert made.order.nodes[0].osds == (1, 2)
+
+
+@pytest.mark.parametrize("left_out", [{"skip_down": True}, {"nodes": "node[003-006]"}])
+def test_nodes_of_the_category_that_are_down_and_left_out_use_up_the_limit(
+    world: World, left_out: dict[str, Any]
+) -> None:
+    """Two of six are down: users lack them, too."""
+    world.nodes.clear()
+    for number in range(1, 7):
+        world.has(f"node{number:03d}", "compute", "down" if number < 3 else "up")
+    world.rollout(max_unavailable=Share(2))
+    order = world.draft(**left_out).order
+    assert [node.name for node in order.unavailable] == ["node001", "node002"]
+    with pytest.raises(UsageError) as refused:
+        arrange(order.nodes, order.policy, order.unavailable)
+    first = refused.value.problems[0]
+    assert (first.where, first.message) == (
+        "node003",
+        "its turn could never come: max_unavailable = 2 is used up, because of nodes that are down already",
+    )
+    assert first.hint is not None
+    assert first.hint.startswith("bring up node[001-002], or let [rollout] of the cluster file allow more")
+    world.rollout(max_unavailable=Share(3))
+    order = world.draft(**left_out).order
+    batches = arrange(order.nodes, order.policy, order.unavailable)
+    assert {len(batch) for batch in batches} == {1}
+    world.rollout(max_unavailable=Share(4))
+    raised = as_now(world.cluster, world.survey(), order)
+    assert raised.policy.max_unavailable == 4, "what is allowed by now holds on the way back"
+
+
+def test_virtual_nodes_that_nobody_began_and_nodes_of_other_categories_use_up_nothing(world: World) -> None:
+    world.has("cloud001", "compute", "down", is_virtual=True)
+    world.has("node100", "login", "down", image="default-image")
+    assert world.draft(nodes="node001").order.unavailable == ()
+    world.has("cloud001", "compute", "closed", is_virtual=True)
+    assert [node.name for node in world.draft(nodes="node001").order.unavailable] == ["cloud001"]
 
 
 def test_ten_thousand_nodes_take_less_than_a_second(world: World) -> None:

@@ -100,7 +100,8 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
     asked = wanted(recipe, site, store, of_base, found.epoch if recipe.base_recipe else None)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
-        raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest))
+        same = lock.base.name == recipe.base
+        raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest) if same else differs)
     pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
     stages: list[PlannedStage] = []
     parent, packages = found.key, found.packages
@@ -140,8 +141,9 @@ def _with_paths(differs: Sequence[Problem], store: Store, old: str, new: str) ->
     from pipeline.store.base_changes import changed_paths
 
     first, *rest = differs
-    paths = changed_paths(store, old, new) if old else None
-    yield replace(first, hint=f"what changed in it: {paths}") if paths else first
+    paths = changed_paths(store, old, new)
+    unknown = "what changed in it is not known here: the store does not have it as it was locked"
+    yield replace(first, hint=f"what changed in it: {paths}" if paths else unknown)
     yield from rest
 
 

@@ -165,6 +165,19 @@ def test_a_recipe_that_is_renamed_away_while_it_is_built_ends_with_a_table(proje
     assert (outcome.version, outcome.exit_code, len(outcome.stages)) == (2, 0, 3)
 
 
+def test_a_base_in_which_only_times_changed_is_told_as_that_by_build_and_diff(project: SmallProject) -> None:
+    project.built("web")
+    os.utime(project.path / "base/etc/passwd", (1, 1))
+    project.write("base/etc/deep/new", "new\n").unlink()
+    refused = project.run("build", "web")
+    assert refused.exit_code == 4
+    assert "hint: what changed in it: only times: /etc/deep, /etc/passwd\n" in refused.err
+    project.built("web")
+    told = project.run("diff", "web@1", "web@2").out.splitlines()
+    assert told[1].startswith("  base_digest: ")
+    assert told[2:] == ["  changed in the base: only times: /etc/deep, /etc/passwd"]
+
+
 def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(project: SmallProject) -> None:
     project.built("web")
     project.write("base/etc/passwd", "root:x:0:0::/root:/bin/bash\n")
@@ -177,3 +190,8 @@ def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(p
         project.write(f"base/etc/a{number}", "a\n")
     told = "what changed in it: /etc/a0, /etc/a1, /etc/a2, /etc/a3, /etc/a4 and more\n"
     assert told in project.run("build", "web").err
+    lock = project.path / "recipes/web/recipe.lock"
+    digest = lock.read_text().partition('digest = "')[2][:64]
+    lock.write_text(lock.read_text().replace(digest, "0" * 64))
+    unknown = "what changed in it is not known here: the store does not have it as it was locked\n"
+    assert unknown in project.run("build", "web").err

@@ -147,6 +147,16 @@ def _with_paths(differs: Sequence[Problem], store: Store, old: str, new: str) ->
     yield from rest
 
 
+def changed_base(recipe: Recipe, changes: str) -> StaleLockError:
+    """What is said of a base that is known to differ from the lock's before it is imported."""
+    return StaleLockError(
+        f'the base "{recipe.base}" has changed since {os.path.relpath(recipe.lock_file)} was made',
+        where=where_base(recipe),
+        hint=f"what changed in it: {changes}",
+        command=f"pipeline lock {recipe.name}",
+    )
+
+
 def packages_after(before: tuple[str, ...] | None, layer: Layer) -> tuple[str, ...] | None:
     """The NEVRA of all that is installed on top of a layer; None where they were not known before."""
     if before is None or not (layer.added or layer.removed):
@@ -228,7 +238,7 @@ def wanted(
         lock_file=os.path.relpath(recipe.lock_file),
         base=recipe.base,
         base_digest=base_digest,
-        where=partial(_where_base, recipe),
+        where=partial(where_base, recipe),
         sources=tuple(_sources(recipe, site, local)),
         stages=tuple(
             WantedPackages(
@@ -266,7 +276,7 @@ def where_of(placed: PlacedStage) -> str:
     return where(placed.place)
 
 
-def _where_base(recipe: Recipe) -> str:
+def where_base(recipe: Recipe) -> str:
     from pipeline.recipe.findings import position
 
     return position(recipe.file, ("image", "base"))

@@ -134,6 +134,8 @@ def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
 
 
 def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
+    if any(store.layer_called(name) is None for name in found.layers[:1]):
+        return None  # the base is taken to be the lock's: nothing has been compared
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
     named = identity(recipe.name, tree(found, made), words, recipe.parameters)

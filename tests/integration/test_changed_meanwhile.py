@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -199,6 +200,17 @@ def test_plan_finds_what_changed_behind_a_time_that_was_set_back(project: SmallP
         refused = project.run(verb, "web")
         assert refused.exit_code == 4
         assert "hint: what changed in it: /etc/passwd\n" in refused.err
+
+
+def test_plan_promises_no_version_on_a_base_that_it_could_not_compare(project: SmallProject) -> None:
+    project.built("web")
+    project.write("base/etc/new", "new\n")
+    shutil.rmtree(project.path / "store/layers" / project.store.versions.resolve("web").layers[0])
+    planned = project.run("plan", "web")
+    assert planned.exit_code == 0
+    assert planned.out.startswith("web, on small\n")
+    ends = "a build imports it first, and ends with 4 if it is not the one of recipe.lock"
+    assert f"taken to be the one of recipe.lock; {ends}\n" in planned.out
 
 
 def test_plan_of_a_changed_base_without_a_lock_does_not_know_what_runs(project: SmallProject) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from pipeline.build.reasons import paired
 from pipeline.errors import PipelineError
 from pipeline.printable import on_one_line
+from pipeline.store.base_changes import changed_paths
 from pipeline.store.compare import FileChange, changed_files
 from pipeline.store.content import changed
 from pipeline.store.overlay import find
@@ -41,11 +42,13 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """How ``new`` differs from ``old`` (labels). ``packages`` are (old, new) NEVRAs, one of them None when a
-    package is in one version only; ``facts`` are base, kernel and the like, ``files`` sorted by path."""
+    package is in one version only; ``facts`` are base, kernel and the like, ``files`` sorted by path.
+    ``base_changes`` are the first paths that differ in the base, or whose times do when nothing else does."""
 
     old: str
     new: str
     facts: tuple[Value, ...]
+    base_changes: str | None
     kernel_parameters: tuple[Value, ...]
     parameters: tuple[Value, ...]
     packages: tuple[tuple[str | None, str | None], ...]
@@ -62,11 +65,20 @@ def difference(store: Store, old: Version, new: Version) -> Difference:
         facts=_values(
             {name: getattr(old, name) for name in facts}, {name: getattr(new, name) for name in facts}
         ),
+        base_changes=_of_base(store, old, new),
         kernel_parameters=_words(old.kernel_parameters, new.kernel_parameters),
         parameters=_values(old.parameters, new.parameters),
         packages=paired(old.packages, new.packages),
         files=changed_files(store, old.layers, new.layers) if old.layers != new.layers else (),
     )
+
+
+def _of_base(store: Store, old: Version, new: Version) -> str | None:
+    """What differs in the base that both stand on."""
+    one, other = old.base_digest, new.base_digest
+    if old.base != new.base or one == other or not (one and other):
+        return None
+    return changed_paths(store, one, other)
 
 
 def _require_content(store: Store, *versions: Version) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.chroot.root import RootSpec
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.store.content import require_content
 from pipeline.store.presence import entered, failure_entered
 from pipeline.store.store import Store
+
+
+def last_failed(store: Store, image: str) -> str | None:
+    """The stage in which the last build of ``image`` failed, if that is kept; of a version there is none."""
+    with suppress(OSError, PipelineError):  # it is no image's name, or what is kept is damaged
+        failed = store.failed(image)
+        return failed.failure.stage if failed is not None else None
+    return None
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def plan(recipe: Recipe, site: Site, store: Store, found: Foundation, lock: Lock
     asked = wanted(recipe, site, store, of_base, found.epoch if recipe.base_recipe else None)
     differs = differences(lock, asked) if lock is not None else ()
     if lock is not None and asked.base_digest not in (None, lock.base.digest):
-        raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest))
+        same = lock.base.name == recipe.base
+        raise StaleLockError(_with_paths(differs, store, lock.base.digest, found.digest) if same else differs)
     pins = Pins.of(renewable(lock, asked) if lock is not None else Renewable())
     stages: list[PlannedStage] = []
     parent, packages = found.key, found.packages
@@ -140,9 +141,20 @@ def _with_paths(differs: Sequence[Problem], store: Store, old: str, new: str) ->
     from pipeline.store.base_changes import changed_paths
 
     first, *rest = differs
-    paths = changed_paths(store, old, new) if old else None
-    yield replace(first, hint=f"what changed in it: {paths}") if paths else first
+    paths = changed_paths(store, old, new)
+    unknown = "what changed in it is not known here: the store does not have it as it was locked"
+    yield replace(first, hint=f"what changed in it: {paths}" if paths else unknown)
     yield from rest
+
+
+def changed_base(recipe: Recipe, changes: str) -> StaleLockError:
+    """What is said of a base that is known to differ from the lock's before it is imported."""
+    return StaleLockError(
+        f'the base "{recipe.base}" has changed since {os.path.relpath(recipe.lock_file)} was made',
+        where=where_base(recipe),
+        hint=f"what changed in it: {changes}",
+        command=f"pipeline lock {recipe.name}",
+    )
 
 
 def packages_after(before: tuple[str, ...] | None, layer: Layer) -> tuple[str, ...] | None:
@@ -226,7 +238,7 @@ def wanted(
         lock_file=os.path.relpath(recipe.lock_file),
         base=recipe.base,
         base_digest=base_digest,
-        where=partial(_where_base, recipe),
+        where=partial(where_base, recipe),
         sources=tuple(_sources(recipe, site, local)),
         stages=tuple(
             WantedPackages(
@@ -264,7 +276,7 @@ def where_of(placed: PlacedStage) -> str:
     return where(placed.place)
 
 
-def _where_base(recipe: Recipe) -> str:
+def where_base(recipe: Recipe) -> str:
     from pipeline.recipe.findings import position
 
     return position(recipe.file, ("image", "base"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,15 +11,25 @@ import msgspec
 
 from pipeline.build.foundation import Foundation, is_unchanged, presumed_foundation
 from pipeline.build.looks import looking
-from pipeline.build.plan import Pins, Plan, PlannedStage, kernel_parameters, pinned, plan, tree
-from pipeline.errors import PipelineError, Problem
+from pipeline.build.plan import (
+    Pins,
+    Plan,
+    PlannedStage,
+    changed_base,
+    kernel_parameters,
+    pinned,
+    plan,
+    tree,
+)
+from pipeline.errors import PipelineError, Problem, StaleLockError
 from pipeline.interrupts import work_begins
 from pipeline.recipe.model import PlacedStage, Recipe, Site
 from pipeline.sources import lock as locks
 from pipeline.sources.lock import Lock
+from pipeline.store.base_compare import changed_since, has_base
 from pipeline.store.base_trees import require_base
 from pipeline.store.naming import identity
-from pipeline.store.records import Version
+from pipeline.store.records import Base, Version
 from pipeline.store.store import Store, is_there, layer_name
 
 CACHED, RUNS, UNLOCKED, UNKNOWN = "cached", "would run", "not locked", "unknown"
@@ -66,25 +77,32 @@ def store_to_look_at(site: Site) -> Iterator[Store]:
         yield Store(Path(empty))
 
 
+Compared = dict[tuple[Path, str], str | None]
+"""What differs (None: nothing) between a directory and the base of a digest: several images may ask."""
+
+
 def prospects(site: Site, recipes: Sequence[Recipe], store: Store) -> tuple[Prospect, ...]:
     """What a build of ``recipes`` (bases first) would find.
 
     Raises ``UsageError`` for locks that cannot be read.
     """
     found: dict[str, Prospect] = {}
+    compared: Compared = {}
     for recipe in recipes:
-        found[recipe.name] = _prospect(recipe, site, store, found)
+        found[recipe.name] = _prospect(recipe, site, store, found, compared)
     return tuple(found.values())
 
 
-def _prospect(recipe: Recipe, site: Site, store: Store, ahead: Mapping[str, Prospect]) -> Prospect:
+def _prospect(
+    recipe: Recipe, site: Site, store: Store, ahead: Mapping[str, Prospect], compared: Compared
+) -> Prospect:
     lock = locks.read(recipe.lock_file)
     notes: list[str] = []
     try:
         if recipe.base_recipe:
             found = _on_image(recipe, site, store, ahead[recipe.base], notes)
         else:
-            found = _on_base(recipe, site, store, lock, notes)
+            found = _on_base(recipe, site, store, lock, compared, notes)
         planned = plan(recipe, site, store, found, lock) if found is not None else None
     except PipelineError as error:
         return Prospect(recipe, None, _unplanned(recipe), tuple(notes), refusal=error)
@@ -116,6 +134,8 @@ def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
 
 
 def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
+    if any(store.layer_called(name) is None for name in found.layers[:1]):
+        return None  # the base is taken to be the lock's: nothing has been compared
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
     named = identity(recipe.name, tree(found, made), words, recipe.parameters)
@@ -148,9 +168,9 @@ def _on_image(
 
 
 def _on_base(
-    recipe: Recipe, site: Site, store: Store, lock: Lock | None, notes: list[str]
+    recipe: Recipe, site: Site, store: Store, lock: Lock | None, compared: Compared, notes: list[str]
 ) -> Foundation | None:
-    """The imported base; where a build would import it first, what the lock or the last import says."""
+    """The imported base; one that a build would import first, as far as it can be known without that."""
     path = site.bases[recipe.base]
     if is_lab_to_come(site, path):
         notes.append("the lab is not built yet; a build does that first")
@@ -160,20 +180,53 @@ def _on_base(
         known = presumed_foundation(recipe, site, store, None)
         if known is not None and is_unchanged(recipe, site, store, looks):
             return known
-    record = store.base(recipe.base)
-    what = "is not imported yet"
-    if record is not None and record.path == str(path):
-        what = f"has changed since {path} was imported"
+    same = lock is not None and lock.base.name == recipe.base
+    return _on_changed(recipe, site, store, lock if same else None, compared, notes)
+
+
+def _on_changed(
+    recipe: Recipe, site: Site, store: Store, lock: Lock | None, compared: Compared, notes: list[str]
+) -> Foundation | None:
+    """A base that a build imports first: compared with what ``lock``, or else the last import, says it is.
+
+    Raises ``StaleLockError`` when it is not the one of ``lock``.
+    """
+    path, record = site.bases[recipe.base], store.base(recipe.base)
+    what = _what(recipe.base, path, record)
+    if lock is not None:
+        digest, epoch, then = lock.base.digest, lock.base.epoch, f"the one of {recipe.lock_file.name}"
     elif record is not None:
-        what = f"was imported from {record.path}, and the site file names {path} now"
-    if lock is not None and lock.base.name == recipe.base:
-        notes.append(f"the base {recipe.base} {what}; taken to be the one of {recipe.lock_file.name}")
-        return _assumed(recipe.base, lock.base.digest, lock.base.epoch)
-    if record is not None:
-        notes.append(f"the base {recipe.base} {what}; taken to be as it was then")
-        return _assumed(recipe.base, record.digest, record.epoch)
-    notes.append(f"the base {recipe.base} {what}, and no lock says what it is; a build imports it first")
+        digest, epoch, then = record.digest, record.epoch, "as it was then"
+    else:
+        notes.append(f"{what}, and no lock says what it is; a build imports it first")
+        return None
+    or_ends = f", and ends with {StaleLockError.exit_code} if it is not {then}" if lock is not None else ""
+    if is_lab_to_come(site, path) or not has_base(store, digest):
+        notes.append(f"{what}; taken to be {then}; a build imports it first{or_ends}")
+        return _assumed(recipe.base, digest, epoch)
+    if os.geteuid() != 0:
+        notes.append(f"{what}; a build imports it anew{or_ends}; only root can compare it before")
+        return None
+    if (path, digest) not in compared:
+        compared[path, digest] = changed_since(store, digest, path)
+    changes = compared[path, digest]
+    if changes is None:
+        notes.append(f"{what}; what it holds is {then}, and a build imports it anew")
+        known = presumed_foundation(recipe, site, store, None)
+        return known if known and known.digest == digest else _assumed(recipe.base, digest, epoch)
+    if lock is not None:
+        raise changed_base(recipe, changes)
+    notes.append(f"{what}, and a build imports it anew; what changed in it: {changes}")
     return None
+
+
+def _what(name: str, path: Path, record: Base | None) -> str:
+    """Why a build imports the base ``name``."""
+    if record is None:
+        return f"the base {name} is not imported yet"
+    if record.path == str(path):
+        return f"the base {name} has changed since {path} was imported"
+    return f"the base {name} was imported from {record.path}, and the site file names {path} now"
 
 
 def is_lab_to_come(site: Site, path: Path) -> bool:

@@ -14,7 +14,7 @@ from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to
 from pipeline.publish.record import Publication, present_directory, publication
 from pipeline.publish.unpublishing import take_down
-from pipeline.publish.users import is_used
+from pipeline.publish.users import is_used, used
 from pipeline.recipe.model import Site
 from pipeline.rollout.folder import unfinished
 from pipeline.rollout.having import needs
@@ -87,7 +87,8 @@ def _reason(
     if release is not None:
         return "it is published", release
     if mode is not None and is_used(place):
-        return f"{place} is in use", f"fuser -vm {place}" if mode == OVERLAY else f"lsof +D {place}"
+        told = used(place, mounted=mode == OVERLAY)
+        return told.message, told.command or ""
     return None
 
 

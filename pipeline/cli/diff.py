@@ -1,6 +1,7 @@
 """Say what differs between two versions, of one image or of two: packages, kernel, parameters, files.
 
-What both have in common is not read. Times of files do not count. On a terminal more than 200 lines are
+What both have in common is not read. Times of files do not count, but they are told of a base in which
+nothing else changed. On a terminal more than 200 lines are
 counted instead, as --stat does it: "| less" shows them, --files some of them.
 """
 
@@ -96,6 +97,8 @@ def _lines(found: Difference, *, stat: bool) -> list[str]:
     ):
         lines += [title] if title and values else []
         lines += [_value(value, as_written=title == "parameters") for value in values]
+        if not title and found.base_changes:
+            lines.append(on_one_line(f"  changed in the base: {found.base_changes}"))
     counts = _counts(found)
     files = [told_change(file) for file in found.files]
     for title, items in (("packages", _packages(found)), ("files", files)):

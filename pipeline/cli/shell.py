@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
+
+from pipeline.printable import on_one_line
 
 ON_TERMINAL = ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash --norc -i; exec /bin/sh -i"]
 
@@ -23,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.build.entering import root_of
+    from pipeline.build.entering import last_failed, root_of
     from pipeline.build.session import require_root
     from pipeline.chroot.enter import run_interactively
     from pipeline.interrupts import work_begins
@@ -33,6 +37,14 @@ def run(options: argparse.Namespace) -> int:
     require_root()
     store = Store.open(load_site(options.site).store, create=False)
     work_begins()
+    failed = last_failed(store, options.version) if options.stage is None else None
+    if failed is not None:
+        enter_it = shlex.join(["pipeline", "shell", options.version, "--stage", failed])
+        print(
+            f"note: this is not the stage {on_one_line(failed)!r}, in which the last build failed; to enter "
+            f"that one: {on_one_line(enter_it)}",
+            file=sys.stderr,
+        )
     with root_of(store, options.version, options.stage, network=options.network) as spec:
         command = options.command or (ON_TERMINAL if os.isatty(0) and os.isatty(1) else ["/bin/sh"])
         return run_interactively(spec, command, os.environ.get("TERM", "dumb"))

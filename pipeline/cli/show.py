@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
         if layer is None:
             names = ", ".join(stage.name for stage in version.stages)
             raise UsageError(f"{version.label} has no stage {options.log!r}", hint=f"its stages are {names}")
-        print(store.layer_log(layer).read_text(errors="replace"), end="")
+        with store.layer_log(layer).open(errors="replace") as log:
+            shutil.copyfileobj(log, sys.stdout)  # it may be longer than there is memory
         return 0
     verification = store.versions.verification(version)
     damaged = damage(store, version)

@@ -11,8 +11,8 @@ from pipeline.cluster.cloning import in_order
 from pipeline.cluster.objects import Ref, Value, Wanted
 from pipeline.cluster.reading import Reading
 from pipeline.cluster.written import ImageTable
+from pipeline.kernel_words import is_parameter
 from pipeline.nearest import nearest
-from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.load import recipe_names

@@ -15,7 +15,7 @@ from pipeline.cluster.objects import HEAD, Kind, Properties, Ref, State, Value
 from pipeline.cluster.owned import KEY, SECTION, path_fault
 from pipeline.cluster.reading import CONTROL, OPEN
 from pipeline.cluster.segments import read_range
-from pipeline.recipe.kernel_words import is_parameter
+from pipeline.kernel_words import is_parameter
 from pipeline.recipe.names import file_name_fault
 
 SETTING = re.compile(r"(?P<file>[^\[]+)\[(?P<section>[^\]]*)\](?P<key>.+)", re.DOTALL)

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, Problem
 from pipeline.publish import mounted
 from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
 from pipeline.publish.record import Publication, directory, remember
-from pipeline.publish.users import is_used
+from pipeline.publish.users import is_used, used
 from pipeline.recipe.model import Site
 from pipeline.removing import remove_tree
 from pipeline.store.filesystem import sync_directory, told
@@ -188,11 +188,7 @@ def refuse_busy(targets: Sequence[Path]) -> None:
 
 
 def _busy(target: Path) -> Problem:
-    return Problem(
-        f"{target} is in use, and stays published",
-        hint="end the programs that the command below shows",
-        command=f"fuser -vm {target}" if mounted.is_mounted(target) else f"lsof +D {target}",
-    )
+    return used(target, ", and stays published", mounted=mounted.is_mounted(target))
 
 
 def _unmount(target: Path) -> None:

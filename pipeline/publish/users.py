@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.errors import Problem
 from pipeline.store.filesystem import OVERLAYFS_MAGIC, type_of
-from pipeline.store.mounts import mount_of, mount_points
+from pipeline.store.mounts import mount_of, mounted_in
 
 INNER = ("/memfd:", "/dev/zero", "/SYSV")
 """What the kernel calls files of its own, on no mount."""
@@ -22,8 +24,22 @@ def is_used(target: Path) -> bool:
     """
     inside = os.path.realpath(target)
     below = f"{inside}/"
-    return any(place.startswith(below) for place in mount_points()) or any(
-        place == inside or place.startswith(below) for place in _places()
+    return bool(mounted_in(target)) or any(place == inside or place.startswith(below) for place in _places())
+
+
+def used(target: Path, also: str = "", *, mounted: bool) -> Problem:
+    """What is told of ``target``, which is in use (``also`` after that), and how to end it; ``mounted``: it
+    was published by mounting. What is mounted in it comes first: that may have no program."""
+    if places := mounted_in(target):
+        return Problem(
+            f"{target} is in use{also}: something is mounted at {', '.join(places)}",
+            hint="unmount it, unless a program there still needs it",
+            command=shlex.join(["umount", *places]),
+        )
+    return Problem(
+        f"{target} is in use{also}",
+        hint="end the programs that the command below shows",
+        command=f"fuser -vm {target}" if mounted else f"lsof +D {target}",
     )
 
 

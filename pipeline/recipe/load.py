@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from pipeline import regular, stages
+from pipeline.kernel_words import is_parameter
 from pipeline.nearest import nearest
 from pipeline.recipe.documents import Document, read_document, read_text
 from pipeline.recipe.findings import Findings
-from pipeline.recipe.kernel_words import is_parameter
 from pipeline.recipe.kinds import there_are
 from pipeline.recipe.lines import KeyPath
 from pipeline.recipe.model import Recipe, Site

@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.chroot.root import Root
 from pipeline.errors import PipelineError, Problem
+from pipeline.kernel_words import is_parameter
 from pipeline.packaging.programs import first_found
 from pipeline.stages.base import Inputs, Stage
 
@@ -51,11 +52,11 @@ class Kernel(Stage, frozen=True, kw_only=True, tag="kernel"):
         found = []
         if self.release is not None and not re.fullmatch(r"\w[\w.+~-]*", self.release):
             found.append(("release", f"{self.release!r} is no release of a kernel"))
-        for parameter in self.append_parameters:
-            if not parameter or parameter != parameter.strip() or not parameter.isprintable():
-                found.append(("append_parameters", f"{parameter!r} is no kernel parameter"))
-            elif " " in re.sub(r'"[^"]*"', "", parameter):
-                found.append(("append_parameters", f"{parameter!r}: write one parameter in each text"))
+        found += [
+            ("append_parameters", f"{parameter!r} is not one kernel parameter")
+            for parameter in self.append_parameters
+            if not is_parameter(parameter)
+        ]
         found += [
             ("require_modules", f"{name!r}: the name alone, without folder and .ko")
             for name in self.require_modules

@@ -7,7 +7,7 @@ import heapq
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -51,7 +51,7 @@ from pipeline.store.work import Work
 _RUN = 256
 """How many paths a process takes at a time."""
 _BLOCK = 4096
-_SKIPPED = "skipped"
+SKIPPED = "skipped"
 """The type of an entry that is not copied; its target says why. It never gets into a manifest."""
 
 
@@ -214,9 +214,9 @@ def _copy_share(survey: _Survey, turns: Turns, spool: Path, tell: Tell) -> None:
             if not mine.next_is_mine():
                 continue
             status = lstat(item)
-            other = status.st_dev != device or item.path in survey.mounts
-            if other or stat.S_ISSOCK(status.st_mode) or is_whiteout(status):
-                entry = _not_copied(item, status, survey)
+            entry = left_out(item, status, device, survey.mounts)
+            if entry is not None:
+                pass
             elif groups_links(status) and survey.leaders.get(status.st_ino) != item.path:
                 leader = survey.leaders.get(status.st_ino, b"")
                 entry = Entry(path=readable(item.path), type="file", hardlink=readable(leader))
@@ -232,17 +232,22 @@ def _copy_share(survey: _Survey, turns: Turns, spool: Path, tell: Tell) -> None:
     tell(Message(done=untold))
 
 
-def _not_copied(item: Item, status: os.stat_result, survey: _Survey) -> Entry:
+def left_out(item: Item, status: os.stat_result, device: int, mounts: Collection[bytes]) -> Entry | None:
+    """What stands for a path that is not copied, with the reason as its ``target``; None for one that is.
+
+    ``device`` is that of the base, ``mounts`` are the paths below it at which something is mounted.
+    """
     path = readable(item.path)
     if stat.S_ISSOCK(status.st_mode):
-        return Entry(path=path, type=_SKIPPED, target="a socket")
-    if stat.S_ISDIR(status.st_mode):
-        return Entry(path=path, type="dir", mode="0755", uid=0, gid=0, mtime=0, target="mount")
-    if item.path in survey.mounts:
-        return Entry(path=path, type=_SKIPPED, target="something is mounted on it")
-    if status.st_dev != os.fstat(survey.source).st_dev:
-        return Entry(path=path, type=_SKIPPED, target="on another file system")
-    return Entry(path=path, type=_SKIPPED, target="a device 0:0, which overlayfs takes for a deletion")
+        return Entry(path=path, type=SKIPPED, target="a socket")
+    if status.st_dev != device or item.path in mounts:
+        if stat.S_ISDIR(status.st_mode):
+            return Entry(path=path, type="dir", mode="0755", uid=0, gid=0, mtime=0, target="mount")
+        on = "something is mounted on it" if item.path in mounts else "on another file system"
+        return Entry(path=path, type=SKIPPED, target=on)
+    if is_whiteout(status):
+        return Entry(path=path, type=SKIPPED, target="a device 0:0, which overlayfs takes for a deletion")
+    return None
 
 
 def _copy_file(item: Item, target: int, clones: bool) -> tuple[Entry, bool]:
@@ -292,7 +297,7 @@ def _finished(
     leaders = {readable(path) for path in survey.leaders.values()}
     known: dict[str, Entry] = {}
     for entry in merged:
-        if entry.type == _SKIPPED:
+        if entry.type == SKIPPED:
             notes.append(f"/{entry.path} was left out: {entry.target}")
             continue
         if entry.type == "dir":

@@ -26,6 +26,12 @@ def mounts_below(directory: Path) -> frozenset[bytes]:
     )
 
 
+def mounted_in(directory: Path) -> tuple[str, ...]:
+    """Every mount point below ``directory``, hidden ones too, in an order in which they can be unmounted."""
+    above = os.path.realpath(os.fsencode(directory)).rstrip(b"/") + b"/"
+    return tuple(os.fsdecode(place) for _, place in reversed(list(_mounts())) if place.startswith(above))
+
+
 def _mounts() -> Iterator[tuple[int, bytes]]:
     """(number of a mount, where it is)."""
     for line in MOUNTS.read_bytes().splitlines():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -165,6 +166,64 @@ def test_a_recipe_that_is_renamed_away_while_it_is_built_ends_with_a_table(proje
     assert (outcome.version, outcome.exit_code, len(outcome.stages)) == (2, 0, 3)
 
 
+def test_a_base_in_which_only_times_changed_is_told_as_that_by_build_and_diff(project: SmallProject) -> None:
+    project.built("web")
+    os.utime(project.path / "base/etc/passwd", (1, 1))
+    project.write("base/etc/deep/new", "new\n").unlink()
+    assert project.run("plan", "web").out.startswith("web, on small\n")
+    for words in (("plan", "web"), ("explain", "web"), ("build", "web")):
+        refused = project.run(*words)
+        assert refused.exit_code == 4, words
+        assert 'recipe.toml:3: the base "small" has changed since recipes/web/recipe.lock was' in refused.err
+        assert "hint: what changed in it: only times: /etc/deep, /etc/passwd\n" in refused.err
+        assert "run: pipeline lock web" in refused.err
+    project.built("web")
+    told = project.run("diff", "web@1", "web@2").out.splitlines()
+    assert told[1].startswith("  base_digest: ")
+    assert told[2:] == ["  changed in the base: only times: /etc/deep, /etc/passwd"]
+
+
+def test_plan_finds_what_changed_behind_a_time_that_was_set_back(project: SmallProject) -> None:
+    project.built("web")
+    passwd = project.path / "base/etc/passwd"
+    status = passwd.stat()
+    passwd.chmod(0o600)
+    passwd.chmod(status.st_mode & 0o777)
+    same = project.run("plan", "web")
+    assert same.exit_code == 0
+    assert "web, on small: would be web@1, which is there" in same.out
+    what = f"the base small has changed since {project.path}/base was imported; what it holds is the one of"
+    assert f"note: {what} recipe.lock, and a build imports it anew\n" in same.out
+    passwd.write_text(passwd.read_text().replace("root:x", "root:y"))
+    os.utime(passwd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for verb in ("plan", "build"):
+        refused = project.run(verb, "web")
+        assert refused.exit_code == 4
+        assert "hint: what changed in it: /etc/passwd\n" in refused.err
+
+
+def test_plan_promises_no_version_on_a_base_that_it_could_not_compare(project: SmallProject) -> None:
+    project.built("web")
+    project.write("base/etc/new", "new\n")
+    shutil.rmtree(project.path / "store/layers" / project.store.versions.resolve("web").layers[0])
+    planned = project.run("plan", "web")
+    assert planned.exit_code == 0
+    assert planned.out.startswith("web, on small\n")
+    ends = "a build imports it first, and ends with 4 if it is not the one of recipe.lock"
+    assert f"taken to be the one of recipe.lock; {ends}\n" in planned.out
+
+
+def test_plan_of_a_changed_base_without_a_lock_does_not_know_what_runs(project: SmallProject) -> None:
+    project.built("web")
+    (project.path / "recipes/web/recipe.lock").unlink()
+    project.write("base/etc/new", "new\n")
+    planned = project.run("plan", "web")
+    assert planned.exit_code == 0
+    assert "was imported, and a build imports it anew; what changed in it: /etc/new\n" in planned.out
+    assert "0 of 3 stages are cached" in planned.out
+    assert "unknown" in planned.out
+
+
 def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(project: SmallProject) -> None:
     project.built("web")
     project.write("base/etc/passwd", "root:x:0:0::/root:/bin/bash\n")
@@ -177,3 +236,8 @@ def test_a_base_that_has_changed_since_it_was_locked_is_told_with_what_changed(p
         project.write(f"base/etc/a{number}", "a\n")
     told = "what changed in it: /etc/a0, /etc/a1, /etc/a2, /etc/a3, /etc/a4 and more\n"
     assert told in project.run("build", "web").err
+    lock = project.path / "recipes/web/recipe.lock"
+    digest = lock.read_text().partition('digest = "')[2][:64]
+    lock.write_text(lock.read_text().replace(digest, "0" * 64))
+    unknown = "what changed in it is not known here: the store does not have it as it was locked\n"
+    assert unknown in project.run("build", "web").err

@@ -14,6 +14,7 @@ from published_versions import marked, private_mounts
 from pipeline.build.collecting import collect, collectable
 from pipeline.build.entering import root_of
 from pipeline.build.releasing import ALL
+from pipeline.chroot import syscalls
 from pipeline.cluster import record, rolled
 from pipeline.events import ignore
 from pipeline.publish.publication import publish, rollback
@@ -100,6 +101,13 @@ def test_published_versions_that_nobody_uses_go_when_asked_to(tmp_path: Path, mo
         publish(project.site, project.store, project.store.versions.resolve("web@2"), unverified=True)
         assert gone(project, 1) == []
         with (images / "web-3/etc/passwd").open():
+            syscalls.mount("tmpfs", str(images / "web-4/etc"), "tmpfs")
+            told = project.run("gc", "--keep", "1", "--unpublish", "--dry-run").out
+            shows = "fuser -vm" if mode == "overlay" else "lsof +D"
+            assert f"web@3 stays: {images}/web-3 is in use; to release it: {shows} {images}/web-3\n" in told
+            left = f"{images}/web-4 is in use: something is mounted at {images}/web-4/etc"
+            assert f"web@4 stays: {left}; to release it: umount {images}/web-4/etc\n" in told
+            syscalls.unmount(str(images / "web-4/etc"))
             assert ("version", "web@1") in gone(project, 1, unpublish=True)
         assert labels(project) == ["web@2", "web@3", "web@6"]  # current, in use, newest and one before
         assert sorted(os.listdir(images)) == ["web", "web-2", "web-3", "web-6"]

@@ -130,6 +130,29 @@ def test_a_copy_that_is_in_use_stays_published(tmp_path: Path) -> None:
     assert os.listdir(place.site.images) == []
 
 
+@pytest.mark.parametrize("mode", ["overlay", "copy"])
+def test_what_was_left_mounted_in_a_directory_is_named_and_how_it_is_unmounted(
+    place: Place, mode: str
+) -> None:
+    place = place.with_mode(mode)
+    for text in ("one", "two"):
+        publish(place.site, place.store, place.version(says(text)))
+    target = place.site.images / "web-1"
+    (target / "etc/a b").mkdir()
+    syscalls.mount("tmpfs", str(target / "etc"), "tmpfs")
+    (target / "etc/a b").mkdir()
+    syscalls.mount("tmpfs", str(target / "etc/a b"), "tmpfs")
+    with pytest.raises(PipelineError) as error:
+        unpublish(place.site, place.store, "web", 1, force=True)
+    (told,) = error.value.problems
+    assert told.message == (
+        f"{target} is in use, and stays published: something is mounted at {target}/etc/a b, {target}/etc"
+    )
+    assert told.command == f"umount '{target}/etc/a b' {target}/etc"
+    subprocess.run(["sh", "-c", told.command], check=True)
+    assert unpublish(place.site, place.store, "web", 1, force=True) == (target,)
+
+
 def test_looking_whether_a_directory_is_in_use_never_unmounts_it(place: Place) -> None:
     target = publish(place.site, place.store, place.version(says("one")))
     with pytest.raises(OSError, match="temporarily unavailable"):

@@ -24,7 +24,8 @@ from pipeline.chroot.root import RootSpec
 from pipeline.cli.shell import ON_TERMINAL
 from pipeline.store.garbage import Needs, garbage
 from pipeline.store.records import Failure
-from pipeline.store.store import Store
+from pipeline.store.store import Store, layer_name
+from tests.small_store import add_version, commit_layer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
 
@@ -217,6 +218,23 @@ def test_a_failed_stage_is_entered_as_it_was_left_and_keeps_changes(site: Site) 
     assert (done.stdout, done.stderr, done.returncode) == ("half\nx\n", "", 0)
     assert site.shell("x", "--stage", "broken", "--", "cat", "/root/more").stdout == "more\n"
     assert site.shell("x", "--stage", "broken", "--", "sh", "-c", "exit 6").returncode == 6
+
+
+def test_without_the_stage_that_failed_its_name_is_told(site: Site) -> None:
+    (base,) = (site.store.path / "layers").iterdir()
+    copied = commit_layer(
+        site.store,
+        "1" * 64,
+        lambda root: shutil.copytree(base / "tree", root, symlinks=True, dirs_exist_ok=True),
+    )
+    add_version(site.store, [layer_name(copied.key)], image="x")
+    done = site.shell("x", "--", "cat", "/root/half")
+    assert done.returncode != 0
+    assert done.stderr.startswith("note: this is not the stage 'broken', in which the last build failed; ")
+    assert "to enter that one: pipeline shell x --stage broken\n" in done.stderr
+    assert "note" not in site.shell("x@1", "--", "true").stderr
+    site.store.forget_failure("x")
+    assert "note" not in site.shell("x", "--", "true").stderr
 
 
 def test_what_cannot_be_entered_is_said(site: Site) -> None:

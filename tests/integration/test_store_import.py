@@ -17,6 +17,8 @@ from pipeline.chroot import syscalls
 from pipeline.errors import PipelineError
 from pipeline.events import Event, Note, ignore
 from pipeline.store import importing
+from pipeline.store.base_changes import changed_paths
+from pipeline.store.base_compare import changed_since
 from pipeline.store.check import check
 from pipeline.store.fingerprint import Look, fingerprint
 from pipeline.store.importing import import_base
@@ -126,6 +128,34 @@ def test_reading_a_base_does_not_change_its_fingerprint(store: Store, tree: Path
     assert fingerprint(tree) == before
 
 
+def test_what_an_import_would_find_changed_is_known_without_one(store: Store, tree: Path) -> None:
+    odd = os.fsencode(tree) + b"/etc/\xff\\ \n"
+    Path(os.fsdecode(odd)).write_text("x")
+    os.mkfifo(tree / "etc/fifo")
+    os.mknod(tree / "etc/null", 0o20666, os.makedev(1, 3))
+    os.setxattr(tree / "usr/lib/d1/a", "user.x", b"1")
+    os.chown(tree / "bin", 5, 6, follow_symlinks=False)
+    base = import_base(store, "base", tree, ignore)
+    assert changed_since(store, base.digest, tree) is None
+    set_back = (
+        "touch -r usr/lib/d2/a ../t; tr a A < usr/lib/d2/a > ../n; cat ../n > usr/lib/d2/a;"
+        " touch -r ../t usr/lib/d2/a"
+    )
+    for change, told in (
+        ("touch -d @1 usr/lib/z0", "only times: /usr/lib/d0/a, /usr/lib/z0"),
+        ("chmod 700 usr/lib/d299/b", "/usr/lib/d299/b"),
+        ("rm usr/lib/d0/a", "/usr/lib/d0/a, /usr/lib/z0"),
+        ("printf 2 > usr/lib/d1/a", "/usr/lib/d1/a"),
+        ("rm etc/null && mkdir etc/null", "/etc/null"),
+        (set_back, "/usr/lib/d2/a"),
+    ):
+        subprocess.run(["sh", "-c", change], cwd=tree, check=True)
+        assert changed_since(store, base.digest, tree) == told, change
+        before, base = base, import_base(store, "base", tree, ignore)
+        assert changed_paths(store, before.digest, base.digest) == told
+        assert changed_since(store, base.digest, tree) is None
+
+
 def test_sockets_and_deletion_marks_are_left_out_and_noted(store: Store, tree: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tree / "etc/socket"))
@@ -137,6 +167,7 @@ def test_sockets_and_deletion_marks_are_left_out_and_noted(store: Store, tree: P
         "/etc/socket was left out: a socket",
         "/etc/zero was left out: a device 0:0, which overlayfs takes for a deletion",
     ]
+    assert changed_since(store, base.digest, tree) is None
     assert os.listdir(store.layer_tree(base.layer) / "etc") == []
     assert check(store, ignore) == ()
 
@@ -202,6 +233,8 @@ def test_mounts_of_the_same_file_system_are_not_entered_and_left_out(
         (host / "more").touch()
         (host / "file").write_text("changed")
         assert import_base(store, "base", tree, ignore) == base
+        assert changed_since(store, base.digest, tree) is None
+    assert changed_since(store, base.digest, tree) == "/etc/mn t[1]/own, /etc/resolv conf"
     assert [event.text for event in events if isinstance(event, Note)] == [
         "/etc/mn t[1] is a mount point: imported as an empty directory",
         "/etc/resolv conf was left out: something is mounted on it",

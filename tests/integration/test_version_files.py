@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.integration.small_project import STAGES, SmallProject, make_small_pro
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="building takes root")
 
+REPOSITORY = Path(__file__).parents[2]
 SHOP = '\n[[stage]]\nname = "more"\ntype = "file"\npath = "/etc/more"\ntouch = true\n'
 
 
@@ -107,3 +110,16 @@ def test_a_version_whose_layers_are_gone_is_not_what_a_build_of_the_same_content
     assert project.run("verify", "other@2").exit_code == 0
     left = project.run("fsck", "--json").json()["problems"]
     assert not [each for each in left if "other@2" in each["message"]]
+
+
+def test_a_log_of_any_length_is_shown_in_little_memory(project: SmallProject) -> None:
+    layer = project.store.versions.resolve("web").layers[-1]
+    with project.store.layer_log(layer).open("wb") as log:
+        log.write(b"begun \xff\r\n")
+        log.truncate(100 << 20)
+    little = 'ulimit -v 400000 && exec "$0" -m pipeline show --log three web > shown'
+    words = ["sh", "-c", little, sys.executable]
+    subprocess.run(words, cwd=project.path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=True)
+    assert (project.path / "shown").stat().st_size > 100 << 20
+    with (project.path / "shown").open("rb") as out:
+        assert out.read(11) == "begun \ufffd\n\0".encode()

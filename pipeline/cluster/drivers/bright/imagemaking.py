@@ -20,7 +20,7 @@ from pipeline.cluster.drivers.bright.trees import copying
 from pipeline.cluster.drivers.nodes import begun_at
 from pipeline.cluster.objects import Ref
 from pipeline.errors import PipelineError, Problem
-from pipeline.recipe.kernel_words import parameters_in
+from pipeline.kernel_words import parameters_in
 
 RAMDISK = "createramdisk"
 """Nodes boot from it, and it is made of what lies at the path."""

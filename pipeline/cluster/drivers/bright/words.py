@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.cluster.objects import Kind, Value
-from pipeline.recipe.kernel_words import parameters_in
+from pipeline.kernel_words import parameters_in
 
 MODES: Mapping[Kind, str] = {
     "image": "softwareimage",

@@ -87,38 +87,41 @@ def counts(record: Record) -> str:
 
 def _targets(order: Firmware, cluster: Cluster, site: Site) -> tuple[Target, ...]:
     from pipeline.cluster import livenodes
+    from pipeline.cluster.objects import HEAD
     from pipeline.cluster.opening import driver, head_site
+    from pipeline.errors import UsageError
 
     ask = livenodes.needs_manager(order)
     there = driver(site).read(livenodes.asked(order, cluster)).objects if ask else {}
     members = livenodes.members(cluster, there)
     nodes = _nodes(order.nodes, cluster) if order.nodes else ()
-    targets = livenodes.targets(order, members, nodes or (), head_site(site), lab=site.lab is not None)
+    lab = livenodes.lab_configuration(site) is not None
+    targets = livenodes.targets(order, members, nodes or (), head_site(site), lab=lab)
     if ask:
         livenodes.refuse_unknown([target.name for target in targets], there)
-    for note in livenodes.beyond(order, cluster, there):
+    notes = livenodes.beyond(order, cluster, there)
+    if order.head and lab:
+        notes = (*notes, f"{HEAD.name}: left out, the lab's head node is a directory and no machine")
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    if not targets:
+        raise UsageError("no node is left on which anything could be run", where="[firmware]")
     return targets
 
 
 def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -> Way:
-    from pipeline.cluster.fanout import FANOUT, Way
+    import msgspec
+
+    from pipeline.cluster import livenodes
     from pipeline.cluster.gateways import refuse_wrong
-    from pipeline.cluster.livenodes import THROUGH_HEAD, is_through_head
     from pipeline.errors import UsageError
 
     if options.fanout < 0 or not 0 <= options.timeout <= LONGEST_SECONDS:
         raise UsageError(f"--fanout is not negative, --timeout is 0 to {LONGEST_SECONDS} seconds")
     if options.topology is not None:
         refuse_wrong(options.topology)
-    usual = THROUGH_HEAD if is_through_head(targets) else FANOUT
-    configuration = site.lab / "nodes/ssh_config" if site.lab else None
-    return Way(
-        fanout=options.fanout or usual,
-        seconds=options.timeout,
-        topology=options.topology,
-        configuration=configuration if configuration and configuration.exists() else None,
-    )
+    way = livenodes.way(site, targets, options.fanout, options.timeout)
+    return msgspec.structs.replace(way, topology=options.topology)
 
 
 def _nodes(text: str | None, cluster: Cluster) -> tuple[str, ...] | None:

@@ -15,14 +15,12 @@ import msgspec
 from pipeline.cluster import rolled
 from pipeline.cluster.apply import look
 from pipeline.cluster.drivers.nodes import NodeManager, Survey
-from pipeline.cluster.fanout import FANOUT, Way
 from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.head import Head
-from pipeline.cluster.livenodes import THROUGH_HEAD, head_target, is_through_head, reached
+from pipeline.cluster.livenodes import head_target, reached, way
 from pipeline.cluster.load import load_cluster, usual_file
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded
-from pipeline.cluster.objects import HEAD
 from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
@@ -77,7 +75,7 @@ class Opened(msgspec.Struct, frozen=True):
         return ByCategory(
             self.store,
             self.cluster.rollout,
-            way=way(self.site, of),
+            way=way(self.site, of.values()),
             reached=of,
             head=head_host(self.site),
             parameters={name: self.cluster.parameters_for(name) for name in names},
@@ -137,17 +135,7 @@ def written_files(cluster: Cluster) -> tuple[str, ...]:
 
 def head_host(site: Site) -> Reached:
     """The head node, as tests reach it. The lab's is a directory of this machine."""
-    at = head_site(site)
-    return head_target(at, lab=False) if at.address else Reached(HEAD.name, local=True)
-
-
-def way(site: Site, targets: Mapping[str, Reached]) -> Way:
-    """How all nodes are reached; in the lab by the configuration that it writes for ssh."""
-    configuration = site.lab / "nodes/ssh_config" if site.lab else None
-    return Way(
-        fanout=THROUGH_HEAD if is_through_head(tuple(targets.values())) else FANOUT,
-        configuration=configuration if configuration and configuration.exists() else None,
-    )
+    return head_target(head_site(site))
 
 
 def person() -> str:
@@ -209,7 +197,7 @@ def _asked(
         hooks=hooks,
         verifier=verifier,
         provisioners=tuple(of.values()),
-        way=way(opened.site, of),
+        way=way(opened.site, of.values()),
         unverified=unverified,
     )
 

@@ -42,9 +42,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, site: Site) -> int:
     """Parse, call, print; 0 when every node that was asked for is updated or up to date."""
+    from functools import partial
+
     from pipeline.cluster.firmware import choose, run_firmware
     from pipeline.cluster.load import load_cluster, only_cluster
     from pipeline.errors import UsageError
+    from pipeline.rollout.burning import refuse_rolling
 
     cluster = load_cluster(options.cluster or only_cluster(site), site)
     order = cluster.firmware
@@ -54,12 +57,14 @@ def run(options: argparse.Namespace, site: Site) -> int:
     way = _way(options, targets, site)
     runs = site.store / "clusters" / cluster.name / "runs"
     chosen = choose(order, targets, runs, nodes=_nodes(options.nodes, cluster), retry=options.retry)
+    refuse = partial(refuse_rolling, site.store, [target.name for target in chosen.targets])
+    refuse()
     if options.dry_run:
         _print_dry(options, order, chosen)
         return 0
     if not chosen.targets and options.retry:
         print(f"firmware-{chosen.retry_of}: no node is left to be done", file=sys.stderr)
-    record = run_firmware(order, chosen, runs, cluster=cluster.name, way=way, show=_show)
+    record = run_firmware(order, chosen, runs, cluster=cluster.name, way=way, show=_show, refuse=refuse)
     _print(options, record, runs / record.word)
     return 0 if all(record.results[name].is_done for name in record.names) else 1
 

@@ -27,6 +27,7 @@ from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
 from pipeline.rollout import returning, trees
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.burning import Burning, asked_over_ssh
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
 from pipeline.rollout.checks_back import Back, find_back
@@ -55,10 +56,13 @@ class Opened(msgspec.Struct, frozen=True):
     def hooks(self, number: int, names: Sequence[str] | None = None) -> tuple[Hook, ...]:
         """Hooks for rollout ``number``: those of ``names``, with which it was begun, or those of the file.
 
+        Before them the one that every rollout has: no node is rebooted while firmware is burnt there.
+
         Raises ``UsageError`` with each of ``names`` that the file has no more.
         """
         its = self.cluster.rollout
-        return open_hooks(
+        burning = Burning(self.site.store, partial(asked_over_ssh, self.site), self.manager)
+        opened = open_hooks(
             its.hooks if names is None else names,
             its.tables,
             self.head,
@@ -68,6 +72,7 @@ class Opened(msgspec.Struct, frozen=True):
             driver=driver(self.site),
             is_begun=names is not None,
         )
+        return (burning, *opened)
 
     def verifier(self, names: Sequence[str]) -> Verifier:
         """Who verifies nodes of these names."""

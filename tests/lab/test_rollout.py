@@ -160,6 +160,10 @@ def killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> No
     assert lab.last().is_unfinished and not lab.last().is_running
     refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node[001-002]")
     assert refused.exit_code == 2 and "has not come to its end" in refused.err
+    burnt = lab.project.run("cluster", "run", "firmware", "--nodes", "node[001-002]")
+    number = lab.last().order.number
+    assert burnt.exit_code == 2 and f"node001: rollout {number} of {CLUSTER} has it on its way" in burnt.err
+    assert f"pipeline rollout status {CLUSTER} --number {number}" in burnt.err
     told = well(lab.rollout("resume")).json()
     assert [node["state"] for node in told["nodes"]] == ["released"]
 

@@ -45,6 +45,7 @@ adapters() {
     for path in /sys/bus/pci/devices/*; do
         [ "$(cat "$path/vendor" 2>/dev/null)" = 0x15b3 ] || continue
         [ -e "$path/physfn" ] && continue
+        [ "$(cat "$path/device" 2>/dev/null)" = 0x1004 ] && continue
         case $(cat "$path/class" 2>/dev/null) in 0x02* | 0x0c06* | '') ;; *) continue ;; esac
         device=${path##*/} query= config=
         if [ -n "$tool" ]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,8 +79,16 @@ def test_three_nodes_are_updated_and_a_second_run_says_up_to_date(
     with pytest.raises(Exception, match="not installed"):
         nodes.run("node001", "rpm -q cm-config-intelcompliance-slave")
     assert runs.read(tmp_path / "runs/firmware-1") == first
-    second = run()
+    adapter.put_guest(nodes["node001"].folder, function := "0000:04:00.1")
+    (nodes["node001"].folder / "adapters" / function / "physfn").symlink_to(f"../{adapter.ADDRESS}")
+    adapter.put_guest(nodes["node002"].folder, function)
+    try:
+        second = run()
+    finally:
+        for name in NAMES[:2]:
+            shutil.rmtree(nodes[name].folder / "adapters" / function)
     assert statuses(second) == dict.fromkeys(NAMES, "up to date")
+    assert function not in (tmp_path / "runs/firmware-2/node001.log").read_text()
     assert "removing" not in (tmp_path / "runs/firmware-2/node001.log").read_text()
 
 

@@ -42,9 +42,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, site: Site) -> int:
     """Parse, call, print; 0 when every node that was asked for is updated or up to date."""
+    from functools import partial
+
     from pipeline.cluster.firmware import choose, run_firmware
     from pipeline.cluster.load import load_cluster, only_cluster
     from pipeline.errors import UsageError
+    from pipeline.rollout.burning import refuse_rolling
 
     cluster = load_cluster(options.cluster or only_cluster(site), site)
     order = cluster.firmware
@@ -54,12 +57,14 @@ def run(options: argparse.Namespace, site: Site) -> int:
     way = _way(options, targets, site)
     runs = site.store / "clusters" / cluster.name / "runs"
     chosen = choose(order, targets, runs, nodes=_nodes(options.nodes, cluster), retry=options.retry)
+    refuse = partial(refuse_rolling, site.store, [target.name for target in chosen.targets])
+    refuse()
     if options.dry_run:
         _print_dry(options, order, chosen)
         return 0
     if not chosen.targets and options.retry:
         print(f"firmware-{chosen.retry_of}: no node is left to be done", file=sys.stderr)
-    record = run_firmware(order, chosen, runs, cluster=cluster.name, way=way, show=_show)
+    record = run_firmware(order, chosen, runs, cluster=cluster.name, way=way, show=_show, refuse=refuse)
     _print(options, record, runs / record.word)
     return 0 if all(record.results[name].is_done for name in record.names) else 1
 
@@ -87,38 +92,41 @@ def counts(record: Record) -> str:
 
 def _targets(order: Firmware, cluster: Cluster, site: Site) -> tuple[Target, ...]:
     from pipeline.cluster import livenodes
+    from pipeline.cluster.objects import HEAD
     from pipeline.cluster.opening import driver, head_site
+    from pipeline.errors import UsageError
 
     ask = livenodes.needs_manager(order)
     there = driver(site).read(livenodes.asked(order, cluster)).objects if ask else {}
     members = livenodes.members(cluster, there)
     nodes = _nodes(order.nodes, cluster) if order.nodes else ()
-    targets = livenodes.targets(order, members, nodes or (), head_site(site), lab=site.lab is not None)
+    lab = livenodes.lab_configuration(site) is not None
+    targets = livenodes.targets(order, members, nodes or (), head_site(site), lab=lab)
     if ask:
         livenodes.refuse_unknown([target.name for target in targets], there)
-    for note in livenodes.beyond(order, cluster, there):
+    notes = livenodes.beyond(order, cluster, there)
+    if order.head and lab:
+        notes = (*notes, f"{HEAD.name}: left out, the lab's head node is a directory and no machine")
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    if not targets:
+        raise UsageError("no node is left on which anything could be run", where="[firmware]")
     return targets
 
 
 def _way(options: argparse.Namespace, targets: tuple[Target, ...], site: Site) -> Way:
-    from pipeline.cluster.fanout import FANOUT, Way
+    import msgspec
+
+    from pipeline.cluster import livenodes
     from pipeline.cluster.gateways import refuse_wrong
-    from pipeline.cluster.livenodes import THROUGH_HEAD, is_through_head
     from pipeline.errors import UsageError
 
     if options.fanout < 0 or not 0 <= options.timeout <= LONGEST_SECONDS:
         raise UsageError(f"--fanout is not negative, --timeout is 0 to {LONGEST_SECONDS} seconds")
     if options.topology is not None:
         refuse_wrong(options.topology)
-    usual = THROUGH_HEAD if is_through_head(targets) else FANOUT
-    configuration = site.lab / "nodes/ssh_config" if site.lab else None
-    return Way(
-        fanout=options.fanout or usual,
-        seconds=options.timeout,
-        topology=options.topology,
-        configuration=configuration if configuration and configuration.exists() else None,
-    )
+    way = livenodes.way(site, targets, options.fanout, options.timeout)
+    return msgspec.structs.replace(way, topology=options.topology)
 
 
 def _nodes(text: str | None, cluster: Cluster) -> tuple[str, ...] | None:

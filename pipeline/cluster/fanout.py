@@ -45,8 +45,9 @@ class Target(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True):
     """How all nodes are reached: at most ``fanout`` at once, each for at most ``seconds`` (0: for ever).
 
-    ``options`` are for ssh, ``Key=Value``, ``configuration`` is a file of ssh_config(5) that is read first;
-    ``topology`` is a topology.conf; ``ssh`` is the program.
+    ``options`` are for ssh, ``Key=Value``. ``configuration`` is a file of ssh_config(5) that is read instead
+    of the user's and the system's: names of which it has nothing, or all while it is not there, are connected
+    nowhere, and ``otherwise`` is said of each. ``topology`` is a topology.conf; ``ssh`` is the program.
     """
 
     fanout: int = FANOUT
@@ -54,6 +55,7 @@ class Way(msgspec.Struct, frozen=True):
     connect_seconds: int = CONNECT_SECONDS
     options: tuple[str, ...] = ()
     configuration: Path | None = None
+    otherwise: str = "no way to it is known"
     topology: Path | None = None
     ssh: str = "ssh"
 
@@ -202,7 +204,8 @@ def handler_of(listener: Listener, names: Sequence[str], local: str = "") -> Any
 
 
 def _configure(targets: Sequence[Target], way: Way, folder: Path) -> Path | None:
-    """ssh's configuration for those that are not reached by name alone, and then what ssh reads anyway."""
+    """ssh's configuration for those that are not reached by name alone, and then for all others: what ssh
+    reads anyway, or nowhere. Entries of ``way.configuration`` have a ``ProxyCommand`` and a ``LogLevel``."""
     special = [target for target in targets if target.address or target.port or target.options]
     if not special and way.configuration is None:
         return None
@@ -214,7 +217,11 @@ def _configure(targets: Sequence[Target], way: Way, folder: Path) -> Path | None
         lines += [
             f"    {key} {value}" for key, _, value in (option.partition("=") for option in target.options)
         ]
-    lines += ["Match all", "    Include ~/.ssh/config", "Match all", "    Include /etc/ssh/ssh_config"]
+    if way.configuration:
+        refuse = shlex.join(["sh", "-c", 'echo "$1" >&2', "sh", way.otherwise]).replace("%", "%%")
+        lines += ["Match all", "    LogLevel QUIET", f"    ProxyCommand {refuse}"]
+    else:
+        lines += ["Match all", "    Include ~/.ssh/config", "Match all", "    Include /etc/ssh/ssh_config"]
     file = folder / "ssh_config"
     file.write_text("\n".join(lines) + "\n")
     return file

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -106,8 +107,12 @@ def run_firmware(
     cluster: str = "",
     way: Way = Way(),  # noqa: B008 - frozen
     show: Show | None = None,
+    refuse: Callable[[], object] = lambda: None,
 ) -> runs.Record:
     """Run the step on the chosen nodes and return the record, which is also kept below ``runs_folder``.
+
+    ``refuse`` is asked when others can see the run, and nothing has begun: what it raises ends this, and no
+    run is kept.
 
     When this is interrupted the installers on the nodes go on to their end; the record says which nodes were
     not waited for. Raises ``PipelineError`` only for what concerns all nodes.
@@ -124,6 +129,12 @@ def run_firmware(
             retry_of=chosen.retry_of,
         )
         watch = _Watch(folder, record, show)
+        try:
+            refuse()
+        except BaseException:
+            # Stopped here, a run is kept that has begun on no node.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         try:
             if chosen.targets:
                 fanout.run(script(order, record.word, record.who), chosen.targets, way, folder, watch)

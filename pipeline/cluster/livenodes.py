@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
-from pipeline.cluster.fanout import Target
+from pipeline.cluster.fanout import FANOUT, Target, Way
 from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Properties, Ref, Wanted
 from pipeline.errors import Problem, UsageError
 from pipeline.nearest import nearest
-from pipeline.recipe.model import HeadSite
+from pipeline.recipe.model import HeadSite, Site
 
 THROUGH_HEAD = 8
 """Connections at once through the head node: its sshd refuses some when more than ten begin (MaxStartups)."""
+
+NOT_UP = "it is not up in the lab: pipeline lab up"
 
 KEYS = {"-i": "IdentityFile", "-p": "Port", "-l": "User", "-J": "ProxyJump"}
 """Options of ssh(1) as those of ssh_config(5)."""
@@ -81,7 +84,7 @@ def targets(
     """The nodes of the step, those of categories first, the head node last, each once.
 
     Nodes are reached through the head node when that is another machine. The head node itself is this machine
-    when the site names no address; in the lab it never is.
+    when the site names no address. That of the ``lab`` is no machine, and left out.
     """
     empty = [category for category in order.categories if not of_category.get(category)]
     if empty:
@@ -93,9 +96,26 @@ def targets(
     names = [name for category in order.categories for name in of_category[category]]
     way = _through(head) if head.address else ()
     found = [Target(name, options=way) for name in dict.fromkeys([*names, *nodes]) if name != HEAD.name]
-    if order.head:
-        found.append(head_target(head, lab=lab))
+    if order.head and not lab:
+        found.append(head_target(head))
     return tuple(found)
+
+
+def lab_configuration(site: Site) -> Path | None:
+    """ssh's configuration for the nodes of the lab, which is there while they are up; None when the site has
+    other nodes: it is no lab, or one with the head node of a cluster."""
+    is_lab = site.lab is not None and not (site.head and site.head.address)
+    return site.lab / "nodes/ssh_config" if site.lab and is_lab else None
+
+
+def way(site: Site, targets: Collection[Target], fanout: int = 0, seconds: float = 0) -> Way:
+    """How ssh gets to ``targets`` of ``site``, ``fanout`` at once (0: as many as is usual)."""
+    return Way(
+        fanout=fanout or (THROUGH_HEAD if is_through_head(targets) else FANOUT),
+        seconds=seconds,
+        configuration=lab_configuration(site),
+        otherwise=NOT_UP,
+    )
 
 
 def reached(names: Iterable[str], head: HeadSite) -> dict[str, Target]:
@@ -104,10 +124,10 @@ def reached(names: Iterable[str], head: HeadSite) -> dict[str, Target]:
     return {name: Target(name, options=way) for name in names}
 
 
-def head_target(head: HeadSite, *, lab: bool) -> Target:
+def head_target(head: HeadSite) -> Target:
     """The head node as a node."""
     if not head.address:
-        return Target(HEAD.name, local=not lab)
+        return Target(HEAD.name, local=True)
     user, host, port = _parts(head.address)
     options = (*((f"User={user}",) if user else ()), *as_configuration(head.ssh_options))
     return Target(HEAD.name, host, port, options)

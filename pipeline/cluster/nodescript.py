@@ -34,6 +34,7 @@ LOG = "/var/log/pipeline-firmware.log"
 """On the node: what the last run there printed."""
 
 INSTALLER = "mlnxofedinstall"
+_PATH = "PATH=/sbin:/usr/sbin:/bin:/usr/bin LC_ALL=C\n"
 BUSY = 75
 
 _WORK = """\
@@ -44,6 +45,7 @@ adapters() {
     for path in /sys/bus/pci/devices/*; do
         [ "$(cat "$path/vendor" 2>/dev/null)" = 0x15b3 ] || continue
         [ -e "$path/physfn" ] && continue
+        [ "$(cat "$path/device" 2>/dev/null)" = 0x1004 ] && continue
         case $(cat "$path/class" 2>/dev/null) in 0x02* | 0x0c06* | '') ;; *) continue ;; esac
         device=${path##*/} query= config=
         if [ -n "$tool" ]; then
@@ -111,6 +113,20 @@ tail -n +1 -s 0.2 -f --pid=$worker "$log"
 wait $worker
 """.replace("BUSY", str(BUSY)).replace("INSTALLER", INSTALLER)
 
+_IS_FREE = (
+    """\
+[ ! -e LOCK ] || flock -n LOCK true || exit BUSY
+if pgrep -x INSTALLER >/dev/null; then exit BUSY; fi
+""".replace("BUSY", str(BUSY))
+    .replace("LOCK", LOCK)
+    .replace("INSTALLER", INSTALLER)
+)
+
+
+def is_free() -> str:
+    """What ssh is given to learn whether firmware is burnt on a node: it ends with 0, or with ``BUSY``."""
+    return f"exec /bin/sh -c {shlex.quote(_PATH + _IS_FREE)}"
+
 
 def script(order: Firmware, run: str, who: str) -> str:
     """What ssh is given for a node. ``run`` names the run in one word; ``who`` says who started it, and when.
@@ -126,9 +142,8 @@ def script(order: Firmware, run: str, who: str) -> str:
         "work": _work(order),
     }
     settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    path = "PATH=/sbin:/usr/sbin:/bin:/usr/bin LC_ALL=C\n"
     exports = "export PATH LC_ALL sign log directory\n"
-    whole = path + settings + exports + 'say() { echo "$sign $*"; }\n' + _START
+    whole = _PATH + settings + exports + 'say() { echo "$sign $*"; }\n' + _START
     return f"exec /bin/sh -c {shlex.quote(whole)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 
@@ -28,8 +29,12 @@ def head_site(site: Site) -> HeadSite:
 
 
 def head(site: Site) -> Head:
-    """The head node."""
+    """The head node. That of the lab must be there: in its place this machine's own would be asked."""
     at = head_site(site)
+    if site.lab is not None and at.root == str(site.lab / "head/root") and not Path(at.root).is_dir():
+        raise UsageError(
+            "the lab has no head node", where=str(site.lab / "head"), command="pipeline lab head --reset"
+        )
     return Head(at.address, at.root, at.programs, ssh_options=at.ssh_options)
 
 

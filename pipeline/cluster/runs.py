@@ -103,8 +103,18 @@ def write(folder: Path, record: Record) -> None:
 
 def read(folder: Path) -> Record:
     """The record, with a result for each node: those that it lacks are made of the logs."""
+    record = record_of(folder)
+    results = {
+        name: record.results.get(name) or _from_log(folder, record, name)
+        for name in (*record.results, *record.names)
+    }
+    return msgspec.structs.replace(record, results=results)
+
+
+def record_of(folder: Path) -> Record:
+    """The record as it was last written."""
     try:
-        record = msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
     except FileNotFoundError:
         raise PipelineError(
             "the run has no record: it was stopped before it began", where=str(folder)
@@ -115,11 +125,6 @@ def read(folder: Path) -> Record:
             where=str(folder / RECORD),
             hint="moved elsewhere, this run counts as one that never was",
         ) from None
-    results = {
-        name: record.results.get(name) or _from_log(folder, record, name)
-        for name in (*record.results, *record.names)
-    }
-    return msgspec.structs.replace(record, results=results)
 
 
 def kept(runs: Path) -> Iterator[Record]:

@@ -15,20 +15,19 @@ import msgspec
 from pipeline.cluster import rolled
 from pipeline.cluster.apply import look
 from pipeline.cluster.drivers.nodes import NodeManager, Survey
-from pipeline.cluster.fanout import FANOUT, Way
 from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.head import Head
-from pipeline.cluster.livenodes import THROUGH_HEAD, head_target, is_through_head, reached
+from pipeline.cluster.livenodes import head_target, reached, way
 from pipeline.cluster.load import load_cluster, usual_file
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import expanded
-from pipeline.cluster.objects import HEAD
 from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
 from pipeline.rollout import beside, returning, trees
 from pipeline.rollout import folder as folders
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.burning import Burning, asked_over_ssh
 from pipeline.rollout.bycategory import ByCategory
 from pipeline.rollout.checks import Asked, as_findings, find
 from pipeline.rollout.checks_back import Back, find_back
@@ -57,10 +56,13 @@ class Opened(msgspec.Struct, frozen=True):
     def hooks(self, number: int, names: Sequence[str] | None = None) -> tuple[Hook, ...]:
         """Hooks for rollout ``number``: those of ``names``, with which it was begun, or those of the file.
 
+        Before them the one that every rollout has: no node is rebooted while firmware is burnt there.
+
         Raises ``UsageError`` with each of ``names`` that the file has no more.
         """
         its = self.cluster.rollout
-        return open_hooks(
+        burning = Burning(self.site.store, partial(asked_over_ssh, self.site), self.manager)
+        opened = open_hooks(
             its.hooks if names is None else names,
             its.tables,
             self.head,
@@ -70,6 +72,7 @@ class Opened(msgspec.Struct, frozen=True):
             driver=driver(self.site),
             is_begun=names is not None,
         )
+        return (burning, *opened)
 
     def verifier(self, names: Sequence[str]) -> Verifier:
         """Who verifies nodes of these names."""
@@ -77,7 +80,7 @@ class Opened(msgspec.Struct, frozen=True):
         return ByCategory(
             self.store,
             self.cluster.rollout,
-            way=way(self.site, of),
+            way=way(self.site, of.values()),
             reached=of,
             head=head_host(self.site),
             parameters={name: self.cluster.parameters_for(name) for name in names},
@@ -137,17 +140,7 @@ def written_files(cluster: Cluster) -> tuple[str, ...]:
 
 def head_host(site: Site) -> Reached:
     """The head node, as tests reach it. The lab's is a directory of this machine."""
-    at = head_site(site)
-    return head_target(at, lab=False) if at.address else Reached(HEAD.name, local=True)
-
-
-def way(site: Site, targets: Mapping[str, Reached]) -> Way:
-    """How all nodes are reached; in the lab by the configuration that it writes for ssh."""
-    configuration = site.lab / "nodes/ssh_config" if site.lab else None
-    return Way(
-        fanout=THROUGH_HEAD if is_through_head(tuple(targets.values())) else FANOUT,
-        configuration=configuration if configuration and configuration.exists() else None,
-    )
+    return head_target(head_site(site))
 
 
 def person() -> str:
@@ -210,7 +203,7 @@ def _asked(
         hooks=hooks,
         verifier=verifier,
         provisioners=tuple(of.values()),
-        way=way(opened.site, of),
+        way=way(opened.site, of.values()),
         unverified=unverified,
     )
 

@@ -99,7 +99,7 @@ def on_provisioners(
     if not nodes or not known:
         return {}
     script = "; ".join(shlex.join(["sh", "-c", listing.DIGEST, "sh", each.target.path]) for each in known)
-    heard = _Heard()
+    heard = Heard()
     with tempfile.TemporaryDirectory(prefix="pipeline-provisioners-") as folder:
         fanout.run(script, nodes, way, Path(folder), heard)
     found: dict[str, tuple[str, ...]] = {}
@@ -184,7 +184,7 @@ def _some(things: Sequence[object]) -> str:
     return "; ".join(str(each) for each in things[:FEW]) + more
 
 
-class _Heard:
+class Heard:
     """What nodes printed, and how each ended; None: its time was over."""
 
     def __init__(self) -> None:

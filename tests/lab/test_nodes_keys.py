@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def test_who_logs_in_meanwhile_finds_the_key(tmp_path: Path) -> None:
     assert os.stat(known).st_mtime_ns == was.st_mtime_ns
     known.write_text("")
     assert keys.ensure(tmp_path) == known.parent and known.read_text()
+
+
+def test_ssh_goes_to_no_name_that_is_no_node_of_the_lab(tmp_path: Path) -> None:
+    file = tmp_path / "ssh_config"
+    keys.write_clients(tmp_path, file, {"node001": ("127.0.0.1", 1)})
+    said = {
+        name: subprocess.run(["ssh", "-F", file, name, "true"], capture_output=True, text=True).stderr
+        for name in ("node001", "localhost")
+    }
+    assert "127.0.0.1 port 1: Connection refused" in said["node001"]
+    assert said["localhost"] == "it is not up in the lab\n"
 
 
 def _made(home: Path) -> Path:

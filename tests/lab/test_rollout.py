@@ -16,7 +16,7 @@ import pytest
 from pipeline.lab.head.instances import instance as instance_of
 from pipeline.lab.head.state import Store as HeadState
 from pipeline.lab.home import ensure
-from pipeline.lab.nodes import faults, running
+from pipeline.lab.nodes import adapter, faults, running
 from pipeline.rollout import folder as folders
 from tests.faults.site import until
 from tests.lab.own_lab import own_lab
@@ -124,6 +124,8 @@ def nodes_come_to_the_version_one_after_the_other_and_are_proved(lab: Lab) -> No
     facts = {node["name"]: node["facts"] for node in told["nodes"]}
     assert facts["node002"]["ib_interface"] == "eth6" and facts["node003"]["ib_interface"] == "eth4"
     assert "nothing to do" in well(lab.project.run("cluster", "plan")).out
+    again = well(lab.project.run("cluster", "run", "firmware", "--nodes", "node003", "--json")).json()
+    assert again["results"]["node003"]["status"] == "up to date"  # with its virtual functions
 
 
 def a_version_without_the_sleep_is_stopped_at_the_canary_and_taken_back_by_itself(lab: Lab) -> None:
@@ -182,6 +184,10 @@ def killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> No
     assert lab.last().is_unfinished and not lab.last().is_running
     refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node[001-002]")
     assert refused.exit_code == 2 and "has not come to its end" in refused.err
+    burnt = lab.project.run("cluster", "run", "firmware", "--nodes", "node[001-002]")
+    number = lab.last().order.number
+    assert burnt.exit_code == 2 and f"node001: rollout {number} of {CLUSTER} has it on its way" in burnt.err
+    assert f"pipeline rollout status {CLUSTER} --number {number}" in burnt.err
     told = well(lab.rollout("resume")).json()
     assert [node["state"] for node in told["nodes"]] == ["released"]
 
@@ -218,6 +224,27 @@ def what_only_claims_to_be_what_it_was_is_not_given_to_users(lab: Lab) -> None:
     well(lab.rollout("abort"))
 
 
+def where_firmware_is_burnt_no_node_goes(lab: Lab) -> None:
+    adapter.break_it(lab.home / "nodes/node002", slow=20)
+    words = ("cluster", "run", "firmware", "--nodes", "node002")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words], cwd=lab.project.path, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    until_it_burns = (line for line in process.stderr if "requiring firmware update" in line)
+    assert next(until_it_burns, None), "it never burnt"
+    refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
+    assert refused.exit_code == 2 and "node002: firmware-" in refused.err, refused.err
+    assert f"of {CLUSTER} is under way there" in refused.err
+    process.kill()  # what burns goes on
+    process.communicate()
+    well(lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002"))
+    journal = (lab.last().folder / folders.JOURNAL).read_text()
+    assert "has begun there still burns" in journal
+    assert journal.index("still burns") < journal.index('"rebooting"')
+    adapter.break_it(lab.home / "nodes/node002", "")
+
+
 def by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
     told = well(lab.rollout("rollback", "--number", "1", "--yes")).json()
     assert told["back_of"] == 1 and {node["state"] for node in told["nodes"]} == {"released"}
@@ -252,4 +279,5 @@ def test_the_last_part_of_the_procedure(lab: Lab) -> None:
     while_the_head_node_is_dead_it_waits_and_then_goes_on(lab)
     where_ceph_is_not_well_no_host_of_osds_goes(lab)
     what_only_claims_to_be_what_it_was_is_not_given_to_users(lab)
+    where_firmware_is_burnt_no_node_goes(lab)
     by_hand_all_nodes_are_taken_back(lab)

@@ -124,9 +124,15 @@ def options(keys: Path) -> tuple[str, ...]:
 
 
 def write_clients(keys: Path, file: Path, nodes: Mapping[str, tuple[str, int]]) -> None:
-    """``file`` for ``ssh -F``: every node by its name. ``nodes`` maps names to address and port."""
+    """``file`` for ``ssh -F``: every node by its name. ``nodes`` maps names to address and port.
+
+    Names of other machines are connected nowhere.
+    """
     lines = []
     for name, (address, port) in nodes.items():
         lines += [f"Host {name}", f"    HostName {address}", f"    Port {port}"]
+        lines += ["    ProxyCommand none", "    LogLevel INFO"]
         lines += [f"    {' '.join(option.split('=', 1))}" for option in options(keys)]
+    refuse = """sh -c 'echo "it is not up in the lab" >&2'"""
+    lines += ["Match all", "    LogLevel QUIET", f"    ProxyCommand {refuse}"]
     file.write_text("\n".join(lines) + "\n")

@@ -108,6 +108,8 @@ def down(home: Path) -> bool:
     place = home / "nodes"
     number = supervisor.told(place).get("pid")
     if not is_up(place) or number is None:
+        if not is_up(place):  # it may have been killed
+            (place / supervisor.CLIENTS).unlink(missing_ok=True)
         return False
     try:
         process = os.pidfd_open(number)
@@ -125,6 +127,7 @@ def down(home: Path) -> bool:
             # All that it started ends with it.
             signal.pidfd_send_signal(process, signal.SIGKILL)
             select.select([process], [], [], DOWN_SECONDS)
+            (place / supervisor.CLIENTS).unlink(missing_ok=True)
     finally:
         os.close(process)
     return True

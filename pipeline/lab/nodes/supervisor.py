@@ -33,6 +33,9 @@ LOCK = "lock"
 AGENTS = "agents.json"
 """In the head node's directory: Neutron's agents that were ever seen, ``[{"host", "binary", "alive"}]``."""
 
+CLIENTS = "ssh_config"
+"""How ssh gets to the nodes; there while they are run."""
+
 POLL = 0.03
 AGENTS_EVERY = 0.5
 
@@ -72,7 +75,7 @@ class Supervisor:
     def begin(self) -> None:
         """Tell who is there, and boot all nodes."""
         clients = {name: (one.power.plug.address, power.PORT) for name, one in self.machines.items()}
-        keys.write_clients(self._secret, self.place / "ssh_config", clients)
+        keys.write_clients(self._secret, self.place / CLIENTS, clients)
         nodes_run(self.head, os.getpid(), tuple(self.machines))
         self._tell_agents()
         for name in self.machines:
@@ -209,7 +212,8 @@ class Supervisor:
             machine.say("DOWN")
         self._tell_agents()
         nodes_run(self.head, None)
-        (self.place / FILE).unlink(missing_ok=True)
+        for name in (FILE, CLIENTS):
+            (self.place / name).unlink(missing_ok=True)
 
 
 def _replace(path: Path, content: object) -> None:

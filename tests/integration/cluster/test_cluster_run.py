@@ -62,3 +62,19 @@ def test_a_topology_that_is_none_is_refused_without_a_run_too(site: Cluster, tex
     refused = site.cluster("run", "firmware", "--dry-run", "--topology", "topology.conf")
     assert refused.exit_code == 2
     assert "topology.conf: no topology of ClusterShell" in refused.err
+
+
+def test_in_the_lab_nobody_but_its_nodes_is_asked_and_what_is_not_up_is_told(site: Cluster) -> None:
+    """Where the resolver knows these names, or the user's ssh does, they are those of real machines."""
+    (site.path / "lab").mkdir()
+    site.head.rename(site.path / "lab/head")
+    site.write("pipeline.toml", '[site]\nstore = "store"\nimages = "images"\n[lab]\nhome = "lab"\n')
+    asked = site.cluster("run", "firmware", "--json")
+    assert asked.exit_code == 1
+    told = {name: (one["status"], one["why"]) for name, one in asked.json()["results"].items()}
+    nothing = ("unreachable", "it is not up in the lab: pipeline lab up")
+    assert told == dict.fromkeys(("node001", "node002", "node003"), nothing)
+    assert "note: master: left out, the lab's head node is a directory and no machine" in asked.err
+    edit(site, ('categories = ["openstack-compute-hosts-mellanox"]\nnodes = "node001"\n', ""))
+    refused = site.cluster("run", "firmware")
+    assert refused.exit_code == 2 and "no node is left" in refused.err

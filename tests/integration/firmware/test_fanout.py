@@ -198,3 +198,21 @@ class Nobody:
 
     def opened(self, node: str) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    "text", [None, "Host node01\nHostName 127.0.0.1\nPort 1\nProxyCommand none\nLogLevel INFO\n"]
+)
+def test_where_a_configuration_is_given_ssh_goes_to_nobody_else(tmp_path: Path, text: str | None) -> None:
+    """Real ssh: it would have asked the resolver for a name, and the user's own configuration before."""
+    if text:
+        (tmp_path / "its").write_text(text)
+    way = Way(configuration=tmp_path / "its", otherwise="100% not up")
+    targets = tuple(Target(name) for name in ("node01", "localhost"))
+    order = Firmware((), "", False, "/cm/shared/ofed")
+    record = run_firmware(order, choose(order, targets, tmp_path / "runs"), tmp_path / "runs", way=way)
+    told = {name: result.why for name, result in record.results.items()}
+    assert {result.status for result in record.results.values()} == {"unreachable"}
+    assert told["localhost"] == "100% not up"
+    assert ("port 1: Connection refused" in told["node01"]) is (text is not None), told
+    assert (tmp_path / "runs/firmware-1/localhost.log").read_text() == "100% not up\n"

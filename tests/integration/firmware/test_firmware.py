@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pipeline.cluster import runs
 from pipeline.cluster.fanout import Target, Way
 from pipeline.cluster.firmware import choose, run_firmware
 from pipeline.cluster.model import Firmware
-from pipeline.cluster.nodescript import LOCK, LOG
+from pipeline.cluster.nodescript import BUSY, LOCK, LOG, is_free
 from pipeline.errors import UsageError
 from pipeline.lab.nodes import adapter
 from pipeline.lab.nodes.adapter import Flash
@@ -78,8 +79,16 @@ def test_three_nodes_are_updated_and_a_second_run_says_up_to_date(
     with pytest.raises(Exception, match="not installed"):
         nodes.run("node001", "rpm -q cm-config-intelcompliance-slave")
     assert runs.read(tmp_path / "runs/firmware-1") == first
-    second = run()
+    adapter.put_guest(nodes["node001"].folder, function := "0000:04:00.1")
+    (nodes["node001"].folder / "adapters" / function / "physfn").symlink_to(f"../{adapter.ADDRESS}")
+    adapter.put_guest(nodes["node002"].folder, function)
+    try:
+        second = run()
+    finally:
+        for name in NAMES[:2]:
+            shutil.rmtree(nodes[name].folder / "adapters" / function)
     assert statuses(second) == dict.fromkeys(NAMES, "up to date")
+    assert function not in (tmp_path / "runs/firmware-2/node001.log").read_text()
     assert "removing" not in (tmp_path / "runs/firmware-2/node001.log").read_text()
 
 
@@ -195,6 +204,9 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
         adapter.break_it(nodes[name].folder, slow=8)
     folder = tmp_path / "runs/firmware-1"
 
+    def free(name: str) -> int:
+        return subprocess.run(["ssh", "-F", nodes.ssh_config, name, is_free()], check=False).returncode
+
     def burning() -> list[str]:
         return [name for name in NAMES if "requiring" in _log(folder / f"{name}.log")]
 
@@ -208,6 +220,8 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
     (waiting,) = set(NAMES) - set(begun)
     record = runs.read(folder)
     assert statuses(record) == {waiting: "not run"} | dict.fromkeys(begun, "interrupted")
+    # A rollout asks so before it reboots them.
+    assert {name: free(name) for name in NAMES} == {waiting: 0} | dict.fromkeys(begun, BUSY)
     adapter.break_it(nodes[waiting].folder, "")
     # Nobody killed what was burning: it ends by itself, and until then it is not begun again.
     second = run_firmware(ORDER, choose(ORDER, targets, tmp_path / "runs", retry=True), tmp_path / "runs")
@@ -216,6 +230,7 @@ def test_interrupted_the_record_is_true_and_the_node_finishes_what_was_begun(
         _until(lambda name=name: "end installer" in nodes.run(name, f"tail -n 1 {LOG}"))  # type: ignore[misc]
         assert adapter.read(nodes[name].folder) == BURNT
         adapter.break_it(nodes[name].folder, "")
+        _until(lambda name=name: free(name) == 0)  # type: ignore[misc]
     third = run_firmware(ORDER, choose(ORDER, targets, tmp_path / "runs", retry=True), tmp_path / "runs")
     assert set(third.names) == set(begun)
     assert statuses(third) == {waiting: "updated"} | dict.fromkeys(begun, "up to date")

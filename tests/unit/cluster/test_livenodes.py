@@ -20,12 +20,15 @@ from pipeline.cluster.livenodes import (
     needs_manager,
     refuse_unknown,
     targets,
+    way,
 )
 from pipeline.cluster.model import Cluster, Firmware
 from pipeline.cluster.objects import Ref, Wanted
+from pipeline.cluster.opening import head
 from pipeline.cluster.outcome import Result
 from pipeline.errors import PipelineError, UsageError
-from pipeline.recipe.model import HeadSite
+from pipeline.recipe.model import HeadSite, Site
+from pipeline.recipe.site import load_site
 from pipeline.store.store import Store
 
 ORDER = Firmware(("compute",), "node001", True, "/cm/shared/ofed")
@@ -74,8 +77,24 @@ def test_nodes_of_categories_come_first_and_the_head_node_last_each_once() -> No
     assert [target.local for target in found] == [False, False, False, True]
 
 
-def test_in_the_lab_the_head_node_is_never_this_machine() -> None:
-    assert not targets(ORDER, members(CLUSTER, {}), [], HeadSite(), lab=True)[-1].local
+def test_in_the_lab_the_head_node_is_left_out() -> None:
+    found = targets(ORDER, members(CLUSTER, {}), ["node001"], HeadSite(), lab=True)
+    assert [target.name for target in found] == ["node002", "node003", "node001"]
+
+
+def test_only_the_labs_nodes_are_reached_in_the_lab_unless_it_has_a_real_head_node(tmp_path: Path) -> None:
+    def site(head: HeadSite, lab: Path | None) -> Site:
+        return Site(tmp_path / "pipeline.toml", tmp_path, tmp_path, tmp_path, lab=lab, head=head)
+
+    assert way(site(HeadSite(), tmp_path), ()).configuration == tmp_path / "nodes/ssh_config"
+    for other in (site(HeadSite(), None), site(HeadSite(address="root@head"), tmp_path)):
+        assert way(other, ()).configuration is None
+
+
+def test_without_its_head_node_the_lab_asks_no_program_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").write_text('[site]\nstore = "s"\nimages = "i"\n[lab]\nhome = "lab"\n')
+    with pytest.raises(UsageError, match="the lab has no head node"):
+        head(load_site(tmp_path / "pipeline.toml"))
 
 
 def test_nodes_are_reached_through_a_head_node_elsewhere() -> None:

@@ -91,8 +91,10 @@ def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> 
         last = msgspec.structs.replace(last, **owed, added=coming, making=making)
         record.save(store, full.name, last)
         _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
-    elif last.making:
-        record.save(store, full.name, msgspec.structs.replace(last, making={}))
+    else:
+        # Also what was there already is drift when it is changed by hand, and told when it leaves the file.
+        owed = {"restarts": last.restarts, "builds": last.builds}
+        record.save(store, full.name, msgspec.structs.replace(_now_there(full, state, last), **owed))
 
 
 def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
@@ -138,13 +140,11 @@ def _read_back(
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
-    added = still_added(last.added, cluster.wanted, state, last.applied)
-    applied = record.now_applied(cluster.wanted, state, last.applied, added)
-    # Of what could not be asked it stays as it was known.
-    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
-    owed = (keepers.still_owed(last.restarts), last.builds) if trouble else ((), ())
-    after = record.Record(time.time(), *owed, applied, added, last.making)
-    left = _plan(keepers, cluster, state, after).changes
+    after = _now_there(cluster, state, last)
+    if trouble:
+        owed = keepers.still_owed(last.restarts)
+        after = msgspec.structs.replace(after, restarts=owed, builds=last.builds)
+    left = _plan(keepers, cluster, state, msgspec.structs.replace(after, making=last.making)).changes
     making = record.still_making(last.making, left)
     record.save(store, cluster.name, msgspec.structs.replace(after, making=making))
     if trouble is None and not left:
@@ -158,6 +158,15 @@ def _read_back(
     else:
         problems.append(Problem(f"all the same everything is as wanted: {tail}"))
     raise retold(trouble or PipelineError("left"), problems)
+
+
+def _now_there(cluster: Cluster, state: State, last: record.Record) -> record.Record:
+    """What to keep after an apply that found, or made, what there is in ``state``; nothing is owed."""
+    added = still_added(last.added, cluster.wanted, state, last.applied)
+    applied = record.now_applied(cluster.wanted, state, last.applied, added)
+    # Of what could not be asked it stays as it was known.
+    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
+    return record.Record(time.time(), applied=applied, added=added)
 
 
 def _when(error: PipelineError) -> str:

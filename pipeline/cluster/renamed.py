@@ -39,7 +39,8 @@ def known(store: Path, cluster: Cluster) -> Known:
     gone = {name: its for name, its in others.records(gone=True).items() if others.is_about(its)}
     if len(gone) == 1:
         [(name, its)] = gone.items()
-        if not others.rivals(its) and its.of.head in ("", cluster.head):
+        is_here = its.of.head in ("", cluster.head) and its.of.role in ("", own.of.role or its.of.role)
+        if is_here and not others.rivals(its):
             return Known(_both(own, its, name), name, (*others.notes, _taken(name, cluster.name)))
     notes = [_unclear(store, name, cluster.name, own) for name in gone]
     if not gone and own == Record():

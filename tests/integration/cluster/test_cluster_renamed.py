@@ -113,3 +113,37 @@ def test_where_it_is_not_clear_whose_something_is_a_note_says_so(site: Cluster) 
     kept(site, "second").unlink()
     kept(site).rename(kept(site, "prod"))
     assert "- node/node003" in site.cluster("plan").out
+
+
+def test_another_role_is_refused_while_the_old_one_has_what_applies_have_added(site: Cluster) -> None:
+    """Settings that were there before the first apply are others', and stay where they are."""
+    setting = "configfilemodifications '+/etc/x.conf[a]b=1'"
+    site.cmsh(f"category\nuse openstack-compute-hosts\nroles\nuse openstacknode\nset {setting}\ncommit\n")
+    assert site.cluster("import", "prod").exit_code == 0
+    assert site.cluster("apply", "prod").exit_code == 0
+    pipeline = site.path / "pipeline.toml"
+    text = pipeline.read_text()
+    recipe = site.path / "recipes/clusters/prod.toml"
+    before = recipe.read_text()
+    pipeline.write_text(text.replace("[head]", '[head]\nrole = "generic"'))
+    planned = site.cluster("plan", "prod")
+    assert "changed by hand" not in planned.out
+    assert "+ category/openstack-compute-hosts/setting//etc/x.conf[a]b" in planned.out, planned.err
+    pipeline.write_text(text)
+    more = 'path = "/etc/x.conf"\n'
+    assert more in before
+    recipe.write_text(before.replace(more, f'{more}set.a.c = "2"\n'))
+    assert site.cluster("apply", "prod").exit_code == 0
+    pipeline.write_text(text.replace("[head]", '[head]\nrole = "generic"'))
+    for verb in ("plan", "status", "apply"):
+        refused = site.cluster(verb, "prod")
+        assert refused.exit_code == 2
+        assert (
+            'is "generic", and "openstacknode" has 1 setting that applies have added, such as' in refused.err
+        )
+        assert 'hint: say role = "openstacknode" again' in refused.err
+    pipeline.write_text(text)
+    recipe.write_text(before)
+    assert site.cluster("apply", "prod").exit_code == 0
+    pipeline.write_text(text.replace("[head]", '[head]\nrole = "generic"'))
+    assert site.cluster("plan", "prod").exit_code == 0, "the way out"

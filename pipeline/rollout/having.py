@@ -111,9 +111,9 @@ def needs(site: Site) -> tuple[Need, ...]:
     found += _of_images(site, records)
     now = {old: name for name, last in records.items() for old in last.took}
     for name, its in _latest(known, past).items():
-        last = records[name] if records[name].applied else records[now.get(name, name)]
-        applied = rolled.applied_since(last.applied, known[name])
-        found += _of_categories(site, name, applied, its)
+        called = name if records[name].applied else now.get(name, name)
+        applied = rolled.applied_since(records[called].applied, known[name])
+        found += _of_categories(site, called, applied, its)
     return (*found, *_of_nodes(site, past), *_ways_back(past))
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from pipeline.cluster import rolled
 from pipeline.cluster.added import Added
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Ref, Wanted
 from pipeline.cluster.record import Of, Record, file_of, load, save
 from pipeline.cluster.renamed import known
 from pipeline.cluster.renamed import save as save_taken
+from pipeline.recipe.model import Site
+from pipeline.rollout.having import needs
 
 IMAGE, CATEGORY = Ref("image", "new"), Ref("category", "ib")
 FIRST, LATER = (f"{CATEGORY}/setting//etc/x[a]{key}" for key in "bc")
@@ -67,3 +72,18 @@ def test_what_is_about_other_objects_is_nobodys_business(tmp_path: Path) -> None
         save(tmp_path, "old", last)
         assert known(tmp_path, cluster(tmp_path)).last == Record()
         assert known(tmp_path, cluster(tmp_path)).notes == ()
+
+
+@pytest.mark.parametrize(("image", "count"), [("new-2", 1), ("new", 1), ("other", 0)])
+def test_what_rollouts_have_noted_under_the_old_name_counts_as_long_as_it_is_applied(
+    tmp_path: Path, image: str, count: int
+) -> None:
+    site = Site(tmp_path / "pipeline.toml", tmp_path, tmp_path, tmp_path / "images")
+    (tmp_path / "recipes/clusters").mkdir(parents=True)
+    (tmp_path / "recipes/clusters/c.toml").touch()
+    rolled.note(tmp_path, "old", "ib", "new", "new-2")
+    save(tmp_path, "c", Record(1.0, applied={str(CATEGORY): {"image": image}}, took=("old",)))
+    found = needs(site)
+    assert [(need.image, need.number, need.command) for need in found] == [
+        ("new", 2, "pipeline rollout start c")
+    ] * count

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -101,8 +102,6 @@ class _Others:
     def __init__(self, store: Path, cluster: Cluster) -> None:
         self._cluster = cluster
         self._folder = cluster.file.parent
-        said = (*(str(item.ref) for item in cluster.wanted), *map(str, cluster.unasked))
-        self._tops = _tops(said)
         self._records: dict[str, Record] = {}
         self.notes: tuple[str, ...] = ()
         for file in sorted((store / FOLDER).glob("*.json")):
@@ -116,6 +115,11 @@ class _Others:
             if not (self._folder / f"{file.stem}.toml").exists():
                 said = error.problems[0].message
                 self.notes += (f"{file}: of another cluster, {said}; it may be about the same objects",)
+
+    @cached_property
+    def _tops(self) -> frozenset[str]:
+        refs = (*(item.ref for item in self._cluster.wanted), *self._cluster.unasked)
+        return _tops(map(str, refs))
 
     def records(self, *, gone: bool) -> dict[str, Record]:
         """Those whose file is gone, or the others."""

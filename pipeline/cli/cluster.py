@@ -175,12 +175,12 @@ def _ask(cluster: Cluster, plan: Plan) -> bool:
 
 def _status(options: argparse.Namespace, site: Site) -> int:
     from pipeline.cli.text import when
-    from pipeline.cluster import record
     from pipeline.cluster.apply import look
+    from pipeline.cluster.renamed import known
     from pipeline.printable import counted
 
     cluster, keepers = _opened(options, site)
-    last = record.load(site.store, cluster.name)
+    last = known(site.store, cluster).last
     plan = look(cluster, keepers, site.store)
     drifted = sum(change.drift for change in plan.changes)
     if options.json:

@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline import interrupts
 from pipeline.cluster import plan as planning
-from pipeline.cluster import record, rolled
+from pipeline.cluster import record, renamed, rolled
 from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
@@ -31,9 +31,10 @@ class Applied(msgspec.Struct, frozen=True):
 def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[str] = ()) -> Plan:
     """The plan for now; ``keepers.trouble`` is what could not be asked. ``leaving`` are categories that are
     about to get other images than they have."""
-    last = record.load(store, cluster.name)
+    found = renamed.known(store, cluster)
+    cluster = _noted(cluster, found)
     with at_lines(cluster):
-        now = planning.read(cluster, keepers, last, store, leaving)
+        now = planning.read(cluster, keepers, found.last, store, leaving)
         plan = _plan(keepers, now.cluster, now.state, now.last)
     if keepers.trouble is None:
         return plan
@@ -56,8 +57,8 @@ def apply(
     could not be done, with what was and what is left; so does an interruption.
     """
     began = time.monotonic()
-    with record.applying(store, cluster.name), at_lines(cluster):
-        last = record.load(store, cluster.name)
+    with renamed.applying(store, cluster) as found, at_lines(cluster):
+        cluster, last = _noted(cluster, found), found.last
         now = planning.read(cluster, keepers, last, store)
         plan = _plan(keepers, now.cluster, now.state, now.last)
         if agreed is not None:
@@ -69,7 +70,7 @@ def apply(
             planning.refuse_other(plan, _plan(keepers, now.cluster, now.state, now.last))
         unasked = keepers.trouble
         with at_lines(now.cluster):
-            _carry_out(now, keepers, store, plan)
+            _carry_out(now, keepers, store, plan, found.taken)
         for category, image in now.gone:
             # An object of the gone one's name that is made later is no reason to take nodes to it.
             rolled.note(store, cluster.name, category, image, image)
@@ -78,8 +79,12 @@ def apply(
     return Applied(plan, time.monotonic() - began)
 
 
-def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> None:
-    """Write the changes, and read them back."""
+def _noted(cluster: Cluster, found: renamed.Known) -> Cluster:
+    return msgspec.structs.replace(cluster, notes=(*cluster.notes, *found.notes))
+
+
+def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan, taken: str) -> None:
+    """Write the changes, and read them back; what stands under the name ``taken`` is taken over first."""
     full, state, last = now.cluster, now.state, now.last
     if plan.changes:
         # Killed from here on: the next plan shows what is left, what is owed, what was added.
@@ -89,10 +94,12 @@ def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> 
         owed = {"restarts": tuple(restarts), "builds": _of(plan, "build")}
         making = record.now_making(last.making, full.wanted, state)
         last = msgspec.structs.replace(last, **owed, added=coming, making=making)
-        record.save(store, full.name, last)
+        renamed.save(store, full, last, taken)
         _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
-    elif last.making:
-        record.save(store, full.name, msgspec.structs.replace(last, making={}))
+    else:
+        # Also what was there already is drift when it is changed by hand, and told when it leaves the file.
+        owed = {"restarts": last.restarts, "builds": last.builds}
+        renamed.save(store, full, msgspec.structs.replace(_now_there(full, state, last), **owed), taken)
 
 
 def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
@@ -138,15 +145,13 @@ def _read_back(
             command=again,
         )
         raise retold(trouble or error, [*(trouble.problems if trouble else ()), unknown]) from None
-    added = still_added(last.added, cluster.wanted, state, last.applied)
-    applied = record.now_applied(cluster.wanted, state, last.applied, added)
-    # Of what could not be asked it stays as it was known.
-    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
-    owed = (keepers.still_owed(last.restarts), last.builds) if trouble else ((), ())
-    after = record.Record(time.time(), *owed, applied, added, last.making)
-    left = _plan(keepers, cluster, state, after).changes
+    after = _now_there(cluster, state, last)
+    if trouble:
+        owed = keepers.still_owed(last.restarts)
+        after = msgspec.structs.replace(after, restarts=owed, builds=last.builds)
+    left = _plan(keepers, cluster, state, msgspec.structs.replace(after, making=last.making)).changes
     making = record.still_making(last.making, left)
-    record.save(store, cluster.name, msgspec.structs.replace(after, making=making))
+    renamed.save(store, cluster, msgspec.structs.replace(after, making=making))
     if trouble is None and not left:
         return
     problems = [*(trouble.problems if trouble else ()), *_left(plan.changes, left)]
@@ -158,6 +163,15 @@ def _read_back(
     else:
         problems.append(Problem(f"all the same everything is as wanted: {tail}"))
     raise retold(trouble or PipelineError("left"), problems)
+
+
+def _now_there(cluster: Cluster, state: State, last: record.Record) -> record.Record:
+    """What to keep after an apply that found, or made, what there is in ``state``; nothing is owed."""
+    added = still_added(last.added, cluster.wanted, state, last.applied)
+    applied = record.now_applied(cluster.wanted, state, last.applied, added)
+    # Of what could not be asked it stays as it was known.
+    applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
+    return record.Record(time.time(), applied=applied, added=added, took=last.took)
 
 
 def _when(error: PipelineError) -> str:

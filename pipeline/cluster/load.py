@@ -150,6 +150,8 @@ class _Loading(msgspec.Struct):
             notes=providers.notes(neutron) if neutron else (),
             files=(reading.file, *dict.fromkeys(file for one in agreeing.values() for file in one.files)),
             appended=images.appended,
+            head=(self.site.head.address or self.site.head.root) if self.site.head else "",
+            role=self.site.head.role if self.site.head else "",
         )
 
     def _table(self, name: str) -> ClusterTable | None:

@@ -36,7 +36,8 @@ class Cluster(msgspec.Struct, frozen=True):
     ``unasked`` are objects of the file that are not in ``wanted``, for nobody can be asked for them.
     ``node_parameters`` are the parameters of nodes that have other values, and only these. ``appended`` are
     the kernel parameters that the file itself gives each image, without its recipe's. ``made`` are images
-    that rollouts have made: each with the file's image that it is meant by.
+    that rollouts have made: each with the file's image that it is meant by. ``head`` is where the site has
+    the head node, ``role`` Bright's role that it names.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Cluster(msgspec.Struct, frozen=True):
     unasked: tuple[Ref, ...] = ()
     appended: Mapping[str, tuple[str, ...]] = {}
     made: Mapping[str, str] = {}
+    head: str = ""
+    role: str = ""
 
     def parameters_for(self, node: str) -> Mapping[str, Parameter]:
         """The parameters as they are for a node."""

@@ -16,6 +16,7 @@ from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Wanted
 from pipeline.cluster.places import at_lines
 from pipeline.cluster.record import Record
+from pipeline.cluster.roles import in_its_role
 from pipeline.errors import PipelineError, Problem, UsageError
 from pipeline.nearest import nearest
 from pipeline.recipe.findings import positions
@@ -70,6 +71,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     nodes have from their categories, and without what could not be asked (``keepers.trouble``). ``leaving``
     are categories that are about to get other images.
     """
+    last = in_its_role(cluster, last)
     asked = _asked(cluster, last)
     state = keepers.read(asked)
     more = inherited.unread(asked, state)

@@ -28,6 +28,14 @@ NAME = re.compile(
 """How an object is called in it."""
 
 
+class Of(msgspec.Struct, frozen=True):
+    """What a record is of: the cluster's ``file``, and the ``head`` node with the ``role`` that it had."""
+
+    file: str = ""
+    head: str = ""
+    role: str = ""
+
+
 class Record(msgspec.Struct, frozen=True):
     """``applied``: what was asked of each object and was true afterwards; ``when`` (seconds since 1970).
 
@@ -35,7 +43,8 @@ class Record(msgspec.Struct, frozen=True):
     The cluster manager itself is among them where it may have been to be restarted.
     ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
     a record of before this was kept has none. ``making`` are clones that an apply was making and has not seen
-    finished: they are still to get what the file says of what they are cloned from.
+    finished: they are still to get what the file says of what they are cloned from. ``of`` is what it is of,
+    and ``took`` are names that its cluster had before.
     """
 
     when: float = 0.0
@@ -44,9 +53,17 @@ class Record(msgspec.Struct, frozen=True):
     applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
     added: Added = NOTHING
     making: Mapping[str, tuple[str, ...]] = {}
+    of: Of = Of()
+    took: tuple[str, ...] = ()
 
 
-def _file(store: Path, cluster: str) -> Path:
+def of(cluster: Cluster) -> Of:
+    """What a record that is kept now is of."""
+    return Of(str(cluster.file), cluster.head, cluster.role)
+
+
+def file_of(store: Path, cluster: str) -> Path:
+    """Where the record of this cluster is, if there is one."""
     return store / FOLDER / f"{cluster}.json"
 
 
@@ -55,7 +72,7 @@ def load(store: Path, cluster: str) -> Record:
 
     One that cannot be read is told: only from it is known what may be taken back, and what is owed.
     """
-    file = _file(store, cluster)
+    file = file_of(store, cluster)
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Record)
         _check(found)
@@ -178,15 +195,18 @@ def still_making(making: Making, left: Iterable[Change]) -> dict[str, tuple[str,
 
 def save(store: Path, cluster: str, record: Record) -> None:
     """Keep it, by one rename."""
-    file = _file(store, cluster)
+    file = file_of(store, cluster)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(file, msgspec.json.format(msgspec.json.encode(record), indent=1))
 
 
 @contextmanager
-def applying(store: Path, cluster: str) -> Iterator[None]:
-    """Be the only one that applies this cluster on this machine; the kernel ends it with the process."""
-    file = _file(store, cluster).with_suffix(".lock")
+def applying(store: Path, cluster: str, asked: str = "") -> Iterator[None]:
+    """Be the only one that applies this cluster on this machine; the kernel ends it with the process.
+
+    ``asked`` is the cluster that is to be applied, where that is another name of it.
+    """
+    file = file_of(store, cluster).with_suffix(".lock")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(file, "a") as lock:
         try:
@@ -195,7 +215,7 @@ def applying(store: Path, cluster: str) -> Iterator[None]:
             raise PipelineError(
                 f"{cluster} is being applied by another process",
                 hint="wait for it; what it changes is then seen by the next plan",
-                command=f"pipeline cluster plan {cluster}",
+                command=f"pipeline cluster plan {asked or cluster}",
             ) from None
         os.set_inheritable(lock.fileno(), False)
         yield

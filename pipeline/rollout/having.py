@@ -109,9 +109,11 @@ def needs(site: Site) -> tuple[Need, ...]:
             command = error.problems[0].command or _command(site, name, "cluster status")
             found.append(Need(f"what {name} has can't be read, and it may be this one", command))
     found += _of_images(site, records)
+    now = {old: name for name, last in records.items() for old in last.took}
     for name, its in _latest(known, past).items():
-        applied = rolled.applied_since(records[name].applied, known[name])
-        found += _of_categories(site, name, applied, its)
+        called = name if records[name].applied else now.get(name, name)
+        applied = rolled.applied_since(records[called].applied, known[name])
+        found += _of_categories(site, called, applied, its)
     return (*found, *_of_nodes(site, past), *_ways_back(past))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.cluster import record
+from pipeline.cluster import renamed
 from pipeline.cluster.added import put_into
 from pipeline.cluster.drivers.nodes import NodeFacts, Survey
 from pipeline.cluster.madenames import made_name, version_of
@@ -131,7 +131,7 @@ def _target(site: Site, name: str, version: Version, cluster: Cluster) -> Target
     """
     path = str(directory(site, version.image, version.number))
     words = tuple(dict.fromkeys((*version.kernel_parameters, *cluster.appended.get(version.image, ()))))
-    put = put_into(record.load(site.store, cluster.name).added, version.image)
+    put = put_into(renamed.known(site.store, cluster).last.added, version.image)
     without = tuple(word for word in put if word not in words)
     return Target(name, version.image, version.number, path, version.image, words, without)
 

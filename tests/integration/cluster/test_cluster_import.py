@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pipeline.lab.head import state
 from pipeline.lab.warewulf import start
 from tests.integration.cluster_site import NAME, Cluster
 
@@ -121,3 +122,30 @@ def test_an_import_of_warewulf_has_nothing_that_warewulf_cannot_keep(site: Clust
     assert "[[network]]" not in (site.path / "recipes/clusters/ww.toml").read_text()
     planned = site.cluster("plan", "ww")
     assert planned.out.endswith("ww: nothing to do\n"), planned.out + planned.err
+
+
+def test_what_was_imported_and_applied_is_known_as_if_an_apply_had_made_it(site: Cluster) -> None:
+    """Nothing had to be written for it; from then on others change it by hand, and what leaves it is told."""
+    assert site.cluster("import", "mine").exit_code == 0
+    assert site.cluster("apply", "mine").out == "mine: nothing to do\n"
+    site.cmsh("category\nuse openstack-compute-hosts\nset softwareimage default-image\ncommit\n")
+    status = site.cluster("status", "mine").out
+    assert "last applied never" not in status
+    assert "1 object changed by hand since, 0 not yet applied" in status
+    assert "~ category/openstack-compute-hosts  changed by hand" in site.cluster("plan", "mine").out
+    assert site.cluster("apply", "mine").exit_code == 0
+    before = state.snapshot(str(site.head))
+    recipe = site.path / "recipes/clusters/mine.toml"
+    text = recipe.read_text()
+    words = re.search(r"^append_kernel_parameters = .*\n", text, re.MULTILINE)
+    service = re.search(r"^\[\[head\.service\]\]\n(?:.+\n)*", text, re.MULTILINE)
+    assert words is not None
+    assert service is not None
+    recipe.write_text(text.replace(words[0], "").replace(service[0], ""))
+    left = "no longer in the file, and left as it is"
+    for verb in ("plan", "apply"):
+        told = site.cluster(verb, "mine").out
+        assert f"note: {left}: head/master/service/" in told, told
+        assert re.search(rf"note: image/.*: kernel_parameters \(.*\) is {left}", told)
+    assert site.cluster("plan", "mine").out == "mine: nothing to do\n", "it is told once"
+    assert state.snapshot(str(site.head)) == before

@@ -192,6 +192,22 @@ def killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab: Lab) -> No
     assert [node["state"] for node in told["nodes"]] == ["released"]
 
 
+def where_firmware_is_burnt_no_node_goes(lab: Lab) -> None:
+    adapter.break_it(lab.home / "nodes/node002", slow=20)
+    words = ("cluster", "run", "firmware", "--nodes", "node002")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words], cwd=lab.project.path, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    until_it_burns = (line for line in process.stderr if "requiring firmware update" in line)
+    assert next(until_it_burns, None), "it never burnt"
+    refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
+    assert refused.exit_code == 2 and "node002: firmware-" in refused.err, refused.err
+    assert f"of {CLUSTER} is under way there" in refused.err
+    process.kill()  # what burns goes on
+    process.communicate()
+
+
 def while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None:
     process = lab.begin("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
     until(lambda: "rebooting" in lab.times_of("node002"), "it is rebooting", 60)
@@ -201,6 +217,10 @@ def while_the_head_node_is_dead_it_waits_and_then_goes_on(lab: Lab) -> None:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, (out, err)
     assert "the cluster manager answers again" in lab.last().progress.notes
+    journal = (lab.last().folder / folders.JOURNAL).read_text()
+    assert "has begun there still burns" in journal  # what the step before has left there
+    assert journal.index("still burns") < journal.index('"rebooting"')
+    adapter.break_it(lab.home / "nodes/node002", "")
 
 
 def where_ceph_is_not_well_no_host_of_osds_goes(lab: Lab) -> None:
@@ -222,27 +242,6 @@ def what_only_claims_to_be_what_it_was_is_not_given_to_users(lab: Lab) -> None:
     assert "/etc/modprobe.d: missing" in log, log
     assert "not verified against a version" in str(ended.json()["notes"])
     well(lab.rollout("abort"))
-
-
-def where_firmware_is_burnt_no_node_goes(lab: Lab) -> None:
-    adapter.break_it(lab.home / "nodes/node002", slow=20)
-    words = ("cluster", "run", "firmware", "--nodes", "node002")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *words], cwd=lab.project.path, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    until_it_burns = (line for line in process.stderr if "requiring firmware update" in line)
-    assert next(until_it_burns, None), "it never burnt"
-    refused = lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002")
-    assert refused.exit_code == 2 and "node002: firmware-" in refused.err, refused.err
-    assert f"of {CLUSTER} is under way there" in refused.err
-    process.kill()  # what burns goes on
-    process.communicate()
-    well(lab.rollout("start", "--image", f"{IMAGE}@1", "--nodes", "node002"))
-    journal = (lab.last().folder / folders.JOURNAL).read_text()
-    assert "has begun there still burns" in journal
-    assert journal.index("still burns") < journal.index('"rebooting"')
-    adapter.break_it(lab.home / "nodes/node002", "")
 
 
 def by_hand_all_nodes_are_taken_back(lab: Lab) -> None:
@@ -276,8 +275,8 @@ def test_the_last_part_of_the_procedure(lab: Lab) -> None:
     for fault, why in FAULTS:
         a_node_that_fails_is_told_with_why_and_taken_back(lab, fault, why)
     killed_in_the_middle_it_is_resumed_and_nothing_is_done_twice(lab)
+    where_firmware_is_burnt_no_node_goes(lab)
     while_the_head_node_is_dead_it_waits_and_then_goes_on(lab)
     where_ceph_is_not_well_no_host_of_osds_goes(lab)
     what_only_claims_to_be_what_it_was_is_not_given_to_users(lab)
-    where_firmware_is_burnt_no_node_goes(lab)
     by_hand_all_nodes_are_taken_back(lab)

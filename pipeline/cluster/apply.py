@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record, rolled
 from pipeline.cluster.added import still_added, with_changes
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
@@ -32,6 +34,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[st
     """The plan for now; ``keepers.trouble`` is what could not be asked. ``leaving`` are categories that are
     about to get other images than they have."""
     last = record.load(store, cluster.name)
+    keepers.go_on(Begun(last.begun))
     with at_lines(cluster):
         now = planning.read(cluster, keepers, last, store, leaving)
         plan = _plan(keepers, now.cluster, now.state, now.last)
@@ -58,6 +61,8 @@ def apply(
     began = time.monotonic()
     with record.applying(store, cluster.name), at_lines(cluster):
         last = record.load(store, cluster.name)
+        begun = Begun(last.begun, partial(record.save_begun, store, cluster.name))
+        keepers.go_on(begun)
         now = planning.read(cluster, keepers, last, store)
         plan = _plan(keepers, now.cluster, now.state, now.last)
         if agreed is not None:
@@ -69,7 +74,7 @@ def apply(
             planning.refuse_other(plan, _plan(keepers, now.cluster, now.state, now.last))
         unasked = keepers.trouble
         with at_lines(now.cluster):
-            _carry_out(now, keepers, store, plan)
+            _carry_out(now, keepers, store, plan, begun)
         for category, image in now.gone:
             # An object of the gone one's name that is made later is no reason to take nodes to it.
             rolled.note(store, cluster.name, category, image, image)
@@ -78,7 +83,7 @@ def apply(
     return Applied(plan, time.monotonic() - began)
 
 
-def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> None:
+def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan, begun: Begun) -> None:
     """Write the changes, and read them back."""
     full, state, last = now.cluster, now.state, now.last
     if plan.changes:
@@ -90,7 +95,9 @@ def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan) -> 
         making = record.now_making(last.making, full.wanted, state)
         last = msgspec.structs.replace(last, **owed, added=coming, making=making)
         record.save(store, full.name, last)
-        _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
+        trouble = _write(keepers, plan, state)
+        last = msgspec.structs.replace(last, begun=begun.names)
+        _read_back(full, keepers, store, plan, last, trouble)
     elif last.making:
         record.save(store, full.name, msgspec.structs.replace(last, making={}))
 
@@ -143,7 +150,7 @@ def _read_back(
     # Of what could not be asked it stays as it was known.
     applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
     owed = (keepers.still_owed(last.restarts), last.builds) if trouble else ((), ())
-    after = record.Record(time.time(), *owed, applied, added, last.making)
+    after = record.Record(time.time(), *owed, applied, added, last.making, last.begun)
     left = _plan(keepers, cluster, state, after).changes
     making = record.still_making(last.making, left)
     record.save(store, cluster.name, msgspec.structs.replace(after, making=making))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.drivers.warewulf import membership, quote, reading, writing
 from pipeline.cluster.drivers.warewulf.reading import Registry
 from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
@@ -28,6 +29,7 @@ class Warewulf:
 
     def __init__(self, head: Head) -> None:
         self._wwctl = Wwctl(head)
+        self.begun = Begun()
 
     def read(self, wanted: Sequence[Wanted]) -> State:
         """See `Driver`. Raises ``UsageError`` with all that Warewulf can't keep."""
@@ -39,7 +41,7 @@ class Warewulf:
             for item in wanted
             if item.ref.kind == "image" and item.exact.get("path")
         }
-        found = reading.registry(self._wwctl, paths)
+        found = reading.registry(self._wwctl, paths, self.begun)
         state = reading.state(found, wanted)
         taken = [problem for item in wanted for problem in _taken(item.ref, item.exact, found)]
         notes = [f"{problem.where}: {problem.message}; an apply refuses it" for problem in taken]
@@ -47,7 +49,7 @@ class Warewulf:
 
     def survey(self) -> State:
         """See `Driver`. The device that a node boots from is none of the interfaces."""
-        found = reading.registry(self._wwctl, {})
+        found = reading.registry(self._wwctl, {}, self.begun)
         state = reading.state(found, [Wanted(Ref("image", name)) for name in found.images])
         devices = {
             Ref("interface", dev.device, f"node/{name}"): reading.interface(network, dev)
@@ -73,16 +75,45 @@ class Warewulf:
         """See `Driver`. What is there is read again first, so that lists are changed as they are now."""
         changes = [change for change in changes if change.action != "restart"]
         paths = _paths(changes, state)
-        found = reading.registry(self._wwctl, paths)
+        found = reading.registry(self._wwctl, paths, self.begun)
         problems = [*_refused(changes, found)]
         if problems:
             raise PipelineError(problems)
+        self._forget_gone(changes, found)
+        imports = writing.images(changes, found)
+        self._refuse_going_on(imports)
         done: list[str] = []
-        writing.run(self._wwctl, writing.images(changes, found), done)
+        writing.run(self._wwctl, imports, done, self.begun)
         goals = writing.goals(changes, state, found)
         self._refuse_missing_images(changes, goals, found)
         steps = [*writing.profiles(changes, goals, found), *writing.nodes(changes, found)]
-        writing.run(self._wwctl, steps, done)
+        writing.run(self._wwctl, steps, done, self.begun)
+
+    def _forget_gone(self, changes: Iterable[Change], found: Registry) -> None:
+        """What was begun and somebody has removed: what is made by this name again is another's."""
+        coming = {found.targets.get(change.ref.name) for change in changes if change.ref.kind == "image"}
+        for name in self.begun.of("image") - found.images.keys() - coming:
+            self.begun.end(Ref("image", name))
+        for name in self.begun.of("category") - found.half_profiles:
+            self.begun.end(Ref("category", name))
+
+    def _refuse_going_on(self, imports: Iterable[writing.Step]) -> None:
+        """Raise with the imports that an apply began that was ended, and that go on all the same."""
+        problems = []
+        for step in imports:
+            *_, path, image = step.calls[0]
+            going = self._wwctl.importing(path, image) if image in self.begun.of("image") else ()
+            if going:
+                problems.append(
+                    Problem(
+                        f"{image} is still being imported, by an apply that was ended before",
+                        str(step.refs[0]),
+                        "wait for it, or end it; then it is imported anew",
+                        f"kill {' '.join(going)}",
+                    )
+                )
+        if problems:
+            raise PipelineError(problems)
 
     def _refuse_missing_images(
         self, changes: Sequence[Change], goals: dict[str, writing.Goal], found: Registry
@@ -219,6 +250,13 @@ def _refused_image(change: Change, found: Registry) -> Iterable[Problem]:
     target = found.targets.get(change.ref.name, change.ref.name)
     if not found.built(target) and not str(path or "").startswith("/"):
         yield Problem(f"path: {target} is to be imported from a directory of the head node", str(change.ref))
+    if target in found.images and not found.built(target) and target not in found.half:
+        yield Problem(
+            reading.unbuilt(target),
+            str(change.ref),
+            f"if it is whole, build it; if not, `wwctl image delete {target}`, and an apply imports it",
+            f"wwctl image build -- {target}",
+        )
 
 
 def _refused_on_node(change: Change, found: Registry) -> Iterable[Problem]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.drivers.warewulf import membership, quote
 from pipeline.cluster.drivers.warewulf.reading import Registry, device
 from pipeline.cluster.drivers.warewulf.wwctl import Profile, Wwctl, plain_keys
 from pipeline.cluster.objects import Change, Ref, State, Value
-from pipeline.errors import PipelineError, Problem, retold
+from pipeline.errors import MachineError, PipelineError, Problem, retold
 
 COPIED = {
     "comment": "comment",
@@ -42,12 +44,16 @@ SET_OTHERWISE = frozenset({"imagename", "kernel", "netdevs"})
 SAID = {"--profile": "profiles", "--image": "no own image"}
 
 
+EXISTS = re.compile(r"image name exists|with name \S+ already exists")
+"""What wwctl refuses to make is there already, by this name."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """Calls of wwctl that do one thing, told as ``said``; ``refs`` are what it is for.
 
     A call that begins with ``profile add`` is tried with and without ``--yes``. ``undo`` takes back what the
     first call did when a later one fails. ``again`` is told as the command to be run by hand, for what no
-    later plan would show.
+    later plan would show. ``begins`` is what looks whole before the step has ended.
     """
 
     refs: tuple[Ref, ...]
@@ -55,18 +61,38 @@ class Step(msgspec.Struct, frozen=True):
     calls: tuple[tuple[str, ...], ...]
     undo: tuple[str, ...] = ()
     again: str | None = None
+    begins: Ref | None = None
 
 
-def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str]) -> None:
+def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str], begun: Begun) -> None:
     """Make these steps. Raises ``PipelineError`` with what was ``done`` before the one that failed."""
     for step in steps:
+        if step.begins is not None:
+            begun.begin(step.begins)
         for number, call in enumerate(step.calls):
             try:
                 _call(wwctl, call, _where(step.refs))
             except PipelineError as error:
                 left = _undone(wwctl, step) if number and step.undo else ""
+                if step.begins is not None and _is_nothing_begun(wwctl, step.begins, error):
+                    begun.end(step.begins)
                 raise retold(error, _told(error, step, left, done)) from None
+        if step.begins is not None:
+            begun.end(step.begins)
         done.append(step.said)
+
+
+def _is_nothing_begun(wwctl: Wwctl, ref: Ref, error: PipelineError) -> bool:
+    """Whether after this error nothing is there that a step has begun: wwctl refused it, or took it back."""
+    if isinstance(error, MachineError):
+        return False
+    if EXISTS.search(error.problems[-1].message):
+        return True  # somebody else's
+    try:
+        there = wwctl.images() if ref.kind == "image" else wwctl.profiles()
+    except PipelineError:
+        return False
+    return ref.name not in there
 
 
 def _undone(wwctl: Wwctl, step: Step) -> str:
@@ -108,18 +134,16 @@ def _where(refs: Sequence[Ref]) -> str:
 
 
 def images(changes: Iterable[Change], found: Registry) -> list[Step]:
-    """Images that are to be there: imported, or only built when an import stopped before that."""
+    """Images that are to be imported; one of which no end of the import was seen is made anew."""
     steps: list[Step] = []
     for change in changes:
         target = found.targets.get(change.ref.name, change.ref.name)
         if change.ref.kind != "image" or found.built(target):
             continue
-        if target in found.images:
-            steps.append(Step((change.ref,), f"{target} built", (("image", "build", "--", target),)))
-        else:
-            path = str(values(change)["path"])
-            call = ("image", "import", "--build", "--", path, target)
-            steps.append(Step((change.ref,), f"{target} imported", (call,)))
+        force = ("--force",) if target in found.half else ()
+        path = found.trees.get(change.ref.name, str(values(change)["path"]))
+        call = ("image", "import", *force, "--build", "--", path, target)
+        steps.append(Step((change.ref,), f"{target} imported", (call,), begins=Ref("image", target)))
     return steps
 
 
@@ -226,8 +250,10 @@ def _added(change: Change, goal: Goal, found: Registry) -> Step:
     first, *more = devices or [[]]
     sets = (("profile", "set", "--yes", *device, "--", name) for device in more)
     undo = ("profile", "delete", "--yes", "--", name)
-    calls = (("profile", "add", *options, *first, "--", name), *sets)
-    return Step((change.ref,), f"{name} made", calls, undo)
+    is_half = name in found.half_profiles
+    make = ("profile", "set", "--yes") if is_half else ("profile", "add")
+    calls = ((*make, *options, *first, "--", name), *sets)
+    return Step((change.ref,), f"{name} made", calls, undo, begins=change.ref if more or is_half else None)
 
 
 def _copied_device(network: str, raw: Mapping[str, Any]) -> list[str]:

@@ -183,3 +183,103 @@ def test_the_version_is_imported_that_gave_the_image_its_name(site: Site) -> Non
     site.apply()
     (call,) = site.calls("image", "import")
     assert call[-2:] == [str(site.server.published / "web-3"), "web-3"]
+
+
+NETWORK_NODES = "openstack-network-nodes"
+OTHERS: dict[str, tuple[list[str], str, str]] = {
+    "profile": (
+        ["profile", "set", "--yes", "--kernelargs=quiet,mitigations=off", "--", NETWORK_NODES],
+        f"category/{NETWORK_NODES}",
+        "kernel args was nothing, and is quiet mitigations=off",
+    ),
+    "node": (
+        ["node", "set", "--yes", "--profile=default,openstack-compute-hosts,gpu", "--", "node002"],
+        "node/node002",
+        "profiles was default openstack-compute-hosts, and is default openstack-compute-hosts gpu",
+    ),
+    "source": (
+        ["profile", "set", "--yes", "--comment=mine", "--", "openstack-compute-hosts"],
+        "category/openstack-compute-hosts",
+        "comment was Hypervisors, and is mine",
+    ),
+    "device": (
+        ["node", "set", "--yes", "--netname=ibnet", "--netdev=ib1", "--", "node001"],
+        "node/node001/interface/ib0",
+        "network: 'ibnet' already has the device ib1 on this node",
+    ),
+    "gone": (["profile", "delete", "--yes", NETWORK_NODES], f"category/{NETWORK_NODES}", "no such profile"),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "number", "done"),
+    [
+        *((what, 1, "web-3 imported") for what in OTHERS),
+        ("profile", 2, "web-3 imported, hosts-web made"),
+        ("node", 2, f"web-3 imported, hosts-web made, image and kernelargs of {NETWORK_NODES} set"),
+    ],
+)
+def test_what_somebody_changes_meanwhile_is_refused_and_shown_and_not_overwritten(
+    site: Site, what: str, number: int, done: str
+) -> None:
+    call, where, said = OTHERS[what]
+    start.switch(site.server.home, interfere_at={str(number): call})
+    before = registry.snapshot(site.server.home)
+    with pytest.raises(PipelineError) as raised:
+        site.apply()
+    first, *_ = raised.value.problems
+    assert first.where == where
+    assert said in first.message
+    assert any(problem.message.startswith(f"done: {done}; not: ") for problem in raised.value.problems)
+    after = registry.snapshot(site.server.home)
+    mine = "profiles" if what in ("profile", "source", "gone") else "nodes"
+    name = call[-1]
+    assert after[mine].get(name) != before[mine][name], "what somebody else did is there"
+    assert ("hosts-web" in after["profiles"]) is (number > 1)
+    theirs = after[mine].get(name)
+    start.switch(site.server.home, interfere_at={})
+    if what in ("profile", "node", "source"):
+        site.apply()
+        assert site.changes() == ()
+        assert len(site.calls("image", "import")) == 1
+    if what == "profile":
+        kept = registry.snapshot(site.server.home)["profiles"][name]["kernel"]["args"]
+        assert (kept[:2], kept[-2:]) == (theirs["kernel"]["args"], ["iommu=pt", "pci=realloc"])
+    if what == "node":
+        assert registry.snapshot(site.server.home)["nodes"][name]["profiles"] == [
+            "default",
+            "hosts-web",
+            "gpu",
+        ]
+
+
+def test_what_somebody_changes_elsewhere_meanwhile_is_no_matter(site: Site) -> None:
+    others = ["node", "set", "--yes", "--comment=mine", "--", "node[001-003]"]
+    start.switch(site.server.home, interfere_at={"1": others})
+    site.apply()
+    assert site.changes() == ()
+    nodes = registry.snapshot(site.server.home)["nodes"]
+    assert {node["comment"] for node in nodes.values()} == {"mine"}
+
+
+def test_a_clone_of_which_half_was_made_is_made_whole(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = registry.Registry(site.server.home)
+    hosts = other.profiles["openstack-compute-hosts"]
+    hosts["network devices"] = {f"net{number}": {"device": f"eth{number}"} for number in (1, 2, 3)}
+    other.save()
+
+    def run(self: Wwctl, *argv: str, **options: Any) -> Ran:
+        if argv[:2] == ("profile", "set"):
+            raise Killed
+        return REALLY(self, *argv, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Wwctl, "run", run)
+        site.apply()
+    assert len(registry.snapshot(site.server.home)["profiles"]["hosts-web"]["network devices"]) == 1
+    assert "category/hosts-web" in {str(change.ref) for change in site.changes()}
+    site.apply()
+    made = registry.snapshot(site.server.home)["profiles"]["hosts-web"]
+    assert made["network devices"] == hosts["network devices"]
+    assert site.changes() == ()
+    assert record.load(site.store, "web").begun == ()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from pipeline.cluster.begun import Begun
+from pipeline.cluster.drivers import again
+from pipeline.cluster.drivers.warewulf import again as again_here
 from pipeline.cluster.drivers.warewulf import membership, quote, reading, writing
 from pipeline.cluster.drivers.warewulf.reading import Registry
 from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
 from pipeline.cluster.head import Head
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.errors import Problem, UsageError
 
 NOT_HERE: dict[Kind, str] = {
     "service": "enable it in the image, with a stage of its recipe",
@@ -72,22 +76,45 @@ class Warewulf:
         return State({**state.objects, **kept, **left_out}, (*state.notes, *notes))
 
     def write(self, changes: Sequence[Change], state: State) -> None:
-        """See `Driver`. What is there is read again first, so that lists are changed as they are now."""
+        """See `Driver`. What is there is read again first, so that lists are changed as they are now; again
+        after images were imported, which may take an hour; and what a step was made from right before it.
+        What others changed since is refused.
+        """
         changes = [change for change in changes if change.action != "restart"]
         paths = _paths(changes, state)
         found = reading.registry(self._wwctl, paths, self.begun)
-        problems = [*_refused(changes, found)]
-        if problems:
-            raise PipelineError(problems)
+        again.refuse(_refused(changes, found))
         self._forget_gone(changes, found)
         imports = writing.images(changes, found)
         self._refuse_going_on(imports)
         done: list[str] = []
-        writing.run(self._wwctl, imports, done, self.begun)
+        if imports:
+            writing.run(self._wwctl, imports, done, self.begun)
+            now = reading.registry(self._wwctl, paths, self.begun)
+            now = msgspec.structs.replace(now, targets=found.targets, trees=found.trees)
+            imported = {step.refs[0] for step in imports}
+            later = [change for change in changes if change.ref not in imported]
+            _refuse(_changed(changes, later, state, found, now), done, [change.ref for change in later])
+            found = now
         goals = writing.goals(changes, state, found)
         self._refuse_missing_images(changes, goals, found)
-        steps = [*writing.profiles(changes, goals, found), *writing.nodes(changes, found)]
-        writing.run(self._wwctl, steps, done, self.begun)
+        self._write(changes, writing.profiles(changes, goals, found), found, done)
+
+    def _write(
+        self, changes: Sequence[Change], profiles: Sequence[writing.Step], found: Registry, done: list[str]
+    ) -> None:
+        """Profiles, then nodes: each as long as it is as ``found`` when it has its turn."""
+        nodes = writing.nodes(changes, found)
+        left = [ref for step in (*profiles, *nodes) for ref in step.refs]
+        for step in profiles:
+            if done:
+                now = self._wwctl.profiles()
+                _refuse(again_here.of_profiles(step.made_of, found.profiles, now), done, left)
+            writing.run(self._wwctl, [step], done, self.begun)
+            left = left[len(step.refs) :]
+        if done and nodes:
+            _refuse(again_here.of_nodes(changes, found.nodes, self._wwctl.nodes()), done, left)
+        writing.run(self._wwctl, nodes, done, self.begun)
 
     def _forget_gone(self, changes: Iterable[Change], found: Registry) -> None:
         """What was begun and somebody has removed: what is made by this name again is another's."""
@@ -112,8 +139,7 @@ class Warewulf:
                         f"kill {' '.join(going)}",
                     )
                 )
-        if problems:
-            raise PipelineError(problems)
+        again.refuse(problems)
 
     def _refuse_missing_images(
         self, changes: Sequence[Change], goals: dict[str, writing.Goal], found: Registry
@@ -134,8 +160,26 @@ class Warewulf:
             and (name not in found.profiles or goal.image != found.profiles[name].image)
             and not (goal.image in there and there[goal.image].built)
         ]
-        if problems:
-            raise PipelineError(problems)
+        again.refuse(problems)
+
+
+def _refuse(problems: Sequence[Problem], done: Sequence[str], left: Sequence[Ref]) -> None:
+    """Raise with these, and with what was done before and what is left; with none it does nothing."""
+    again.refuse([*problems, writing.tail(done, left)] if problems else ())
+
+
+def _changed(
+    changes: Sequence[Change], later: Sequence[Change], state: State, before: Registry, now: Registry
+) -> list[Problem]:
+    """What others did while images were imported to that which is to be changed ``later``."""
+    refused = list(_refused(later, now))
+    new = {change.ref.name for change in later if change.ref.kind == "category" and change.action != "set"}
+    goals = [name for one in (before, now) for name in writing.goals(changes, state, one) if name not in new]
+    sources = [change.source for change in later if change.ref.kind == "category" and change.source]
+    others = again_here.of_profiles([*goals, *sources], before.profiles, now.profiles)
+    others += again_here.of_nodes(later, before.nodes, now.nodes)
+    told = {problem.where for problem in refused}
+    return [*refused, *(problem for problem in others if problem.where not in told)]
 
 
 def _paths(changes: Iterable[Change], state: State) -> dict[str, str]:

@@ -54,6 +54,7 @@ class Step(msgspec.Struct, frozen=True):
     A call that begins with ``profile add`` is tried with and without ``--yes``. ``undo`` takes back what the
     first call did when a later one fails. ``again`` is told as the command to be run by hand, for what no
     later plan would show. ``begins`` is what looks whole before the step has ended.
+    ``made_of`` are the profiles that it was made from: with any of them otherwise it would overwrite that.
     """
 
     refs: tuple[Ref, ...]
@@ -62,6 +63,7 @@ class Step(msgspec.Struct, frozen=True):
     undo: tuple[str, ...] = ()
     again: str | None = None
     begins: Ref | None = None
+    made_of: tuple[str, ...] = ()
 
 
 def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str], begun: Begun) -> None:
@@ -114,6 +116,12 @@ def _told(error: PipelineError, step: Step, left: str, done: Sequence[str]) -> I
     yield Problem(f"{step.said}: {last.message}", last.where, hint, step.again or last.command)
     if left:
         yield Problem(left, str(step.refs[0]), command=shlex.join(("wwctl", *step.undo)))
+
+
+def tail(done: Sequence[str], left: Sequence[Ref]) -> Problem:
+    """What was done before something was refused, and what was not."""
+    before = f"done: {', '.join(done)}" if done else "nothing was changed"
+    return Problem(f"{before}; not: {_where(tuple(dict.fromkeys(left)))}")
 
 
 def _call(wwctl: Wwctl, call: Sequence[str], where: str) -> None:
@@ -220,7 +228,8 @@ def profiles(changes: Sequence[Change], wanted: Mapping[str, Goal], found: Regis
     for options, names in groups.items():
         refs = tuple(Ref("category", name) for name in names)
         said = f"{' and '.join(option.partition('=')[0][2:] for option in options)} of {', '.join(names)} set"
-        steps.append(Step(refs, said, (("profile", "set", "--yes", *options, "--", *names),)))
+        call = ("profile", "set", "--yes", *options, "--", *names)
+        steps.append(Step(refs, said, (call,), made_of=tuple(names)))
     return steps
 
 
@@ -253,7 +262,9 @@ def _added(change: Change, goal: Goal, found: Registry) -> Step:
     is_half = name in found.half_profiles
     make = ("profile", "set", "--yes") if is_half else ("profile", "add")
     calls = ((*make, *options, *first, "--", name), *sets)
-    return Step((change.ref,), f"{name} made", calls, undo, begins=change.ref if more or is_half else None)
+    begins = change.ref if more or is_half else None
+    made_of = (change.source,) if change.source else ()
+    return Step((change.ref,), f"{name} made", calls, undo, begins=begins, made_of=made_of)
 
 
 def _copied_device(network: str, raw: Mapping[str, Any]) -> list[str]:

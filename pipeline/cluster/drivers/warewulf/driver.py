@@ -13,7 +13,7 @@ from pipeline.cluster.drivers.warewulf import membership, quote, reading, writin
 from pipeline.cluster.drivers.warewulf.reading import Registry
 from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
 from pipeline.cluster.head import Head
-from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted
+from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted, members
 from pipeline.errors import Problem, UsageError
 
 NOT_HERE: dict[Kind, str] = {
@@ -34,6 +34,7 @@ class Warewulf:
     def __init__(self, head: Head) -> None:
         self._wwctl = Wwctl(head)
         self.begun = Begun()
+        self._asked: writing.Asked = {}
 
     def read(self, wanted: Sequence[Wanted]) -> State:
         """See `Driver`. Raises ``UsageError`` with all that Warewulf can't keep."""
@@ -45,6 +46,7 @@ class Warewulf:
             for item in wanted
             if item.ref.kind == "image" and item.exact.get("path")
         }
+        self._asked = _asked(wanted)
         found = reading.registry(self._wwctl, paths, self.begun)
         state = reading.state(found, wanted)
         taken = [problem for item in wanted for problem in _taken(item.ref, item.exact, found)]
@@ -94,9 +96,11 @@ class Warewulf:
             now = msgspec.structs.replace(now, targets=found.targets, trees=found.trees)
             imported = {step.refs[0] for step in imports}
             later = [change for change in changes if change.ref not in imported]
-            _refuse(_changed(changes, later, state, found, now), done, [change.ref for change in later])
+            both = (writing.goals(changes, state, one, self._asked) for one in (found, now))
+            problems = _changed(later, [name for one in both for name in one], found, now)
+            _refuse(problems, done, [change.ref for change in later])
             found = now
-        goals = writing.goals(changes, state, found)
+        goals = writing.goals(changes, state, found, self._asked)
         self._refuse_missing_images(changes, goals, found)
         self._write(changes, writing.profiles(changes, goals, found), found, done)
 
@@ -135,7 +139,7 @@ class Warewulf:
                     Problem(
                         f"{image} is still being imported, by an apply that was ended before",
                         str(step.refs[0]),
-                        "wait for it, or end it; then it is imported anew",
+                        "wait for it, or end it on the head node; then it is imported anew",
                         f"kill {' '.join(going)}",
                     )
                 )
@@ -168,18 +172,27 @@ def _refuse(problems: Sequence[Problem], done: Sequence[str], left: Sequence[Ref
     again.refuse([*problems, writing.tail(done, left)] if problems else ())
 
 
-def _changed(
-    changes: Sequence[Change], later: Sequence[Change], state: State, before: Registry, now: Registry
-) -> list[Problem]:
-    """What others did while images were imported to that which is to be changed ``later``."""
+def _changed(later: Sequence[Change], goals: Sequence[str], before: Registry, now: Registry) -> list[Problem]:
+    """What others did while images were imported to that which is to be changed ``later``: ``goals`` are the
+    profiles."""
     refused = list(_refused(later, now))
     new = {change.ref.name for change in later if change.ref.kind == "category" and change.action != "set"}
-    goals = [name for one in (before, now) for name in writing.goals(changes, state, one) if name not in new]
     sources = [change.source for change in later if change.ref.kind == "category" and change.source]
-    others = again_here.of_profiles([*goals, *sources], before.profiles, now.profiles)
+    names = [*(name for name in goals if name not in new), *sources]
+    others = again_here.of_profiles(names, before.profiles, now.profiles)
     others += again_here.of_nodes(later, before.nodes, now.nodes)
     told = {problem.where for problem in refused}
     return [*refused, *(problem for problem in others if problem.where not in told)]
+
+
+def _asked(wanted: Iterable[Wanted]) -> writing.Asked:
+    asked: dict[str, tuple[str, ...]] = {}
+    for item in wanted:
+        if item.ref.kind == "image":
+            exact = members(item.exact.get("kernel_parameters"))
+            more = (*exact, *item.append.get("kernel_parameters", ()))
+            asked[item.ref.name] = (*asked.get(item.ref.name, ()), *more)
+    return asked
 
 
 def _paths(changes: Iterable[Change], state: State) -> dict[str, str]:

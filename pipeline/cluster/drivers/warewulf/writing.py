@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -167,7 +167,11 @@ class Goal(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
 
 
-def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str, Goal]:
+Asked = Mapping[str, Collection[str]]
+"""The kernel parameters that the cluster file asks for, by its names of images."""
+
+
+def goals(changes: Sequence[Change], state: State, found: Registry, asked: Asked) -> dict[str, Goal]:
     """Each profile that has to change, and what it is to have then."""
     wanted: dict[str, Goal] = {}
     for change in changes:
@@ -176,7 +180,7 @@ def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str,
             image = values(change).get("image")
             name = found.targets.get(str(image), str(image)) if image else source.image if source else ""
             wanted[change.ref.name] = Goal(name, source.args if source else ())
-    extra, gone = _parameters(changes, state, found), _taken_back(changes, found)
+    extra, gone = _parameters(changes, state, found, asked), _taken_back(changes, found)
     sources = {change.ref.name: change.source for change in changes if change.action == "clone"}
     having = {name: Goal(profile.image, profile.args) for name, profile in found.profiles.items()}
     for name, goal in {**having, **wanted}.items():
@@ -200,8 +204,14 @@ def _taken_back(changes: Iterable[Change], found: Registry) -> dict[str, tuple[s
     }
 
 
-def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dict[str, tuple[str, ...]]:
-    """The kernel parameters of images by their names in Warewulf, where a profile may lack some."""
+def _parameters(
+    changes: Sequence[Change], state: State, found: Registry, asked: Asked
+) -> dict[str, tuple[str, ...]]:
+    """The kernel parameters of images by their names in Warewulf, where a profile may lack some.
+
+    Of an image that is there only those that are ``asked`` for: all others of the profiles that have it,
+    one only after an apply that was stopped, are their own.
+    """
     known: dict[str, tuple[str, ...]] = {}
     for ref, properties in state.objects.items():
         words = properties.get("kernel_parameters", ())
@@ -211,6 +221,11 @@ def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dic
         new = values(change).get("kernel_parameters")
         if change.ref.kind == "image" and isinstance(new, tuple):
             known[found.targets.get(change.ref.name, change.ref.name)] = new
+    made = {change.ref.name for change in changes if change.ref.kind == "image" and change.action != "set"}
+    for name, mine in asked.items():
+        target = found.targets.get(name, name)
+        if name not in made and target in known:
+            known[target] = tuple(word for word in known[target] if word in mine)
     return known
 
 

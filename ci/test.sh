@@ -30,5 +30,5 @@ exec unshare --mount --propagation slave sh -euc '
     size=$1
     shift
     mount -t tmpfs -o "size=${size}g" tests /media
-    exec "$@" --basetemp=/media/run -o tmp_path_retention_policy=failed
+    exec "$@" --basetemp=/media/run.$$ -o tmp_path_retention_policy=failed
 ' sh "$((free / 2))" "$@"

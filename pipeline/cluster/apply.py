@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from pipeline import interrupts
 from pipeline.cluster import plan as planning
 from pipeline.cluster import record, renamed, rolled
 from pipeline.cluster.added import still_added, with_changes
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.differing import unlike
 from pipeline.cluster.keepers import Keepers
 from pipeline.cluster.model import Cluster
@@ -33,6 +35,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[st
     about to get other images than they have."""
     found = renamed.known(store, cluster)
     cluster = _noted(cluster, found)
+    keepers.go_on(Begun(found.last.begun))
     with at_lines(cluster):
         now = planning.read(cluster, keepers, found.last, store, leaving)
         plan = _plan(keepers, now.cluster, now.state, now.last)
@@ -59,6 +62,8 @@ def apply(
     began = time.monotonic()
     with renamed.applying(store, cluster) as found, at_lines(cluster):
         cluster, last = _noted(cluster, found), found.last
+        begun = Begun(last.begun, partial(record.save_begun, store, cluster.name))
+        keepers.go_on(begun)
         now = planning.read(cluster, keepers, last, store)
         plan = _plan(keepers, now.cluster, now.state, now.last)
         if agreed is not None:
@@ -70,7 +75,7 @@ def apply(
             planning.refuse_other(plan, _plan(keepers, now.cluster, now.state, now.last))
         unasked = keepers.trouble
         with at_lines(now.cluster):
-            _carry_out(now, keepers, store, plan, found.taken)
+            _carry_out(now, keepers, store, plan, begun, found.taken)
         for category, image in now.gone:
             # An object of the gone one's name that is made later is no reason to take nodes to it.
             rolled.note(store, cluster.name, category, image, image)
@@ -83,7 +88,9 @@ def _noted(cluster: Cluster, found: renamed.Known) -> Cluster:
     return msgspec.structs.replace(cluster, notes=(*cluster.notes, *found.notes))
 
 
-def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan, taken: str) -> None:
+def _carry_out(
+    now: planning.Now, keepers: Keepers, store: Path, plan: Plan, begun: Begun, taken: str
+) -> None:
     """Write the changes, and read them back; what stands under the name ``taken`` is taken over first."""
     full, state, last = now.cluster, now.state, now.last
     if plan.changes:
@@ -95,7 +102,9 @@ def _carry_out(now: planning.Now, keepers: Keepers, store: Path, plan: Plan, tak
         making = record.now_making(last.making, full.wanted, state)
         last = msgspec.structs.replace(last, **owed, added=coming, making=making)
         renamed.save(store, full, last, taken)
-        _read_back(full, keepers, store, plan, last, _write(keepers, plan, state))
+        trouble = _write(keepers, plan, state)
+        last = msgspec.structs.replace(last, begun=begun.names)
+        _read_back(full, keepers, store, plan, last, trouble)
     else:
         # Also what was there already is drift when it is changed by hand, and told when it leaves the file.
         owed = {"restarts": last.restarts, "builds": last.builds}
@@ -171,7 +180,7 @@ def _now_there(cluster: Cluster, state: State, last: record.Record) -> record.Re
     applied = record.now_applied(cluster.wanted, state, last.applied, added)
     # Of what could not be asked it stays as it was known.
     applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
-    return record.Record(time.time(), applied=applied, added=added, took=last.took)
+    return record.Record(time.time(), applied=applied, added=added, begun=last.begun, took=last.took)
 
 
 def _when(error: PipelineError) -> str:

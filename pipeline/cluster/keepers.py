@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol, runtime_checkable
 
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem, UsageError
@@ -57,6 +58,13 @@ class Restarting(Protocol):
     def restarts_itself(self, changes: Sequence[Change]) -> bool: ...
 
 
+@runtime_checkable
+class Beginning(Protocol):
+    """A keeper that makes what looks whole before it is."""
+
+    begun: Begun
+
+
 class Reader(Protocol):
     """What a plan is made from: ``Keepers``, or what has been read already."""
 
@@ -83,6 +91,12 @@ class Keepers:
         self._restarting = [keeper for keeper in self._keepers if isinstance(keeper, Restarting)]
         self._restarted: set[str] = set()
         self.trouble: PipelineError | None = None
+
+    def go_on(self, begun: Begun) -> None:
+        """Know what was ``begun`` and not ended, and keep there what is begun from now on."""
+        for keeper in self._keepers:
+            if isinstance(keeper, Beginning):
+                keeper.begun = begun
 
     def _number(self, kind: Kind) -> int:
         return next((number for number, keeper in enumerate(self._keepers) if kind in keeper.kinds), -1)

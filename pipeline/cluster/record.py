@@ -43,8 +43,9 @@ class Record(msgspec.Struct, frozen=True):
     The cluster manager itself is among them where it may have been to be restarted.
     ``builds`` are nodes whose overlays it was to build, in the same way. ``added`` is what may be taken back;
     a record of before this was kept has none. ``making`` are clones that an apply was making and has not seen
-    finished: they are still to get what the file says of what they are cloned from. ``of`` is what it is of,
-    and ``took`` are names that its cluster had before.
+    finished: they are still to get what the file says of what they are cloned from. ``begun`` is what a
+    cluster manager was making, by the manager's names: see ``begun.Begun``. ``of`` is what it is of, and
+    ``took`` are names that its cluster had before.
     """
 
     when: float = 0.0
@@ -53,6 +54,7 @@ class Record(msgspec.Struct, frozen=True):
     applied: Mapping[str, Mapping[str, str | bool | int | tuple[str, ...]]] = {}
     added: Added = NOTHING
     making: Mapping[str, tuple[str, ...]] = {}
+    begun: tuple[str, ...] = ()
     of: Of = Of()
     took: tuple[str, ...] = ()
 
@@ -139,7 +141,7 @@ def _is_own(item: Wanted, word: str, said: Collection[str]) -> bool:
 def _check(record: Record) -> None:
     """Raise ``msgspec.DecodeError`` for what no apply has written."""
     added = record.added
-    owed = (*record.restarts, *record.builds)
+    owed = (*record.restarts, *record.builds, *record.begun)
     clones = (*record.making, *(name for chain in record.making.values() for name in chain))
     names = (*record.applied, *owed, *clones, *added.put, *added.before, *added.lists, *added.made)
     wrong = [name for name in names if not NAME.fullmatch(name)]
@@ -198,6 +200,11 @@ def save(store: Path, cluster: str, record: Record) -> None:
     file = file_of(store, cluster)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(file, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+def save_begun(store: Path, cluster: str, names: tuple[str, ...]) -> None:
+    """Keep what a cluster manager is making, beside all else that is kept."""
+    save(store, cluster, msgspec.structs.replace(load(store, cluster), begun=names))
 
 
 @contextmanager

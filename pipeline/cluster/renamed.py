@@ -170,6 +170,7 @@ def _both(own: Record, its: Record, name: str) -> Record:
         applied=_merged(old.applied, new.applied),
         added=_added(old.added, new.added),
         making={**old.making, **new.making},
+        begun=_union(old.begun, new.begun),
         of=new.of if new.of.head else old.of,
         took=_union(own.took, (*its.took, name)),
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SWITCHES: dict[str, Any] = {
     "release": "4.6",  # "4.5": containers instead of images, node list is a list
@@ -17,14 +16,16 @@ SWITCHES: dict[str, Any] = {
     "add_yes": True,  # whether profile add knows --yes
     "fail_at": 0,  # the call, from 1, that changes something and fails: 0 is none
     "interfere_at": {},  # {"3": ["node", "set", …]}: what somebody else does before that call
+    "import_stops": [],  # [5, "killed"]: after so many files; "held": until there is a file "go_on"
 }
 
 
 class Registry:
     """The state below ``home``. ``data`` has ``nodeprofiles`` and ``nodes``, as nodes.conf has."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, lock: IO[str] | None = None) -> None:
         self.home = home
+        self._lock = lock
         self.data: dict[str, dict[str, dict[str, Any]]] = json.loads((home / "nodes.conf").read_text())
         self.switches = SWITCHES | json.loads((home / "switches.json").read_text())
 
@@ -45,9 +46,18 @@ class Registry:
         return self.home / "provision/images" / f"{image}.img"
 
     def images(self) -> list[str]:
-        """Names of images: directories with a rootfs that has a shell, as ``image list`` wants."""
+        """Names of images: directories with a rootfs, whatever is in it, as ``image list`` has them."""
         found = sorted((self.home / "chroots").iterdir())
-        return [path.name for path in found if os.path.lexists(path / "rootfs/bin/sh")]
+        return [path.name for path in found if (path / "rootfs").is_dir()]
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Let others in meanwhile: a tree is copied while nodes and profiles are set."""
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        yield
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def save(self) -> None:
         """Persist: one rename."""
@@ -63,7 +73,7 @@ def opened(home: Path, argv: list[str]) -> Iterator[Registry]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with (home / "calls").open("a") as calls:
             calls.write(json.dumps(argv) + "\n")
-        yield Registry(home)
+        yield Registry(home, lock)
 
 
 def calls(home: Path) -> list[list[str]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,6 +139,14 @@ def _image(found: Registry, verb: str, rest: Sequence[str]) -> str:
         name = args[1] if len(args) == 2 else os.path.basename(args[0])
         _import(found, args[0], name, force="force" in options)
         return _build(found, name) if "build" in options else ""
+    if verb == "delete":
+        options, names = parse(rest, {"yes": "bool"})
+        if options.get("yes") != "true":
+            return _asked(f"Are you sure you want to delete {names}")
+        for name in names:
+            shutil.rmtree(found.tree(name).parent, ignore_errors=True)
+            found.built(name).unlink(missing_ok=True)
+        return ""
     if verb == "build":
         _, names = parse(rest, {})
         return "\n".join(_build(found, name) for name in names)
@@ -159,7 +169,25 @@ def _import(found: Registry, source: str, name: str, force: bool) -> None:
     if not os.path.lexists(os.path.join(source, "bin/sh")):
         raise RefusedError(f"could not import image: source directory has no /bin/sh: {source}")
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(source, tree, symlinks=True)
+    with found.released():
+        _copy(found, source, tree)
+
+
+def _copy(found: Registry, source: str, tree: Path) -> None:
+    """Copy file by file to where the image is, as ImportDirectory does: what is there is listed at once."""
+    after, how = found.switches["import_stops"] or (-1, "")
+    copied = 0
+
+    def copy(one: str, to: str) -> None:
+        nonlocal copied
+        if copied == after and how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while copied == after and not (found.home / "go_on").exists():
+            time.sleep(0.01)
+        copied += 1
+        shutil.copy2(one, to, follow_symlinks=False)
+
+    shutil.copytree(source, tree, symlinks=True, copy_function=copy)
 
 
 def _build(found: Registry, name: str) -> str:

@@ -348,20 +348,20 @@ def test_the_calls_do_not_grow_with_the_nodes(tmp_path: Path) -> None:
     assert numbers == [9, 9]
 
 
-def test_an_import_that_built_nothing_is_built_and_not_imported_again(server: Server) -> None:
+def test_an_import_that_built_nothing_is_made_anew(server: Server) -> None:
     stop = server.home / "build_fails"
     stop.touch()
     with pytest.raises(PipelineError, match="no space left on device"):
         server.apply(server.wanted())
     assert registry.snapshot(server.home)["images"]["web-3"] is False
     assert Ref("image", "web") not in server.state(server.wanted()).objects
-    assert any("was imported but not built" in note for note in server.state(server.wanted()).notes)
+    assert any("was not seen" in note for note in server.state(server.wanted()).notes)
     stop.unlink()
     server.apply(server.wanted())
     assert server.plan(server.wanted()) == ()
-    assert [call[:2] for call in server.calls() if call[0] == "image"] == [
-        ["image", "import"],
-        ["image", "build"],
+    assert [call[:3] for call in server.calls() if call[0] == "image"] == [
+        ["image", "import", "--build"],
+        ["image", "import", "--force"],
     ]
 
 

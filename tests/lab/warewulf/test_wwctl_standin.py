@@ -80,3 +80,18 @@ def test_an_image_that_was_not_built_has_no_modification_time(home: Path) -> Non
     assert (row[0], "01 Jan 70 00:00 UTC" in row) == ("new-1", True)
     wwctl(home, "image", "build", "new-1")
     assert "01 Jan 70" not in wwctl(home, "image", "list", "--long").stdout
+
+
+def test_an_import_that_is_killed_leaves_half_an_image_that_is_listed_and_can_be_built(home: Path) -> None:
+    start.switch(home, import_stops=[1, "killed"])
+    done = wwctl(home, "image", "import", "--build", "--", str(home / "tree"), "new-1")
+    assert done.returncode == -9
+    assert registry.snapshot(home)["images"] == {"new-1": False, "openstack-image": True}
+    half = [path for path in (home / "chroots/new-1/rootfs").rglob("*") if path.is_file()]
+    start.switch(home, import_stops=[])
+    again = ("image", "import", "--build", "--", str(home / "tree"), "new-1")
+    assert "image name exists, specify --force" in wwctl(home, *again).stderr
+    assert wwctl(home, "image", "build", "new-1").returncode == 0
+    assert len(half) == 1
+    assert wwctl(home, "image", "import", "--force", *again[3:]).returncode == 0
+    assert len([path for path in (home / "chroots/new-1/rootfs").rglob("*") if path.is_file()]) == 2

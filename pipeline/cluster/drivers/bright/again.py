@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.cluster.differing import differences
+from pipeline.cluster.drivers.again import changed, refuse
 from pipeline.cluster.drivers.bright.modifications import settings
 from pipeline.cluster.drivers.bright.state import Owner
 from pipeline.cluster.objects import Change, Properties, Ref, State, Wanted
-from pipeline.errors import PipelineError, Problem
-
-HINT = "it was left as it is: a plan shows what would be done now"
 
 
 def sources(changes: Sequence[Change]) -> dict[Owner, Owner]:
@@ -34,12 +31,11 @@ def refuse_changed(
     refs += [Ref(change.ref.kind, change.source) for change in changes if change.action == "clone"]
     now = read([Wanted(ref, _asked(state.objects.get(ref, {})), make=False) for ref in refs]).objects
     of_change = {change.ref: change for change in changes}
-    _raise(
-        Problem(f"somebody has changed it since the plan was made: {said}", str(ref), HINT)
+    refuse(
+        problem
         for ref in refs
-        for said in differences(
-            _about(of_change.get(ref), state.objects.get(ref)), _about(of_change.get(ref), now.get(ref))
-        )
+        for was, is_ in [(_about(of_change.get(ref), one.get(ref)) for one in (state.objects, now))]
+        for problem in changed(str(ref), was, is_)
     )
 
 
@@ -60,11 +56,8 @@ def refuse_changed_entries(
         owner = owners.get(Owner.of(change.ref.of)) if change.ref.kind == "setting" else None
         if owner is not None:
             ref = Ref("setting", change.ref.name, str(owner))
-            problems += [
-                Problem(f"somebody has changed it since the plan was made: {said}", str(change.ref), HINT)
-                for said in differences(state.objects.get(ref), now.get(ref))
-            ]
-    _raise(problems)
+            problems += changed(str(change.ref), state.objects.get(ref), now.get(ref))
+    refuse(problems)
 
 
 def _asked(there: Properties) -> Properties:
@@ -78,9 +71,3 @@ def _about(change: Change | None, there: Properties | None) -> Properties | None
         return there
     names = {entry.name for entry in change.assignments}
     return {name: value for name, value in there.items() if name in names}
-
-
-def _raise(problems: Iterable[Problem]) -> None:
-    found = tuple(dict.fromkeys(problems))
-    if found:
-        raise PipelineError(found)

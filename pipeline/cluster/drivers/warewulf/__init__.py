@@ -39,6 +39,9 @@ What is known of wwctl, each with its source in github.com/warewulf/warewulf:
   overlays/NetworkManager).
 - Node sets are ``n[01-03,05]`` (internal/pkg/hostlist).
 - An image that was never built has the modification time 0 (internal/app/wwctl/image/list).
+- An import copies file by file to where the image is, which is listed as soon as its directory is there
+  (internal/pkg/image): one that was stopped looks like one that was not built, or, while the file for nodes
+  was made, like a whole one. Only who began it knows; ``begun`` is kept for that. ``--force`` removes first.
 
 Guessed: whether ``profile add`` of a release knows ``--yes`` (both are handled), and that overlays are
 replaced in place while nodes boot from them (issue 1600; a note tells it).

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
+from pipeline.cluster.begun import Begun
+from pipeline.cluster.drivers import again
+from pipeline.cluster.drivers.warewulf import again as again_here
 from pipeline.cluster.drivers.warewulf import membership, quote, reading, writing
 from pipeline.cluster.drivers.warewulf.reading import Registry
 from pipeline.cluster.drivers.warewulf.wwctl import Wwctl
 from pipeline.cluster.head import Head
-from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted
-from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Value, Wanted, members
+from pipeline.errors import Problem, UsageError
 
 NOT_HERE: dict[Kind, str] = {
     "service": "enable it in the image, with a stage of its recipe",
@@ -28,6 +33,8 @@ class Warewulf:
 
     def __init__(self, head: Head) -> None:
         self._wwctl = Wwctl(head)
+        self.begun = Begun()
+        self._asked: writing.Asked = {}
 
     def read(self, wanted: Sequence[Wanted]) -> State:
         """See `Driver`. Raises ``UsageError`` with all that Warewulf can't keep."""
@@ -39,7 +46,8 @@ class Warewulf:
             for item in wanted
             if item.ref.kind == "image" and item.exact.get("path")
         }
-        found = reading.registry(self._wwctl, paths)
+        self._asked = _asked(wanted)
+        found = reading.registry(self._wwctl, paths, self.begun)
         state = reading.state(found, wanted)
         taken = [problem for item in wanted for problem in _taken(item.ref, item.exact, found)]
         notes = [f"{problem.where}: {problem.message}; an apply refuses it" for problem in taken]
@@ -47,7 +55,7 @@ class Warewulf:
 
     def survey(self) -> State:
         """See `Driver`. The device that a node boots from is none of the interfaces."""
-        found = reading.registry(self._wwctl, {})
+        found = reading.registry(self._wwctl, {}, self.begun)
         state = reading.state(found, [Wanted(Ref("image", name)) for name in found.images])
         devices = {
             Ref("interface", dev.device, f"node/{name}"): reading.interface(network, dev)
@@ -70,19 +78,72 @@ class Warewulf:
         return State({**state.objects, **kept, **left_out}, (*state.notes, *notes))
 
     def write(self, changes: Sequence[Change], state: State) -> None:
-        """See `Driver`. What is there is read again first, so that lists are changed as they are now."""
+        """See `Driver`. What is there is read again first, so that lists are changed as they are now; again
+        after images were imported, which may take an hour; and what a step was made from right before it.
+        What others changed since is refused.
+        """
         changes = [change for change in changes if change.action != "restart"]
         paths = _paths(changes, state)
-        found = reading.registry(self._wwctl, paths)
-        problems = [*_refused(changes, found)]
-        if problems:
-            raise PipelineError(problems)
+        found = reading.registry(self._wwctl, paths, self.begun)
+        again.refuse(_refused(changes, found))
+        self._forget_gone(changes, found)
+        imports = writing.images(changes, found)
+        self._refuse_going_on(imports)
         done: list[str] = []
-        writing.run(self._wwctl, writing.images(changes, found), done)
-        goals = writing.goals(changes, state, found)
+        if imports:
+            writing.run(self._wwctl, imports, done, self.begun)
+            now = reading.registry(self._wwctl, paths, self.begun)
+            now = msgspec.structs.replace(now, targets=found.targets, trees=found.trees)
+            imported = {step.refs[0] for step in imports}
+            later = [change for change in changes if change.ref not in imported]
+            both = (writing.goals(changes, state, one, self._asked) for one in (found, now))
+            problems = _changed(later, [name for one in both for name in one], found, now)
+            _refuse(problems, done, [change.ref for change in later])
+            found = now
+        goals = writing.goals(changes, state, found, self._asked)
         self._refuse_missing_images(changes, goals, found)
-        steps = [*writing.profiles(changes, goals, found), *writing.nodes(changes, found)]
-        writing.run(self._wwctl, steps, done)
+        self._write(changes, writing.profiles(changes, goals, found), found, done)
+
+    def _write(
+        self, changes: Sequence[Change], profiles: Sequence[writing.Step], found: Registry, done: list[str]
+    ) -> None:
+        """Profiles, then nodes: each as long as it is as ``found`` when it has its turn."""
+        nodes = writing.nodes(changes, found)
+        left = [ref for step in (*profiles, *nodes) for ref in step.refs]
+        for step in profiles:
+            if done:
+                now = self._wwctl.profiles()
+                _refuse(again_here.of_profiles(step.made_of, found.profiles, now), done, left)
+            writing.run(self._wwctl, [step], done, self.begun)
+            left = left[len(step.refs) :]
+        if done and nodes:
+            _refuse(again_here.of_nodes(changes, found.nodes, self._wwctl.nodes()), done, left)
+        writing.run(self._wwctl, nodes, done, self.begun)
+
+    def _forget_gone(self, changes: Iterable[Change], found: Registry) -> None:
+        """What was begun and somebody has removed: what is made by this name again is another's."""
+        coming = {found.targets.get(change.ref.name) for change in changes if change.ref.kind == "image"}
+        for name in self.begun.of("image") - found.images.keys() - coming:
+            self.begun.end(Ref("image", name))
+        for name in self.begun.of("category") - found.half_profiles:
+            self.begun.end(Ref("category", name))
+
+    def _refuse_going_on(self, imports: Iterable[writing.Step]) -> None:
+        """Raise with the imports that an apply began that was ended, and that go on all the same."""
+        problems = []
+        for step in imports:
+            *_, path, image = step.calls[0]
+            going = self._wwctl.importing(path, image) if image in self.begun.of("image") else ()
+            if going:
+                problems.append(
+                    Problem(
+                        f"{image} is still being imported, by an apply that was ended before",
+                        str(step.refs[0]),
+                        "wait for it, or end it on the head node; then it is imported anew",
+                        f"kill {' '.join(going)}",
+                    )
+                )
+        again.refuse(problems)
 
     def _refuse_missing_images(
         self, changes: Sequence[Change], goals: dict[str, writing.Goal], found: Registry
@@ -103,8 +164,35 @@ class Warewulf:
             and (name not in found.profiles or goal.image != found.profiles[name].image)
             and not (goal.image in there and there[goal.image].built)
         ]
-        if problems:
-            raise PipelineError(problems)
+        again.refuse(problems)
+
+
+def _refuse(problems: Sequence[Problem], done: Sequence[str], left: Sequence[Ref]) -> None:
+    """Raise with these, and with what was done before and what is left; with none it does nothing."""
+    again.refuse([*problems, writing.tail(done, left)] if problems else ())
+
+
+def _changed(later: Sequence[Change], goals: Sequence[str], before: Registry, now: Registry) -> list[Problem]:
+    """What others did while images were imported to that which is to be changed ``later``: ``goals`` are the
+    profiles."""
+    refused = list(_refused(later, now))
+    new = {change.ref.name for change in later if change.ref.kind == "category" and change.action != "set"}
+    sources = [change.source for change in later if change.ref.kind == "category" and change.source]
+    names = [*(name for name in goals if name not in new), *sources]
+    others = again_here.of_profiles(names, before.profiles, now.profiles)
+    others += again_here.of_nodes(later, before.nodes, now.nodes)
+    told = {problem.where for problem in refused}
+    return [*refused, *(problem for problem in others if problem.where not in told)]
+
+
+def _asked(wanted: Iterable[Wanted]) -> writing.Asked:
+    asked: dict[str, tuple[str, ...]] = {}
+    for item in wanted:
+        if item.ref.kind == "image":
+            exact = members(item.exact.get("kernel_parameters"))
+            more = (*exact, *item.append.get("kernel_parameters", ()))
+            asked[item.ref.name] = (*asked.get(item.ref.name, ()), *more)
+    return asked
 
 
 def _paths(changes: Iterable[Change], state: State) -> dict[str, str]:
@@ -219,6 +307,13 @@ def _refused_image(change: Change, found: Registry) -> Iterable[Problem]:
     target = found.targets.get(change.ref.name, change.ref.name)
     if not found.built(target) and not str(path or "").startswith("/"):
         yield Problem(f"path: {target} is to be imported from a directory of the head node", str(change.ref))
+    if target in found.images and not found.built(target) and target not in found.half:
+        yield Problem(
+            reading.unbuilt(target),
+            str(change.ref),
+            f"if it is whole, build it; if not, `wwctl image delete {target}`, and an apply imports it",
+            f"wwctl image build -- {target}",
+        )
 
 
 def _refused_on_node(change: Change, found: Registry) -> Iterable[Problem]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.drivers.warewulf import membership
 from pipeline.cluster.drivers.warewulf.wwctl import Image, NetDev, Profile, Wwctl
 from pipeline.cluster.objects import Properties, Ref, State, Wanted
@@ -20,28 +21,46 @@ NOT_ATOMIC = (
     "at that moment may get half of one (warewulf issue 1600)"
 )
 
+NOT_WANTED = ", and the file has it no more"
+
 
 class Registry(msgspec.Struct, frozen=True):
-    """All that wwctl lists. ``targets`` are the images as the cluster file names them → in Warewulf."""
+    """All that wwctl lists. ``targets`` are the images as the cluster file names them → in Warewulf, and
+    ``trees`` the directories to which their paths lead. Of ``half`` images no end of the import was seen;
+    ``half_profiles`` are not among ``profiles``: not all of what makes them is known to be set.
+    """
 
     images: Mapping[str, Image]
     profiles: Mapping[str, Profile]
     nodes: Mapping[str, Profile]
     targets: Mapping[str, str] = {}
+    trees: Mapping[str, str] = {}
+    half: frozenset[str] = frozenset()
+    half_profiles: frozenset[str] = frozenset()
 
     def built(self, image: str) -> bool:
         """Whether nodes can boot this image of Warewulf."""
-        return image in self.images and self.images[image].built
+        return image in self.images and self.images[image].built and image not in self.half
 
     def users(self, image: str) -> list[str]:
         """The profiles that have this image of Warewulf."""
         return [name for name, profile in self.profiles.items() if profile.image == image]
 
 
-def registry(wwctl: Wwctl, paths: Mapping[str, str]) -> Registry:
+def registry(wwctl: Wwctl, paths: Mapping[str, str], begun: Begun) -> Registry:
     """What there is; ``paths`` are those of images on the head node, by the images' names."""
     images, profiles, nodes = wwctl.images(), wwctl.profiles(), wwctl.nodes()
-    return Registry(images, profiles, nodes, targets(paths, wwctl.real_paths(tuple(paths.values()))))
+    real = wwctl.real_paths(tuple(paths.values()))
+    half = begun.of("category") & profiles.keys()
+    return Registry(
+        images,
+        {name: profile for name, profile in profiles.items() if name not in half},
+        nodes,
+        targets(paths, real),
+        {name: real.get(path, path) for name, path in paths.items()},
+        begun.of("image") & images.keys(),
+        half,
+    )
 
 
 def targets(paths: Mapping[str, str], real: Mapping[str, str]) -> dict[str, str]:
@@ -72,8 +91,8 @@ def state(found: Registry, wanted: Iterable[Wanted]) -> State:
     named = {item.ref.name for item in wanted if item.ref.kind == "image"}
     objects: dict[Ref, Properties] = {
         Ref("image", name): _unwanted(found, name, name in named)
-        for name, image in found.images.items()
-        if image.built
+        for name in found.images
+        if found.built(name)
     }
     for item in wanted:
         objects.update(_image(found, item) if item.ref.kind == "image" else {})
@@ -179,14 +198,29 @@ def _networks(found: Registry, wanted: Iterable[Wanted]) -> dict[Ref, Properties
     return {Ref("network", name): {} for name in sorted(named)}
 
 
-def _notes(found: Registry, wanted: Iterable[Wanted]) -> Iterable[str]:
+def unbuilt(target: str) -> str:
+    """What is said of an image that somebody else has made, and of which nobody knows whether it is whole."""
+    return f"{target} is there and not built: it was imported by hand, or that goes on, or was stopped"
+
+
+def _notes(found: Registry, wanted: Sequence[Wanted]) -> Iterable[str]:
     for name, target in sorted(found.targets.items()):
         image = found.images.get(target)
-        if image is not None and not image.built:
-            yield f"image/{name}: {target} was imported but not built; that is done when the file is applied"
+        if target in found.half:
+            yield (
+                f"image/{name}: the end of the import of {target} was not seen; it is imported anew when the "
+                "file is applied"
+            )
+        elif image is not None and not image.built:
+            yield f"image/{name}: {unbuilt(target)}; an apply refuses it"
         elif image is not None and not image.kernel:
             yield f"image/{name}: Warewulf finds no kernel in {target}; nodes can't boot it"
         if image is not None and not re.fullmatch(r".*-[0-9]+", target):
             yield f"image/{name}: imported once and not looked at again; publish a version to change it"
+    for name in sorted(found.half.difference(found.targets.values())):
+        yield f"image/{name}: the end of its import was not seen{NOT_WANTED}: wwctl image delete {name}"
+    names = {item.ref.name for item in wanted if item.ref.kind == "category"}
+    for name in sorted(found.half_profiles - names):
+        yield f"category/{name}: the end of its making was not seen{NOT_WANTED}: wwctl profile delete {name}"
     if any(item.ref.kind in ("node", "interface") for item in wanted):
         yield NOT_ATOMIC

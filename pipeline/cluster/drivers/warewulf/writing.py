@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from pipeline.cluster.begun import Begun
 from pipeline.cluster.drivers.warewulf import membership, quote
 from pipeline.cluster.drivers.warewulf.reading import Registry, device
 from pipeline.cluster.drivers.warewulf.wwctl import Profile, Wwctl, plain_keys
 from pipeline.cluster.objects import Change, Ref, State, Value
-from pipeline.errors import PipelineError, Problem, retold
+from pipeline.errors import MachineError, PipelineError, Problem, retold
 
 COPIED = {
     "comment": "comment",
@@ -42,12 +44,17 @@ SET_OTHERWISE = frozenset({"imagename", "kernel", "netdevs"})
 SAID = {"--profile": "profiles", "--image": "no own image"}
 
 
+EXISTS = re.compile(r"image name exists|with name \S+ already exists")
+"""What wwctl refuses to make is there already, by this name."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """Calls of wwctl that do one thing, told as ``said``; ``refs`` are what it is for.
 
     A call that begins with ``profile add`` is tried with and without ``--yes``. ``undo`` takes back what the
     first call did when a later one fails. ``again`` is told as the command to be run by hand, for what no
-    later plan would show.
+    later plan would show. ``begins`` is what looks whole before the step has ended.
+    ``made_of`` are the profiles that it was made from: with any of them otherwise it would overwrite that.
     """
 
     refs: tuple[Ref, ...]
@@ -55,18 +62,39 @@ class Step(msgspec.Struct, frozen=True):
     calls: tuple[tuple[str, ...], ...]
     undo: tuple[str, ...] = ()
     again: str | None = None
+    begins: Ref | None = None
+    made_of: tuple[str, ...] = ()
 
 
-def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str]) -> None:
+def run(wwctl: Wwctl, steps: Iterable[Step], done: list[str], begun: Begun) -> None:
     """Make these steps. Raises ``PipelineError`` with what was ``done`` before the one that failed."""
     for step in steps:
+        if step.begins is not None:
+            begun.begin(step.begins)
         for number, call in enumerate(step.calls):
             try:
                 _call(wwctl, call, _where(step.refs))
             except PipelineError as error:
                 left = _undone(wwctl, step) if number and step.undo else ""
+                if step.begins is not None and _is_nothing_begun(wwctl, step.begins, error):
+                    begun.end(step.begins)
                 raise retold(error, _told(error, step, left, done)) from None
+        if step.begins is not None:
+            begun.end(step.begins)
         done.append(step.said)
+
+
+def _is_nothing_begun(wwctl: Wwctl, ref: Ref, error: PipelineError) -> bool:
+    """Whether after this error nothing is there that a step has begun: wwctl refused it, or took it back."""
+    if isinstance(error, MachineError):
+        return False
+    if EXISTS.search(error.problems[-1].message):
+        return True  # somebody else's
+    try:
+        there = wwctl.images() if ref.kind == "image" else wwctl.profiles()
+    except PipelineError:
+        return False
+    return ref.name not in there
 
 
 def _undone(wwctl: Wwctl, step: Step) -> str:
@@ -90,6 +118,12 @@ def _told(error: PipelineError, step: Step, left: str, done: Sequence[str]) -> I
         yield Problem(left, str(step.refs[0]), command=shlex.join(("wwctl", *step.undo)))
 
 
+def tail(done: Sequence[str], left: Sequence[Ref]) -> Problem:
+    """What was done before something was refused, and what was not."""
+    before = f"done: {', '.join(done)}" if done else "nothing was changed"
+    return Problem(f"{before}; not: {_where(tuple(dict.fromkeys(left)))}")
+
+
 def _call(wwctl: Wwctl, call: Sequence[str], where: str) -> None:
     if tuple(call[:2]) != ("profile", "add"):
         wwctl.run(*call, where=where)
@@ -108,18 +142,16 @@ def _where(refs: Sequence[Ref]) -> str:
 
 
 def images(changes: Iterable[Change], found: Registry) -> list[Step]:
-    """Images that are to be there: imported, or only built when an import stopped before that."""
+    """Images that are to be imported; one of which no end of the import was seen is made anew."""
     steps: list[Step] = []
     for change in changes:
         target = found.targets.get(change.ref.name, change.ref.name)
         if change.ref.kind != "image" or found.built(target):
             continue
-        if target in found.images:
-            steps.append(Step((change.ref,), f"{target} built", (("image", "build", "--", target),)))
-        else:
-            path = str(values(change)["path"])
-            call = ("image", "import", "--build", "--", path, target)
-            steps.append(Step((change.ref,), f"{target} imported", (call,)))
+        force = ("--force",) if target in found.half else ()
+        path = found.trees.get(change.ref.name, str(values(change)["path"]))
+        call = ("image", "import", *force, "--build", "--", path, target)
+        steps.append(Step((change.ref,), f"{target} imported", (call,), begins=Ref("image", target)))
     return steps
 
 
@@ -135,7 +167,11 @@ class Goal(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
 
 
-def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str, Goal]:
+Asked = Mapping[str, Collection[str]]
+"""The kernel parameters that the cluster file asks for, by its names of images."""
+
+
+def goals(changes: Sequence[Change], state: State, found: Registry, asked: Asked) -> dict[str, Goal]:
     """Each profile that has to change, and what it is to have then."""
     wanted: dict[str, Goal] = {}
     for change in changes:
@@ -144,7 +180,7 @@ def goals(changes: Sequence[Change], state: State, found: Registry) -> dict[str,
             image = values(change).get("image")
             name = found.targets.get(str(image), str(image)) if image else source.image if source else ""
             wanted[change.ref.name] = Goal(name, source.args if source else ())
-    extra, gone = _parameters(changes, state, found), _taken_back(changes, found)
+    extra, gone = _parameters(changes, state, found, asked), _taken_back(changes, found)
     sources = {change.ref.name: change.source for change in changes if change.action == "clone"}
     having = {name: Goal(profile.image, profile.args) for name, profile in found.profiles.items()}
     for name, goal in {**having, **wanted}.items():
@@ -168,8 +204,14 @@ def _taken_back(changes: Iterable[Change], found: Registry) -> dict[str, tuple[s
     }
 
 
-def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dict[str, tuple[str, ...]]:
-    """The kernel parameters of images by their names in Warewulf, where a profile may lack some."""
+def _parameters(
+    changes: Sequence[Change], state: State, found: Registry, asked: Asked
+) -> dict[str, tuple[str, ...]]:
+    """The kernel parameters of images by their names in Warewulf, where a profile may lack some.
+
+    Of an image that is there only those that are ``asked`` for: all others of the profiles that have it,
+    one only after an apply that was stopped, are their own.
+    """
     known: dict[str, tuple[str, ...]] = {}
     for ref, properties in state.objects.items():
         words = properties.get("kernel_parameters", ())
@@ -179,6 +221,11 @@ def _parameters(changes: Sequence[Change], state: State, found: Registry) -> dic
         new = values(change).get("kernel_parameters")
         if change.ref.kind == "image" and isinstance(new, tuple):
             known[found.targets.get(change.ref.name, change.ref.name)] = new
+    made = {change.ref.name for change in changes if change.ref.kind == "image" and change.action != "set"}
+    for name, mine in asked.items():
+        target = found.targets.get(name, name)
+        if name not in made and target in known:
+            known[target] = tuple(word for word in known[target] if word in mine)
     return known
 
 
@@ -196,7 +243,8 @@ def profiles(changes: Sequence[Change], wanted: Mapping[str, Goal], found: Regis
     for options, names in groups.items():
         refs = tuple(Ref("category", name) for name in names)
         said = f"{' and '.join(option.partition('=')[0][2:] for option in options)} of {', '.join(names)} set"
-        steps.append(Step(refs, said, (("profile", "set", "--yes", *options, "--", *names),)))
+        call = ("profile", "set", "--yes", *options, "--", *names)
+        steps.append(Step(refs, said, (call,), made_of=tuple(names)))
     return steps
 
 
@@ -226,8 +274,12 @@ def _added(change: Change, goal: Goal, found: Registry) -> Step:
     first, *more = devices or [[]]
     sets = (("profile", "set", "--yes", *device, "--", name) for device in more)
     undo = ("profile", "delete", "--yes", "--", name)
-    calls = (("profile", "add", *options, *first, "--", name), *sets)
-    return Step((change.ref,), f"{name} made", calls, undo)
+    is_half = name in found.half_profiles
+    make = ("profile", "set", "--yes") if is_half else ("profile", "add")
+    calls = ((*make, *options, *first, "--", name), *sets)
+    begins = change.ref if more or is_half else None
+    made_of = (change.source,) if change.source else ()
+    return Step((change.ref,), f"{name} made", calls, undo, begins=begins, made_of=made_of)
 
 
 def _copied_device(network: str, raw: Mapping[str, Any]) -> list[str]:

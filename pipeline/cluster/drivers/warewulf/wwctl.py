@@ -28,6 +28,17 @@ PROBLEM = re.compile(
 )
 """An error, or a warning that nothing was done. There are other warnings, of no concern to a call."""
 
+# $1: the directory, $2: the image. Processes that import the one as the other.
+IMPORTING = """
+grep -lzxF -e "$2" /proc/[0-9]*/cmdline 2> /dev/null | while read -r file; do
+    for word in image import "$1"; do
+        grep -qzxF -e "$word" "$file" 2> /dev/null || continue 2
+    done
+    file=${file%/*}
+    echo "${file##*/}"
+done
+"""
+
 NEVER_BUILT = re.compile(r"(?:01 Jan 70|31 Dec 69) \d\d:\d\d \S+")
 """The time 0, in any time zone, as Go's time.RFC822."""
 
@@ -124,6 +135,10 @@ class Wwctl(msgspec.Struct, frozen=True):
             where=self.head.label,
             hint="wwctl version says what is installed; older ones must be upgraded",
         )
+
+    def importing(self, path: str, image: str) -> list[str]:
+        """The numbers of processes on the head node that import ``path`` as ``image``."""
+        return self.head.run(("sh", "-c", IMPORTING, "sh", path, image)).out.split()
 
     def real_paths(self, paths: Sequence[str]) -> dict[str, str]:
         """Where each of these paths on the head node leads to; one that leads nowhere is left out."""

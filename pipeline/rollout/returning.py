@@ -11,6 +11,7 @@ from pipeline.cluster.drivers.nodes import Survey, Sync
 from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.commands import command_of
 from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
@@ -94,7 +95,7 @@ def _is_held(node: NodeProgress, *, stays: bool) -> bool:
 
 def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:
     order, nodes = kept.order, kept.progress.nodes
-    status = f"pipeline rollout status {order.cluster}"
+    status = command_of("status", order)
     strange = sorted(set(only or ()) - {node.name for node in touched})
     if strange:
         raise UsageError(f"rollout {order.number} has not touched {', '.join(strange)}", command=status)
@@ -108,7 +109,7 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
         raise UsageError(
             f"rollout {order.number} is not at its end, and {', '.join(left[:5])} would be left on the way",
             hint="resume it first; abort it then, and take back what you like",
-            command=f"pipeline rollout resume {order.cluster}",
+            command=command_of("resume", order),
         )
 
 

@@ -25,15 +25,18 @@ def back_order(
     who: str,
     only: Sequence[str] | None = None,
     syncs: Mapping[str, Sync] | None = None,
+    back: Mapping[str, int] = {},
 ) -> Order:
     """The order that takes back ``kept``, or ``only`` these nodes of it.
 
     ``syncs`` are the last provisionings: a node that others have rebooted meanwhile is installed again.
+    Those that are ``back`` already are not.
 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
     order = kept.order
-    stay = _not_rebooted(kept, survey, syncs or {})
+    unmoved = _not_rebooted(kept, survey, syncs or {}) - back.keys()
+    stay = unmoved.union(back)
     touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
@@ -43,7 +46,7 @@ def back_order(
     gone = _down(order, survey, {node.name for node in chosen})
     batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
     nodes = tuple(node for part in parts for node in part)
-    wanted = {node.name: node.image if node.name in stay else order.back_to(node.image) for node in chosen}
+    wanted = {node.name: node.image if node.name in unmoved else order.back_to(node.image) for node in chosen}
     whole, have = {node.name for node in chosen}, _have_new(kept, survey)
     return msgspec.structs.replace(
         order,
@@ -67,7 +70,10 @@ def back_order(
         policy=policy,
         back_of=order.number,
         held=tuple(
-            node.name for node in chosen if _is_held(kept.progress.nodes[node.name], stays=node.name in stay)
+            node.name
+            for node in chosen
+            if node.name not in back
+            if _is_held(kept.progress.nodes[node.name], stays=node.name in unmoved)
         ),
         not_rebooted=tuple(node.name for node in chosen if node.name in stay),
     )

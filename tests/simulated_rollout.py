@@ -317,6 +317,7 @@ class Scene:
             {node.name: NEW for node in self.nodes}, policy, {"web": NEW}, linked=linked,
         )  # fmt: skip
         self.folder = folders.begin(store, self.order)
+        self.order = folders.order_of(self.folder)
 
     def run(self, *, retry: bool = False, withheld: str = "") -> Progress:
         return run(

@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("start", _start_arguments, "take nodes to a version"),
         ("status", _number_argument, "how the nodes of a rollout are"),
         ("resume", _resume_arguments, "go on with a rollout that was interrupted or stopped"),
-        ("abort", _number_argument, "begin nothing new; of a rollout that nobody runs: give it up"),
+        ("abort", _open_argument, "begin nothing new; of a rollout that nobody runs: give it up"),
         ("rollback", _rollback_arguments, "take nodes back to what they had before a rollout"),
     ):
         verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
@@ -45,8 +45,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("--json", action="store_true", help="one JSON document")
 
 
-def _number_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--number", metavar="N", type=int, help="which rollout (default: the last one)")
+def _number_argument(parser: argparse.ArgumentParser, default: str = "the last one") -> None:
+    parser.add_argument("--number", metavar="N", type=int, help=f"which rollout (default: {default})")
+
+
+def _open_argument(parser: argparse.ArgumentParser) -> None:
+    _number_argument(parser, "the one that is not at its end")
 
 
 def _running_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +78,7 @@ def _start_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
-    _number_argument(parser)
+    _open_argument(parser)
     parser.add_argument("--retry", action="store_true", help="nodes that failed have their turn once more")
     _running_arguments(parser)
 
@@ -158,6 +162,7 @@ def _begin(
 def _refuse_forward(kept: Kept) -> None:
     """Taking back what has taken back would go forward again, to what somebody wanted to leave."""
     from pipeline.errors import UsageError
+    from pipeline.rollout.commands import command_of
 
     order = kept.order
     if order.back_of is not None and not kept.is_unfinished:
@@ -165,7 +170,7 @@ def _refuse_forward(kept: Kept) -> None:
             f"rollout {order.number}, the last one, has taken rollout {order.back_of} back already",
             hint=f"forward again: pipeline rollout start {order.cluster} --image IMAGE@N; "
             "another one back: --number N",
-            command=f"pipeline rollout status {order.cluster}",
+            command=command_of("status", order),
         )
 
 
@@ -198,6 +203,7 @@ def _warn(planned: Planned) -> None:
 def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
     from pipeline.rollout.checks_signed import withheld
+    from pipeline.rollout.commands import command_of
     from pipeline.rollout.opening import open_kept
 
     kept = kept_of(options, site)
@@ -205,7 +211,7 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
     if not kept.is_unfinished:
         raise UsageError(
             f"rollout {kept.order.number} of {kept.order.cluster} is at its end",
-            command=f"pipeline rollout status {kept.order.cluster}",
+            command=command_of("status", kept.order),
         )
     opened = open_kept(kept, site)
     unsigned = withheld(site, opened.store, kept, retry=options.retry)
@@ -252,8 +258,9 @@ def told_when_interrupted(order: Order, place: Path) -> Iterator[None]:
     """Ctrl-C, or a full disk, ends this command, not what nodes do."""
     from pipeline.errors import PipelineError
     from pipeline.interrupts import exit_code
+    from pipeline.rollout.commands import command_of
 
-    resume = f"pipeline rollout resume {order.cluster}"
+    resume = command_of("resume", order)
     try:
         yield
     except KeyboardInterrupt as end:

@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.cli.rollout_text import headline, standing, tail_in
 from pipeline.cluster.nodesets import folded
 from pipeline.printable import on_one_line
+from pipeline.rollout.commands import command_of
 from pipeline.rollout.model import Order
 from pipeline.rollout.spans import span
 from pipeline.rollout.states import Progress, State
@@ -98,7 +99,7 @@ def frame(
     if len(rest) > room:
         more = len(rest) - max(0, room - 1)
         rest = rest[: max(0, room - 1)]
-        rest.append(Text(f"… {more:,} more lines: pipeline rollout status {order.cluster}", style="dim"))
+        rest.append(Text(f"… {more:,} more lines: {command_of('status', order)}", style="dim"))
     lines = [*top, *rest][: max(1, height)]
     return [_fitted(line, width) for line in lines]
 

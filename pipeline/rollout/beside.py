@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.cluster.nodesets import folded
 from pipeline.rollout import folder as folders
+from pipeline.rollout.commands import command
 from pipeline.rollout.journal import DECODER, UNREADABLE, DamagedError
 from pipeline.rollout.model import Finding, Node, Order
 from pipeline.rollout.states import Event, Fold
@@ -97,8 +98,7 @@ def findings(order: Order, found: Sequence[Other]) -> list[Finding]:
     for other in found:
         if any(node.name in mine for node in other.away):
             continue
-        status = f"pipeline rollout status {folders.cluster_of(other.folder)}"
-        status += f" --number {folders.number_of(other.folder)}"
+        status = command("status", folders.cluster_of(other.folder), folders.number_of(other.folder))
         away = folded(node.name for node in other.away)
         if other.is_running:
             what = f"{other.name} is running, and has {away} away: this one waits where limits leave no room"

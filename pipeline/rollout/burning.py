@@ -21,6 +21,7 @@ from pipeline.cluster.opening import head_site
 from pipeline.errors import Problem, UsageError
 from pipeline.recipe.model import Site
 from pipeline.rollout import folder as folders
+from pipeline.rollout.commands import command
 from pipeline.rollout.model import Finding, Node
 from pipeline.rollout.parts import Answer
 from pipeline.rollout.trees import Heard
@@ -69,7 +70,7 @@ def _rolling(kept: folders.Kept | folders.Lost, shared: Sequence[str]) -> Proble
         f"{folded(shared)}: rollout {number} of {cluster} has {whom}, and reboots what would be burnt",
         str(kept.folder),
         "wait for its end, or give it up (abort); --nodes takes others",
-        f"pipeline rollout status {cluster} --number {number}",
+        command("status", cluster, number),
     )
 
 

@@ -12,8 +12,8 @@ from pipeline.cluster.head import Head
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.nodesets import folded
 from pipeline.recipe.model import Site
+from pipeline.rollout import already, returning, trees
 from pipeline.rollout import folder as folders
-from pipeline.rollout import returning, trees
 from pipeline.rollout.checks import disks, gathered, of_hook, refused
 from pipeline.rollout.checks_nodes import findings_back
 from pipeline.rollout.checks_signed import targeted, unsigned
@@ -34,6 +34,7 @@ class Back(msgspec.Struct, frozen=True):
     survey: Survey
     head: Head
     hooks: Sequence[Hook] = ()
+    already: already.Back = {}
 
 
 def find_back(asked: Back) -> tuple[Finding, ...]:
@@ -49,7 +50,8 @@ def find_back(asked: Back) -> tuple[Finding, ...]:
             lambda: disks(order, survey, asked.head, asked.cluster),
             lambda: _directories(asked, order),
             lambda: _turned_links(asked, order),
-            lambda: _not_rebooted(asked.order),
+            lambda: _not_rebooted(asked.order, asked.already),
+            lambda: already.findings(asked.order, asked.already),
             lambda: unsigned(asked.site, asked.store, targeted(order, asked.store), "warning"),
             *(of_hook(hook, asked.order.nodes) for hook in asked.hooks),
         )
@@ -66,11 +68,12 @@ def _installed(order: Order) -> Order:
     )
 
 
-def _not_rebooted(order: Order) -> list[Finding]:
-    if not order.not_rebooted:
+def _not_rebooted(order: Order, back: already.Back) -> list[Finding]:
+    names = [name for name in order.not_rebooted if name not in back]
+    if not names:
         return []
     what = "not rebooted since, and not now: only its image setting and what hooks did are undone"
-    return [Finding("warning", what, folded(order.not_rebooted))]
+    return [Finding("warning", what, folded(names))]
 
 
 def _directories(asked: Back, order: Order) -> list[Finding]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipeline.errors import PipelineError, Problem
 from pipeline.recipe.model import Site
+from pipeline.rollout.commands import Verb, command_of
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Order
 from pipeline.rollout.states import State
@@ -69,7 +70,8 @@ def withheld(site: Site, store: Store, kept: Kept, *, retry: bool = False) -> tu
 def _does_not_go_on(kept: Kept, *, without_retry: bool) -> Problem:
     order = kept.order
     which = f"rollout {order.number} of {order.cluster}"
-    hint, verb = "resume it when the version is signed; or take back the nodes that have it", "rollback"
+    hint = "resume it when the version is signed; or take back the nodes that have it"
+    verb: Verb = "rollback"
     if without_retry:
         hint = "without --retry nodes on their way come to their end, and those that failed are taken back"
         verb = "resume"
@@ -77,5 +79,5 @@ def _does_not_go_on(kept: Kept, *, without_retry: bool) -> Problem:
         f"{which} does not go on: its version is not signed by now",
         str(kept.folder),
         f"{hint}, as its policy says" if without_retry else hint,
-        f"pipeline rollout {verb} {order.cluster} --number {order.number}",
+        command_of(verb, order),
     )

@@ -137,7 +137,8 @@ class Engine:
             if over and self._desk.order.policy.on_failure != "stop":
                 self._desk.say("going back", why)
                 return self._go_back()
-            return self._stop(why)
+            is_left = self._desk.named("waiting", "failed")
+            return self._stop(why) if is_left else self._stop_or_end(why)
         if not self._moving() and not self._desk.named("waiting"):
             return self._end()
         return self._admit()
@@ -286,7 +287,8 @@ class Engine:
         left = [name for name in left if everyone or desk.of[name].state == "failed"]
         if who := self._aborted():
             self._note_abort(who)
-            return None if self._moving() else self._stop(f"stopped by {who}")
+            why = f"stopped by {who}"
+            return None if self._moving() else self._stop(why) if left else self._stop_or_end(why)
         with self._sharing.taking():
             room = self._room()
             turn = self._let(left, room)
@@ -330,6 +332,15 @@ class Engine:
 
     def _stop(self, why: str) -> Outcome | None:
         return self._finish("stopped", why) if self._is_left() else None
+
+    def _stop_or_end(self, why: str) -> Outcome | None:
+        """Somebody has asked to stop, and no node is left to be begun with: at most a category to switch."""
+        due = [
+            f"{category} to {image}"
+            for category, image in self._desk.order.categories.items()
+            if category not in self._desk.fold.whole.switched and self._switching.is_due(category)
+        ]
+        return self._stop(f"{why}; still to be switched: {', '.join(due)}") if due else self._end()
 
     def _end(self) -> Outcome | None:
         if not self._is_left():

@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from pipeline.errors import PipelineError, Problem, UsageError
+from pipeline.rollout.commands import command, command_of
 from pipeline.rollout.journal import (
     BY_HAND,
     UNREADABLE,
@@ -147,7 +148,7 @@ def is_at_its_end(folder: Path) -> bool:
 
 def abort_command(folder: Path) -> str:
     """The command that gives up the rollout in ``folder``."""
-    return f"pipeline rollout abort {cluster_of(folder)} --number {number_of(folder)}"
+    return command("abort", cluster_of(folder), number_of(folder))
 
 
 def abandon(folder: Path, who: str) -> Lost:
@@ -173,12 +174,23 @@ def folders_of_all(clusters: Path) -> list[Path]:
 
 def unfinished(store: Path) -> list[Kept | Lost]:
     """Of all clusters: those that have not come to their end, running or not, and readable or not."""
-    left = (folder for folder in folders_of_all(store / "clusters") if not is_at_its_end(folder))
-    found = [_read_or_lost(folder.parent, number_of(folder)) for folder in left]
+    folders = folders_of_all(store / "clusters")
+    return _unfinished([(folder.parent, number_of(folder)) for folder in folders])
+
+
+def unfinished_in(place: Path) -> list[Kept | Lost]:
+    """The same of one cluster, oldest first."""
+    return _unfinished([(place, number) for number in numbers(place)])
+
+
+def _unfinished(rollouts: Iterable[tuple[Path, int]]) -> list[Kept | Lost]:
+    left = [one for one in rollouts if not is_at_its_end(folder_of(*one))]
+    found = [read_or_lost(place, number) for place, number in left]
     return [one for one in found if isinstance(one, Lost) or one.is_unfinished]
 
 
-def _read_or_lost(place: Path, number: int) -> Kept | Lost:
+def read_or_lost(place: Path, number: int) -> Kept | Lost:
+    """One that there is, or what can be known of it."""
     try:
         return read(place, number)
     except DamagedError:
@@ -248,7 +260,7 @@ def _overlap(kept: Kept, shared: list[str]) -> Problem:
         f"{folded(shared)}: rollout {order.number} of {order.cluster}, to which they belong, {how}",
         str(kept.folder),
         "wait for it" if kept.is_running else "resume it, take it back (rollback) or give it up (abort)",
-        f"pipeline rollout status {order.cluster}",
+        command_of("status", order),
     )
 
 
@@ -279,7 +291,7 @@ def held(folder: Path) -> Iterator[Journal]:
                 raise PipelineError(
                     "another process runs this rollout",
                     where=str(folder),
-                    command=f"pipeline rollout status {cluster_of(folder)}",
+                    command=command("status", cluster_of(folder), number_of(folder)),
                 ) from None
             (folder / ABORT).unlink(missing_ok=True)
         journal = Journal(folder / JOURNAL)

@@ -24,7 +24,7 @@ from pipeline.cluster.nodesets import expanded
 from pipeline.cluster.opening import driver, head, head_site, keepers, node_manager, without_cloud
 from pipeline.errors import PipelineError, UsageError
 from pipeline.recipe.model import Site
-from pipeline.rollout import beside, returning, trees
+from pipeline.rollout import already, beside, returning, trees
 from pipeline.rollout import folder as folders
 from pipeline.rollout.batches import arrange
 from pipeline.rollout.burning import Burning, asked_over_ssh
@@ -285,14 +285,17 @@ def plan_back(opened: Opened, kept: folders.Kept, nodes: str = "") -> Planned:
     others = beside.others(opened.site.store, now, kept.folder)
     had = msgspec.structs.replace(beside.without(now, others), hooks=names)
     syncs = opened.manager.synced([name for name in kept.progress.nodes if name in survey.nodes])
-    order = returning.back_order(msgspec.structs.replace(kept, order=had), survey, person(), only, syncs)
+    there = already.already_back(kept, survey, syncs)
+    kept_now = msgspec.structs.replace(kept, order=had)
+    order = returning.back_order(kept_now, survey, person(), only, syncs, there)
+    already.refuse_back(order, there, survey)
     hooks: tuple[Hook, ...] = ()
     try:
         hooks = opened.hooks(order.back_of or 0, names)
     except UsageError as error:
         found += as_findings(error)
     verifier = opened.verifier([node.name for node in order.nodes])
-    back = Back(order, kept, opened.cluster, opened.site, opened.store, survey, opened.head, hooks)
+    back = Back(order, kept, opened.cluster, opened.site, opened.store, survey, opened.head, hooks, there)
     found += [*find_back(back), *beside.findings(order, others)]
     return Planned(order, tuple(sorted(dict.fromkeys(found))), _steps(order, hooks, verifier))
 

@@ -11,6 +11,7 @@ from pipeline.cluster.drivers.nodes import Survey, Sync
 from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout.batches import arrange
+from pipeline.rollout.commands import command_of
 from pipeline.rollout.engine import NOT_REBOOTED
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.model import Finding, Node, Order, Target
@@ -24,15 +25,18 @@ def back_order(
     who: str,
     only: Sequence[str] | None = None,
     syncs: Mapping[str, Sync] | None = None,
+    back: Mapping[str, int] = {},
 ) -> Order:
     """The order that takes back ``kept``, or ``only`` these nodes of it.
 
     ``syncs`` are the last provisionings: a node that others have rebooted meanwhile is installed again.
+    Those that are ``back`` already are not.
 
     Raises ``UsageError`` when there is nothing to take back, or some of ``only`` were not touched.
     """
     order = kept.order
-    stay = _not_rebooted(kept, survey, syncs or {})
+    unmoved = _not_rebooted(kept, survey, syncs or {}) - back.keys()
+    stay = unmoved.union(back)
     touched = [node for node in order.nodes if kept.progress.nodes[node.name].is_touched]
     chosen = [node for node in touched if only is None or node.name in set(only)]
     _refuse(kept, touched, chosen, only)
@@ -42,7 +46,7 @@ def back_order(
     gone = _down(order, survey, {node.name for node in chosen})
     batches = tuple(batch for part in parts for batch in arrange(part, policy, gone))
     nodes = tuple(node for part in parts for node in part)
-    wanted = {node.name: node.image if node.name in stay else order.back_to(node.image) for node in chosen}
+    wanted = {node.name: node.image if node.name in unmoved else order.back_to(node.image) for node in chosen}
     whole, have = {node.name for node in chosen}, _have_new(kept, survey)
     return msgspec.structs.replace(
         order,
@@ -66,7 +70,10 @@ def back_order(
         policy=policy,
         back_of=order.number,
         held=tuple(
-            node.name for node in chosen if _is_held(kept.progress.nodes[node.name], stays=node.name in stay)
+            node.name
+            for node in chosen
+            if node.name not in back
+            if _is_held(kept.progress.nodes[node.name], stays=node.name in unmoved)
         ),
         not_rebooted=tuple(node.name for node in chosen if node.name in stay),
     )
@@ -94,7 +101,7 @@ def _is_held(node: NodeProgress, *, stays: bool) -> bool:
 
 def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: Sequence[str] | None) -> None:
     order, nodes = kept.order, kept.progress.nodes
-    status = f"pipeline rollout status {order.cluster}"
+    status = command_of("status", order)
     strange = sorted(set(only or ()) - {node.name for node in touched})
     if strange:
         raise UsageError(f"rollout {order.number} has not touched {', '.join(strange)}", command=status)
@@ -108,7 +115,7 @@ def _refuse(kept: Kept, touched: Sequence[Node], chosen: Sequence[Node], only: S
         raise UsageError(
             f"rollout {order.number} is not at its end, and {', '.join(left[:5])} would be left on the way",
             hint="resume it first; abort it then, and take back what you like",
-            command=f"pipeline rollout resume {order.cluster}",
+            command=command_of("resume", order),
         )
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.cluster.drivers.nodes import NodeManager
-from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.desk import Clock, Desk, wall_clock
 from pipeline.rollout.engine import NOT_REBOOTED, Engine, Watch
 from pipeline.rollout.hooking import Hooking
 from pipeline.rollout.journal import events
-from pipeline.rollout.model import Order, Target
+from pipeline.rollout.making import drop_images, make_images
+from pipeline.rollout.model import Order
 from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
 from pipeline.rollout.states import Progress, State
@@ -57,10 +57,7 @@ def run(
         if retry:
             _retry(desk)
         desk.commit()
-        for target in _made(order):
-            words = (target.kernel_parameters, target.without)
-            manager.make_image(target.name, target.source, target.path, *words)
-            manager.update_provisioners(target.name)
+        make_images(desk, manager)
         engine = Engine(
             desk,
             manager,
@@ -79,13 +76,6 @@ def run(
             desk.commit()
             raise
         return desk.fold.progress()
-
-
-def _made(order: Order) -> list[Target]:
-    """The images that it makes: those of versions. What nodes go back to is there before the first goes."""
-    back = {order.linked[node.image] for node in order.nodes if node.image in order.linked}
-    wanted = (order.targets[name] for name in sorted(back.union(order.wanted.values())))
-    return [target for target in wanted if target.version]
 
 
 def _retry(desk: Desk) -> None:
@@ -140,22 +130,10 @@ def give_up(
         for name in desk.named(*ON_THEIR_WAY):
             desk.note(name, "was on its way when this was given up: what hooks did may not be undone")
         Switching(desk, manager, steps, switched).settle()
-        _drop_images(desk, manager)
+        drop_images(desk, manager)
         desk.say("ended", f"given up by {who}")
         desk.commit()
         return desk.fold.progress()
-
-
-def _drop_images(desk: Desk, manager: NodeManager) -> None:
-    """Undo what is only begun of images; what of them has to stay is told."""
-    for target in _made(desk.order):
-        try:
-            manager.drop_begun(target.name, target.path)
-        except MachineError:
-            raise
-        except PipelineError as error:
-            what = f"the image {target.name} is only begun, and stays so until a rollout to {target} goes on"
-            desk.say("note", f"{what}: {error.problems[0].message}")
 
 
 def _undo(desk: Desk, hooking: Hooking, pause: Callable[[float], None]) -> dict[str, str]:

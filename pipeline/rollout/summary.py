@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.rollout.commands import command, command_of
 from pipeline.rollout.model import Node, Order
 from pipeline.rollout.states import STATES, WAYS, NodeProgress, Progress, State, Way
 
@@ -199,15 +200,14 @@ def version(order: Order, image: str) -> str:
 
 def following(order: Order, progress: Progress, how: How) -> tuple[Following, ...]:
     """The commands that make sense next, the likeliest first."""
-    cluster = order.cluster
-    abort = f"pipeline rollout abort {cluster}"
-    back = Following(f"pipeline rollout rollback {cluster}", "take the nodes back to what they had")
+    abort = command_of("abort", order)
+    back = Following(command_of("rollback", order), "take the nodes back to what they had")
     touched = any(node.is_touched for node in progress.nodes.values())
     if how == "running":
         stop = Following(abort, "begin nothing new; nodes that are on their way arrive")
         return () if progress.is_aborting else (stop,)
     if how != "ended":
-        resume = Following(f"pipeline rollout resume {cluster}", "go on where it stopped")
+        resume = Following(command_of("resume", order), "go on where it stopped")
         if how == "stopped" and progress.named("failed") and not progress.has_turned:
             resume = Following(
                 f"{resume.command} --retry", "go on, failed nodes once more, when they are mended"
@@ -218,13 +218,13 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
     if order.back_of is not None:
         left = [name for name, node in nodes.items() if node.state != "released"]
         back = Following(
-            f"{back.command} --number {order.back_of} --nodes {_quoted(left)}" if left else "",
+            f"{command('rollback', order.cluster, order.back_of)} --nodes {_quoted(left)}" if left else "",
             "take back those that are not back yet",
         )
         return (back,) if left else ()
     failed = [name for name in progress.named("failed") if nodes[name].way == "out"]
     again = Following(
-        f"pipeline rollout start {cluster} --nodes {_quoted(failed)}" if failed else "",
+        f"pipeline rollout start {order.cluster} --nodes {_quoted(failed)}" if failed else "",
         "once more with the nodes that failed, when they are mended",
     )
     return (*((again,) if failed else ()), *((back,) if touched else ()))

@@ -47,6 +47,14 @@ class Switching:
             return False
         return True
 
+    def is_due(self, category: str) -> bool:
+        """Whether all of its nodes have what it is to get, or it may have that by now."""
+        return self._has_all(category) or category in self._desk.fold.whole.switching
+
+    def _has_all(self, category: str) -> bool:
+        states = [self._desk.of[node.name] for node in self._nodes(category)]
+        return all(node.state == "released" and node.way == "out" for node in states)
+
     def settle(self) -> None:
         """Of categories that were being switched: finish with those that have their image, keep the others.
 
@@ -88,8 +96,7 @@ class Switching:
 
     def _why_not(self, category: str, image: str) -> str:
         """Why it is not switched: others switched it, or a node would get what was not verified on it."""
-        states = [self._desk.of[node.name] for node in self._nodes(category)]
-        if any(node.state != "released" or node.way != "out" for node in states):
+        if not self._has_all(category):
             return f"not all of its nodes have {image}"
         survey = self._manager.survey()
         has, had = survey.categories.get(category), self._desk.order.had_before(category)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish.record import directory
 from pipeline.recipe.model import Site
+from pipeline.rollout.commands import command
 from pipeline.rollout.folder import Kept, Lost, abort_command, cluster_of, number_of, unfinished
 from pipeline.rollout.having import Need, needs
 
@@ -24,7 +25,7 @@ def why_used(rollouts: Sequence[Kept | Lost], image: str, number: int) -> tuple[
         targets = kept.order.targets.values()
         if any(target.image == image and target.version == number for target in targets):
             why = f"{name} of {cluster} is not at its end, and takes nodes to it or back to it"
-            return why, f"pipeline rollout status {cluster}"
+            return why, command("status", cluster, number_of(kept.folder))
     return None
 
 

@@ -177,7 +177,7 @@ def test_a_full_disk_below_the_journal_is_told_with_what_goes_on(memory: Path) -
         scene.run()
     [problem] = ended.value.problems
     assert problem.message == f"{journal}: No space left on device"
-    assert problem.command == "pipeline rollout resume lab"
+    assert problem.command == "pipeline rollout resume lab --number 1"
     filler[0].unlink()
     progress = scene.run()
     assert {node.state for node in progress.nodes.values()} == {"released"}

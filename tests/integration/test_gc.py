@@ -190,7 +190,7 @@ def test_what_a_rollout_needs_that_is_not_at_its_end_stays(project: SmallProject
     scene = Scene(project.site.store, World(["node001"]), WHOLE)
     (images / "web-1").mkdir(parents=True)
     remember(project.store, "web", Publication(directories=dict.fromkeys((1, 2), "copy")))
-    command = "pipeline rollout status lab"
+    command = "pipeline rollout status lab --number 1"
     for words in (("web@1",), ("web",), ("web@2", "--dry-run")):
         refused = project.run("unpublish", *words)
         assert refused.exit_code == 1 and f"run: {command}" in refused.err, words

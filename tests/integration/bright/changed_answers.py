@@ -22,6 +22,7 @@ class Changed:
         self._change = change
         self.answer_seconds = head.answer_seconds
         self.label = head.label
+        self.root = head.root
         self.run = head.run
 
     def run_file(self, argv: Sequence[str], content: str, *, seconds: float | None = None) -> Ran:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cluster.drivers.bright import imagemaking
 from pipeline.cluster.drivers.bright.nodes import BrightNodes
 from pipeline.cluster.drivers.nodes import NodeManager, begun_at
 from pipeline.cluster.head import Ran
@@ -211,6 +212,38 @@ def test_an_image_that_was_half_made_is_finished(tmp_path: Path, commits: int) -
     assert lab.snapshot()["objects"]["softwareimage"][NEW]["path"] == PATH
     assert [one["action"] for one in state.records(str(tmp_path))] == ["createramdisk"]
     assert not list((lab.directory / "root/cm/images").glob(".*"))
+
+
+@pytest.mark.parametrize("others", ["have made it", "are copying it"])
+def test_an_image_that_others_make_at_the_same_time_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: str
+) -> None:
+    lab = LabHead(tmp_path, Switches(copy_seconds=0.3))
+    published(lab)
+    monkeypatch.setattr(imagemaking, "OTHERS_SECONDS", 0.0)
+    monkeypatch.setattr(imagemaking, "PAUSE", 0.05)
+    begun: list[str] = []
+
+    def first(send: Send, text: str) -> Ran:
+        """Others are quicker, after it was looked whether there is one."""
+        if f"clone openstack-image {NEW}" in text and not begun:
+            begun.append(text)
+            if others == "have made it":
+                nodes_of(lab).make_image(NEW, "openstack-image", PATH, ("iommu=pt",))
+            else:
+                scratch = begun_at(NEW, PATH)
+                lab.type(f"softwareimage; clone openstack-image {NEW}; set path {scratch}; commit")
+        return send(text)
+
+    nodes_with(lab.head, first).make_image(NEW, "openstack-image", PATH, ("iommu=pt",))
+    assert begun and not lab.snapshot()["copying"]
+    assert lab.snapshot()["objects"]["softwareimage"][NEW]["path"] == PATH
+    assert [one["action"] for one in state.records(str(tmp_path))] == ["createramdisk"]
+    images = lab.directory / "root/cm/images"
+    assert not list(images.glob(".*")) and [path.name for path in (images / NEW).rglob("*")] == [
+        "etc",
+        "version",
+    ]
 
 
 @pytest.mark.parametrize("commits", [1, 2])

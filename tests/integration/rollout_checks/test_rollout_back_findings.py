@@ -8,7 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cli import main
 from pipeline.cluster import rolled as rolled_images
+from pipeline.cluster.opening import node_manager
 from pipeline.lab.head.power import put_status
 from pipeline.lab.services import state
 from pipeline.publish.publication import publish
@@ -262,3 +264,25 @@ def test_what_the_directory_of_the_head_node_is_for_programs_is_used(rolled: Rol
     (error,) = rolled.plan(kept).errors
     assert error.what.endswith("is gone, from which nodes would be installed")
     assert error.command == f"pipeline publish {IMAGE}@1"
+
+
+def test_who_is_back_already_is_refused_by_number_too(
+    rolled: Rolled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = rolled.rollout(*NAMES)
+    nodes = node_manager(rolled.site)
+    nodes.point(NAMES, OLD, "FULL")
+    nodes.reboot(NAMES)
+    assert rolled.plan(kept).order.not_rebooted == (), "others have rebooted them: nothing proves it"
+    folder = folders.begin(rolled.site.store, rolled.plan(kept).order)
+    with folders.held(folder) as journal:
+        states: tuple[State, ...] = ("rebooting", "provisioned", "released")
+        each = [Event(5.0, node=name, state=state, image=OLD) for name in NAMES[:2] for state in states]
+        journal.write([Event(5.0, word="begun"), *each, Event(6.0, word="ended")])
+    planned = rolled.plan(kept)
+    assert planned.errors == () and set(planned.order.not_rebooted) == set(NAMES[:2])
+    back = "node[001-002]: back already, by rollout 2: not installed again"
+    assert ("warning", back) in told(planned.findings)
+    assert not any("only its image setting" in each.what for each in planned.findings)
+    assert main(["rollout", "rollback", NAME, "--number", "1", "--nodes", "node001", "--yes"]) == 2
+    assert "node001: taken back already from rollout 1, by rollout 2" in capsys.readouterr().err

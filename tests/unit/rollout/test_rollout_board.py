@@ -125,7 +125,7 @@ def test_thousands_of_nodes_fit_on_the_terminal(width: int, height: int) -> None
     assert len(lines) <= height and all(len(line) <= width for line in lines)
     if height > 5:
         assert len(lines) == height
-        assert re.fullmatch(r"… [\d,]+ more lines: pipeline rollout status ib", lines[-1])
+        assert re.fullmatch(r"… [\d,]+ more lines: pipeline rollout status ib --number 3", lines[-1])
         assert any(re.match(r"  installing  2,000  node\[0001,0003,.*…  1 min", line) for line in lines)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.errors import MachineError, UsageError
 from pipeline.rollout import folder as folders
@@ -149,6 +150,38 @@ def test_who_aborts_has_nothing_new_begun(tmp_path: Path) -> None:
     assert [progress.nodes[name].state for name in FOUR] == ["released"] + ["waiting"] * 3
     scene.watch = lambda progress: None
     assert {node.state for node in scene.run().nodes.values()} == {"released"}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_abort_while_the_last_node_is_on_its_way_leaves_no_node_held(tmp_path: Path, whole: bool) -> None:
+    """It is at its end, unless the category is still to be switched, which is told."""
+    scene = Scene(tmp_path, World(("node001",)), ONE_BY_ONE)
+    scene.order = scene.order if whole else replace(scene.order, categories={})
+    scene.watch = lambda progress: (
+        folders.ask_to_abort(scene.folder, "somebody") if progress.named("installing") else None
+    )
+    progress = scene.run()
+    assert progress.is_aborting and progress.nodes["node001"].state == "released"
+    if not whole:
+        assert progress.outcome == "ended" and folders.unfinished(tmp_path) == []
+        return
+    assert progress.outcome == "stopped" and scene.world.category == OLD
+    assert progress.why == f"stopped by somebody; still to be switched: web to {NEW}"
+    scene.watch = lambda progress: None
+    assert scene.run().outcome == "ended" and scene.world.category == NEW
+
+
+def test_an_abort_while_the_last_node_is_on_its_way_back_is_its_end(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(FOUR, bad_images=frozenset({NEW})), ONE_BY_ONE)
+    scene.watch = lambda progress: (
+        folders.ask_to_abort(scene.folder, "somebody")
+        if progress.is_going_back and progress.named("installing")
+        else None
+    )
+    progress = scene.run()
+    assert progress.outcome == "ended" and scene.world.category == OLD
+    assert [progress.nodes[name].way for name in FOUR] == ["back"] + ["out"] * 3
+    assert [progress.nodes[name].state for name in FOUR] == ["released"] + ["waiting"] * 3
 
 
 def test_who_aborts_right_when_it_is_resumed_is_heard(

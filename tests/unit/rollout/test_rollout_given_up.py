@@ -79,7 +79,7 @@ def test_a_bad_node_on_its_way_back_stays_failed_when_it_is_given_up(
         assert scene.world.machines["node001"].install == "", "nobody's reboot wipes it"
     told = summarize(scene.order, progress, scene.world.now, is_running=False)
     assert [each.node for each in told.failed] == ["node001"] and not told.taken_back
-    assert told.following[0].command == "pipeline rollout rollback lab"
+    assert told.following[0].command == "pipeline rollout rollback lab --number 1"
     order = back_order(folders.read(scene.folder.parent, 1), scene.world.survey(), "me")
     assert order.wanted == {"node001": OLD}
 
@@ -100,7 +100,7 @@ def test_who_was_on_the_way_when_it_was_given_up_can_be_taken_back(
     scene = bad_canary(tmp_path)
     killed_at(scene, "installing", "out", monkeypatch)
     told = summarize(scene.order, given_up(scene), scene.world.now, is_running=False)
-    assert [each.command for each in told.following] == ["pipeline rollout rollback lab"]
+    assert [each.command for each in told.following] == ["pipeline rollout rollback lab --number 1"]
 
 
 def test_taking_back_begins_with_who_is_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_the_status_tells_all_at_once(tmp_path: Path) -> None:
         '  names = "node003"',
         '  parameters = { ib_interface = "eth4" }',
         "next:",
-        "  pipeline rollout abort ib  # begin nothing new; nodes that are on their way arrive",
+        "  pipeline rollout abort ib --number 3  # begin nothing new; nodes that are on their way arrive",
     ]
 
 
@@ -89,7 +89,7 @@ def test_the_status_of_a_rollout_that_ended_says_how() -> None:
         "categories:",
         "  computes has openstack-image-mellanox-2",
         "next:",
-        "  pipeline rollout rollback ib  # take the nodes back to what they had",
+        "  pipeline rollout rollback ib --number 3  # take the nodes back to what they had",
     ]
 
 
@@ -163,7 +163,7 @@ def test_the_document_has_every_node_and_the_failed_ones() -> None:
     assert (second["since"], second["seconds"], second["batch"]) == (T0 + 90, 80, 2)
     assert second["why"] == "ceph: 3 PGs are not active+clean"
     assert third["facts"] == {"ib_interface": "eth4"} and third["failed_in"] == "provisioned"
-    assert found["next"][0]["command"] == "pipeline rollout abort ib"
+    assert found["next"][0]["command"] == "pipeline rollout abort ib --number 3"
 
 
 def test_the_document_has_the_same_keys_in_every_rollout() -> None:

@@ -3,11 +3,14 @@
 A clone has the source's kernel, modules and console; but cloning copies the source's tree to the path that
 the clone has when it is committed. Nothing may be copied into what is published, so the clone is committed
 with a path of its own first. That directory is removed last: as long as it is there, not all is done.
+
+Others may make the same image at the same time: who comes later waits for their copy, and goes on with it.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 from pipeline.cluster.drivers.bright import write as writing
@@ -19,11 +22,16 @@ from pipeline.cluster.drivers.bright.steps import WAITS, Step
 from pipeline.cluster.drivers.bright.trees import copying
 from pipeline.cluster.drivers.nodes import begun_at
 from pipeline.cluster.objects import Ref
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.kernel_words import parameters_in
 
 RAMDISK = "createramdisk"
 """Nodes boot from it, and it is made of what lies at the path."""
+
+OTHERS_SECONDS = 30.0
+"""How long somebody else who is making an image may take between two commits of it."""
+
+PAUSE = 1.0
 
 # $1: the root, $2: the path.
 GONE = 'rm -rf --one-file-system -- "${1%/}$2"'
@@ -40,16 +48,29 @@ def make_image(
 ) -> None:
     """Have it; see ``NodeManager.make_image``."""
     _refuse(name, source, path, parameters)
-    there = _images(session)
     _refuse_missing(session, path)
     scratch = begun_at(name, path)
-    is_begun = _is_there(session, scratch)
-    step = _made(there, name, source, path, parameters, without, scratch, is_begun=is_begun)
-    if step is not None:
-        writing.run(session, [step])
-        there = _images(session)
+
+    def made(grace: float) -> bool:
+        there = _settled(session, name, scratch, grace)
+        is_begun = _is_there(session, scratch)
+        step = _made(there, name, source, path, parameters, without, scratch, is_begun=is_begun)
+        if step is None:
+            return is_begun
+        try:
+            writing.run(session, [step])
+        except MachineError:
+            raise
+        except PipelineError:
+            if name in there or name not in _images(session):
+                raise
+            return made(OTHERS_SECONDS)  # somebody has made it since, or is about to
+        return True
+
+    is_left = made(0.0)
+    there = _images(session)
     # Stopped before here: the next call finds the image with one of the two paths, or its copy, and goes on.
-    if is_begun or step is not None:
+    if is_left:
         _remove(session, scratch)
     has = there.get(name)
     if has is None or has[0] != path or _missing(has[1], parameters):
@@ -57,6 +78,23 @@ def make_image(
             f"it has path {has[0] if has else 'none'!r} and not {path!r}, or lacks kernel parameters",
             where=f"image/{name}",
         )
+
+
+def _settled(session: Session, name: str, scratch: str, grace: float) -> dict[str, tuple[str, str]]:
+    """All images, as soon as nobody copies this one to ``scratch`` any more.
+
+    ``grace``: somebody is making it right now, and for so long is given the time to go on after that.
+    """
+    end = time.monotonic() + grace
+    while True:
+        there = _images(session)
+        if there.get(name, ("", ""))[0] != scratch:
+            return there
+        if scratch in copying(session):
+            end = time.monotonic() + grace
+        elif time.monotonic() >= end:
+            return there
+        time.sleep(PAUSE)
 
 
 def drop_begun(session: Session, name: str, path: str) -> None:

@@ -8,7 +8,7 @@ from pipeline.cluster.drivers.nodes import Survey, Sync
 from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
-from pipeline.rollout.commands import command
+from pipeline.rollout.commands import command, start_again
 from pipeline.rollout.folder import Kept
 from pipeline.rollout.journal import DamagedError
 from pipeline.rollout.model import Finding, Order
@@ -57,14 +57,11 @@ def refuse_back(order: Order, back: Back, survey: Survey) -> None:
     if any(name in has and has[name].image != image for name, image in order.categories.items()):
         return
     names = [node.name for node in order.nodes]
-    goals = {order.targets[image] for image in order.wanted.values() if image in order.targets}
-    labels = [str(target) for target in goals if target.version]
-    again = "".join(f" --image {label}" for label in sorted(labels))
-    start = f"pipeline rollout start {order.cluster}{again} --nodes {folded(names)}"
+    start, them = start_again(order, names), "it" if len(names) == 1 else "them"
     last = max(back[name] for name in names)
     raise UsageError(
         f"{folded(names)}: taken back already from rollout {order.back_of}, by {_by(back, names)}",
-        hint=f"to install {'it' if len(names) == 1 else 'them'} once more: {start}" if labels else None,
+        hint=f"to install {them} once more: {start}" if " --image " in start else None,
         command=command("status", order.cluster, last),
     )
 

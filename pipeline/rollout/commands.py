@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Literal
 
+from pipeline.cluster.nodesets import folded
 from pipeline.rollout.model import Order
 
 Verb = Literal["status", "resume", "abort", "rollback"]
@@ -17,3 +20,10 @@ def command(verb: Verb, cluster: str, number: int) -> str:
 def command_of(verb: Verb, order: Order) -> str:
     """The same for the rollout of ``order``."""
     return command(verb, order.cluster, order.number)
+
+
+def start_again(order: Order, names: Sequence[str]) -> str:
+    """The command that takes these nodes of ``order`` to the same versions once more."""
+    goals = {order.targets[image] for name in names if (image := order.wanted[name]) in order.targets}
+    images = "".join(f" --image {label}" for label in sorted(str(goal) for goal in goals if goal.version))
+    return f"pipeline rollout start {order.cluster}{images} --nodes {shlex.quote(folded(names))}"

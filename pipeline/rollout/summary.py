@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.rollout.commands import command, command_of
+from pipeline.rollout.commands import command, command_of, start_again
 from pipeline.rollout.model import Node, Order
 from pipeline.rollout.states import STATES, WAYS, NodeProgress, Progress, State, Way
 
@@ -224,7 +224,7 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
         return (back,) if left else ()
     failed = [name for name in progress.named("failed") if nodes[name].way == "out"]
     again = Following(
-        f"pipeline rollout start {order.cluster} --nodes {_quoted(failed)}" if failed else "",
+        start_again(order, failed) if failed else "",
         "once more with the nodes that failed, when they are mended",
     )
     return (*((again,) if failed else ()), *((back,) if touched else ()))

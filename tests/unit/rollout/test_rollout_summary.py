@@ -129,9 +129,10 @@ def test_the_next_command_follows_from_how_it_stands() -> None:
     ended = Event(T0 + 200, word="ended")
     assert commands(goes("node001", "released"), ended) == ["rollback ib"]
     lost = [Event(T0 + 90, node=name, state="failed", why="x") for name in ("node002", "node003")]
-    assert commands(lost, ended) == ["start ib --nodes 'node[002-003]'"], "nothing was done to them"
+    again = "start ib --image openstack-image-mellanox@2 --nodes 'node[002-003]'"
+    assert commands(lost, ended) == [again], "nothing was done to them"
     begun = [goes(name, "rebooting") for name in ("node002", "node003")]
-    assert commands(*begun, *lost, ended) == ["start ib --nodes 'node[002-003]'", "rollback ib"]
+    assert commands(*begun, *lost, ended) == [again, "rollback ib"]
 
 
 def test_a_rollout_that_was_killed_is_interrupted_and_its_clock_stands() -> None:

@@ -53,7 +53,7 @@ def test_taken_back_once_it_is_refused_with_who_did_it(scene: Scene) -> None:
     [problem] = refused.value.problems
     assert problem.message == "node[001-002]: taken back already from rollout 1, by rollout 2"
     assert problem.command == "pipeline rollout status lab --number 2"
-    assert problem.hint is not None and "start lab --image web@1 --nodes node[001-002]" in problem.hint
+    assert problem.hint is not None and "start lab --image web@1 --nodes 'node[001-002]'" in problem.hint
     with pytest.raises(UsageError, match="node002: taken back already from rollout 1, by rollout 2"):
         planned(scene, "node002")
 

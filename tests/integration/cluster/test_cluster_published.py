@@ -21,6 +21,12 @@ def told(site: Cluster, *says: str) -> None:
     assert state.snapshot(str(site.head)) == before
 
 
+def ramdisks(site: Cluster) -> int:
+    """How often the image's was made: nodes boot from it, and it is of the path that the image had then."""
+    made = (IMAGE, "createramdisk")
+    return [(one.get("image"), one.get("action")) for one in state.records(str(site.head))].count(made)
+
+
 def test_a_version_that_is_not_published_is_told_before_anything_is_written(site: Cluster) -> None:
     before = edit(site, (PATH, 'version = "published"'))
     line = 1 + before.partition(PATH)[0].count("\n")
@@ -39,6 +45,7 @@ def test_a_version_that_is_not_published_is_told_before_anything_is_written(site
     (published / "etc").mkdir()
     assert site.cluster("apply").exit_code == 0
     assert site.left() == []
+    assert ramdisks(site) == 1
     (published / "etc").rmdir()  # not mounted
     told(site, *empty)
     published.rmdir()  # unpublished
@@ -47,6 +54,7 @@ def test_a_version_that_is_not_published_is_told_before_anything_is_written(site
     assert site.left() == [f"image/{IMAGE}"]
     assert site.cluster("apply").exit_code == 0
     assert site.left() == []
+    assert ramdisks(site) == 2
 
 
 def test_a_path_to_which_nothing_is_copied_has_to_be_there(site: Cluster) -> None:

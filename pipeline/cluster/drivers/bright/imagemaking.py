@@ -18,15 +18,12 @@ from pipeline.cluster.drivers.bright.parse import plain
 from pipeline.cluster.drivers.bright.quote import argument, unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import List, tables
 from pipeline.cluster.drivers.bright.session import Session
-from pipeline.cluster.drivers.bright.steps import WAITS, Step
+from pipeline.cluster.drivers.bright.steps import RAMDISK, WAITS, Step
 from pipeline.cluster.drivers.bright.trees import copying
 from pipeline.cluster.drivers.nodes import begun_at
 from pipeline.cluster.objects import Ref
 from pipeline.errors import MachineError, PipelineError, Problem
 from pipeline.kernel_words import parameters_in
-
-RAMDISK = "createramdisk"
-"""Nodes boot from it, and it is made of what lies at the path."""
 
 OTHERS_SECONDS = 30.0
 """How long somebody else who is making an image may take between two commits of it."""

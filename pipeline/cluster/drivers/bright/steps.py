@@ -18,6 +18,9 @@ from pipeline.errors import PipelineError, Problem
 WAITS = "commit -w"
 """Commits, and ends when what that begins has ended: the copying of an image, which may take an hour."""
 
+RAMDISK = "createramdisk"
+"""Nodes boot from it, and it is made of what lies at the image's path: of another one when that is changed."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """Commands in the object ``name`` of ``mode``, which ``open`` (use, clone, add) reaches.
@@ -127,12 +130,13 @@ def _object(change: Change, problems: Problems) -> Step:
         opened = f"add {name}"
     elif change.action == "clone":
         opened = f"clone {problems.name(ref, change.source)} {name}"
-    commands = (*_sets(change, problems), "commit")
+    commands: tuple[str, ...] = (*_sets(change, problems), "commit")
+    paths = tuple(entry for entry in change.assignments if entry.name == "path")
     if ref.kind == "image" and change.action == "clone":
-        others = msgspec.structs.replace(
-            change, assignments=tuple(entry for entry in change.assignments if entry.name == "path")
-        )
+        others = msgspec.structs.replace(change, assignments=paths)
         commands = (*_sets(change, problems, ("path",)), WAITS, *_then(_sets(others, problems)))
+    if ref.kind == "image" and paths:
+        commands = (*commands, RAMDISK)
     return Step(mode, name, opened, commands, f"get {key(mode)}", re.escape(ref.name), (ref,))
 
 

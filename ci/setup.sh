@@ -72,17 +72,35 @@ fi
 
 # The stamp holds what was installed: another pyproject.toml installs again. Its first line is what .venv is
 # bound to, its place and its interpreter: in a clone that was copied or moved, .venv is made anew, for its
-# programs name the old place and would install there.
+# programs name the old place and would install there. An update of the same Python's release binds nothing new.
 extra=; [ $dev = 1 ] && extra='[dev]'
-bound="$(pwd) $("$python" -c 'import sys; print(sys.base_prefix, *sys.version.split())')"
+bound="$(pwd) $("$python" -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])')"
+if [ -e .venv.before ]; then # a setup was killed
+    rm -rf .venv
+    mv .venv.before .venv
+fi
+failed() {
+    if [ -e .venv.before ]; then
+        rm -rf .venv
+        mv .venv.before .venv
+    fi
+    echo "setup: the command could not be installed, see above" >&2
+    [ ! -x .venv/bin/pipeline ] || echo "  what was there before is as it was: .venv/bin/pipeline" >&2
+    exit 3
+}
 want="$bound
 $(cat pyproject.toml)"
 stamp=.venv/installed$extra
 if [ ! -x .venv/bin/pipeline ] || [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "setup: installing the command into .venv"
-    [ "$(head -n 1 .venv/installed 2>/dev/null)" = "$bound" ] || "$python" -m venv --clear .venv
+    if [ "$(head -n 1 .venv/installed 2>/dev/null)" != "$bound" ]; then
+        # What is there serves until a new one is whole: it mounts what is published when the machine boots.
+        [ ! -e .venv ] || mv .venv .venv.before
+        "$python" -m venv .venv || failed
+    fi
     .venv/bin/python -m pip install -qq --disable-pip-version-check \
-        --config-settings editable_mode=compat --editable ".$extra"
+        --config-settings editable_mode=compat --editable ".$extra" || failed
+    rm -rf .venv.before
     printf '%s' "$want" >"$stamp"
     [ $dev = 0 ] || printf '%s' "$want" >.venv/installed
 fi

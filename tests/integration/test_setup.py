@@ -131,6 +131,22 @@ def test_a_setup_that_was_broken_off_begins_again(project: Path) -> None:
     assert _command(broken) == f"{broken}/pipeline/__init__.py\n"
 
 
+def test_what_was_there_stays_until_a_new_one_is_whole(project: Path) -> None:
+    """Another Python: the command that mounts images at boot is not gone when no other can be installed."""
+    old = project.with_name("old")
+    shutil.copytree(project, old, symlinks=True)
+    before = _files(old / ".venv")
+    (old / "backend.py").rename(old / "away")
+    failed = subprocess.run(["ci/setup.sh"], cwd=old, capture_output=True, text=True)
+    assert failed.returncode == 3 and "what was there before is as it was" in failed.stderr, failed.stderr
+    assert _files(old / ".venv") == before and not (old / ".venv.before").exists()
+    (old / ".venv").rename(old / ".venv.before")  # killed in the middle of it
+    (old / ".venv").mkdir()
+    (old / "away").rename(old / "backend.py")
+    _set_up(old)
+    assert _command(old) == f"{old}/pipeline/__init__.py\n"
+
+
 def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(project: Path, tmp_path: Path) -> None:
     loading = tmp_path / "loading"
     command = subprocess.Popen(

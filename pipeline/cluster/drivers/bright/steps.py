@@ -19,7 +19,7 @@ WAITS = "commit -w"
 """Commits, and ends when what that begins has ended: the copying of an image, which may take an hour."""
 
 RAMDISK = "createramdisk"
-"""Nodes boot from it, and it is made of what lies at the image's path: of another one when that is changed."""
+"""Nodes boot from it, and it is made of what lies at the path: anew when an image gets another one."""
 
 
 class Step(msgspec.Struct, frozen=True):

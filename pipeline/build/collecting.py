@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from pipeline.build.foundation import presumed_foundation
+from pipeline.build.plan import plan
+from pipeline.build.prospect import layers_of, version_of
 from pipeline.build.releasing import Held, directories, held, newest, release
+from pipeline.build.session import in_order
 from pipeline.errors import PipelineError
 from pipeline.events import Note, Observer
 from pipeline.mirrors import Mirrors
@@ -141,7 +145,9 @@ def _found(
     used += _locks_of(store, kept)
     return (
         *directories(site, store, (version for version in versions if version not in kept)),
-        *garbage(store, _needs(site, recipes, kept, used)),
+        *garbage(
+            store, replace(_needs(site, recipes, kept, used), layers=_in_use(site, store, recipes, kept))
+        ),
         *_half_published(site, store),
     )
 
@@ -171,6 +177,29 @@ def _needs(site: Site, recipes: Iterable[Recipe], kept: tuple[Version, ...], use
         partials=frozenset(map(_name, (*files, *files.values()))),
         seen=frozenset(_name(os.path.abspath(place)) for place in places if isinstance(place, Path)),
     )
+
+
+def _in_use(site: Site, store: Store, recipes: Iterable[Recipe], kept: tuple[Version, ...]) -> frozenset[str]:
+    """The layers that a build of ``recipes`` finds now, of those that come to a version that stays.
+
+    They need not be the version's: other code or other modes of files give the same contents new keys.
+    """
+    labels = {version.label for version in kept}
+    came_to: dict[str, int] = {}
+    layers: set[str] = set()
+    for recipe in in_order(tuple(recipes)):
+        if recipe.base_recipe and recipe.base not in came_to:
+            continue
+        with suppress(PipelineError):  # then a build stops at it, too, and finds nothing
+            found = presumed_foundation(recipe, site, store, came_to.get(recipe.base))
+            if found is None:
+                continue
+            planned = plan(recipe, site, store, found, locks.read(recipe.lock_file))
+            version = version_of(recipe, found, planned, store) if planned.complete else None
+            if version is not None and version.label in labels:
+                came_to[recipe.name] = version.number
+                layers.update(layers_of(found, planned))
+    return frozenset(layers)
 
 
 def _files(lock: Lock) -> Iterator[tuple[str, str]]:

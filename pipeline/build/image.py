@@ -92,36 +92,42 @@ class ImageBuild:
         try:
             planned = self._through_stages(found)
         except PipelineError as error:
-            raise (error if old is not None else self._with_kept_pins(found, error)) from None
-        lock = self._write(self._lock(found), old) or written
+            raise (error if old is not None else self._with_kept_pins(found, error, written)) from None
+        lock = self._write(self._lock(found), old, written) or written or b""
         version = make_version(self._store, recipe, found, planned, lock, self._packages)
         self._store.forget_failure(recipe.name)
         return Built(version, tuple(self.stages), self.lock)
 
-    def _lock_there(self) -> tuple[Lock | None, bytes]:
-        """The lock beside the recipe, and its text; one that cannot be read is no reason not to lock anew."""
-        path = self._recipe.lock_file
+    def _lock_there(self) -> tuple[Lock | None, bytes | None]:
+        """The lock beside the recipe, and the text that is there; one that cannot be read is no reason not to
+        lock anew."""
+        path, text = self._recipe.lock_file, None
         try:
             text = locks.content(path)
-            return (None, b"") if text is None else (locks.parsed(text, path), text)
+            return (None, None) if text is None else (locks.parsed(text, path), text)
         except UsageError as error:
             if not self._job.options.relock:
                 raise
             self._note("", f"the damaged recipe.lock is replaced: {error.problems[0].message}")
-            return None, b""
+            return None, text
 
-    def _write(self, new: Lock, old: Lock | None) -> bytes | None:
-        """Write ``new`` and return its text; None when ``old``, which is there, says the same."""
+    def _write(self, new: Lock, old: Lock | None, written: bytes | None) -> bytes | None:
+        """Write ``new`` and return its text; None when ``old``, which was there, says the same. What is there
+        by now is somebody else's when it is not ``written``: it stays."""
+        name, path = self._recipe.name, self._recipe.lock_file
         if old is not None and locks.is_same(new, old):
             return None
         if self._job.options.locked:  # nothing that --locked let pass may come to this
-            raise StaleLockError(
-                "the build came to another lock than recipe.lock",
-                where=str(self._recipe.lock_file),
-                command=f"pipeline lock {self._recipe.name}",
-            )
-        text = locks.write(self._recipe.lock_file, new)
-        self.lock = "made" if old is None else "renewed"
+            message = "the build came to another lock than recipe.lock"
+            raise StaleLockError(message, where=str(path), command=f"pipeline lock {name}")
+        text, now = locks.text_of(new).encode(), locks.readable(path)
+        if now == written:
+            locks.write(path, new)
+            self.lock = "made" if old is None else "renewed"
+        elif now != text:
+            again = f"pipeline {'lock' if self._job.options.relock else 'build'} {name}"
+            by = "what this run built is by another lock, which its version keeps"
+            self._note("", f"{shown(path)} was changed while this ran, and stays so; {by}; run: {again}")
         return text
 
     def _take_pins(self, found: Foundation, old: Lock | None) -> None:
@@ -145,14 +151,16 @@ class ImageBuild:
         self._sources = dict(planned.pins.sources)
         self._locked = dict(planned.pins.stages)
 
-    def _with_kept_pins(self, found: Foundation, error: PipelineError) -> PipelineError:
+    def _with_kept_pins(
+        self, found: Foundation, error: PipelineError, written: bytes | None
+    ) -> PipelineError:
         """Keep what was locked before ``error`` in the lock of an image that has none yet.
 
         One that is there is replaced by a whole one only: whoever takes back the mistake that led to
         ``error`` has to find every version of before.
         """
         try:
-            self._write(self._lock(found), None)
+            self._write(self._lock(found), None, written)
         except PipelineError as another:
             return retold(error, (*error.problems, *another.problems))
         return error

@@ -114,7 +114,7 @@ def _prospect(
         tuple(_ahead(recipe, planned)),
         tuple(notes),
         planned.differences,
-        version=_version(recipe, found, planned, store) if planned.complete else None,
+        version=version_of(recipe, found, planned, store) if planned.complete else None,
         base=ahead[recipe.base] if recipe.base_recipe else None,
     )
 
@@ -133,14 +133,23 @@ def _ahead(recipe: Recipe, planned: Plan) -> Iterator[StageAhead]:
         yield StageAhead(placed, UNKNOWN if pinned(placed, planned.pins) else UNLOCKED, None)
 
 
-def _version(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
+def version_of(recipe: Recipe, found: Foundation, planned: Plan, store: Store) -> Version | None:
+    """The version that these stages, all of them made, are; None when it is not there."""
     if any(store.layer_called(name) is None for name in found.layers[:1]):
         return None  # the base is taken to be the lock's: nothing has been compared
     made = [stage.layer for stage in planned.stages if stage.layer is not None]
     words = kernel_parameters(recipe, found, planned.stages)
     named = identity(recipe.name, tree(found, made), words, recipe.parameters)
-    layers = (*found.layers, *(layer_name(layer.key) for layer in made))
-    return store.versions.find(recipe.name, named, layers)
+    return store.versions.find(recipe.name, named, layers_of(found, planned))
+
+
+def layers_of(found: Foundation, planned: Plan) -> tuple[str, ...]:
+    """The names of the layers that these stages have made so far, lowest first, those of the base included.
+
+    A version that was made before of the same contents has layers of other names when only keys have changed.
+    """
+    made = [stage.layer for stage in planned.stages if stage.layer is not None]
+    return (*found.layers, *(layer_name(layer.key) for layer in made))
 
 
 def _on_image(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.build.job import BuildOptions, Job
     from pipeline.build.outcome import ImageOutcome
     from pipeline.events import Observer
+    from pipeline.publish.record import Publication
     from pipeline.publish.staying import Staying
     from pipeline.recipe.model import Recipe, Site
     from pipeline.sources.lock import Lock
@@ -51,6 +52,7 @@ def build(
 
         store = Store.open(site.store)
         stay = _staying(site, store, recipes, images) if options.publish else {}
+        before = _shown(site, store, recipes) if options.publish else {}
         for recipe in recipes:
             known = outcome_or_job(Job(site, recipe, options), store, looks, outcomes, observer)
             if isinstance(known, Job):
@@ -61,7 +63,7 @@ def build(
         outcomes |= _run(jobs, observer, tick)
     if options.publish:
         outcomes = {
-            name: _published(site, store, outcome, options, stay.get(name), observer)
+            name: _published(site, store, outcome, options, stay.get(name), before[name], observer)
             for name, outcome in outcomes.items()
         }
     return tuple(outcomes[recipe.name] for recipe in recipes)
@@ -220,21 +222,31 @@ def _staying(
     return staying(site, store, bases)
 
 
+def _shown(site: Site, store: Store, recipes: Sequence[Recipe]) -> dict[str, Publication | None]:
+    """What is published of each image before anything is built."""
+    from pipeline.publish.staying import shown
+
+    return {recipe.name: shown(site, store, recipe.name) for recipe in recipes}
+
+
 def _published(
     site: Site,
     store: Store,
     outcome: ImageOutcome,
     options: BuildOptions,
     stay: Staying | None,
+    before: Publication | None,
     observer: Observer,
 ) -> ImageOutcome:
-    """Publish what may be; an image that failed keeps what is published of it."""
+    """Publish what may be; an image that failed keeps what is published of it, and so does one of which
+    something else than ``before`` is published by now."""
     if outcome.version is None or (outcome.exit_code and not (options.unverified and outcome.exit_code == 5)):
         return outcome
     if stay is not None and stay.number != outcome.version:
         return replace(outcome, stays=stay.why)
     from pipeline.build.outcome import failure
     from pipeline.publish.publication import publish
+    from pipeline.publish.staying import OvertakenError
 
     def note(text: str) -> None:
         from pipeline.events import Note
@@ -248,7 +260,11 @@ def _published(
                 f"{outcome.image}@{outcome.version} was removed meanwhile",
                 command=f"pipeline build {outcome.image}",
             )
-        path = publish(site, store, version, unverified=options.unverified, note=note)
+        path = publish(site, store, version, unverified=options.unverified, before=before, note=note)
+    except OvertakenError as error:
+        [problem] = error.problems
+        flag = " --unverified" if options.unverified else ""
+        return replace(outcome, stays=f"{problem.message}; run: {problem.command}{flag}")
     except PipelineError as error:
         failed = failure(outcome.image, error)
         return replace(outcome, exit_code=failed.exit_code, problems=outcome.problems + failed.problems)

@@ -1,4 +1,4 @@
-"""Remove layers and downloads that no version, base, kept failure or lock needs; with --keep, also versions.
+"""Remove layers and downloads that no version, base, failure, lock or build needs; with --keep versions, too.
 
 Waits for builds that run to end. Versions that are published stay, and those that a rollout needs which is
 not at its end. With --unpublish published ones older than the newest N go, too, but for the one that

@@ -15,6 +15,7 @@ from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import require_layers
 from pipeline.publish.record import Publication, directory, publication, publication_here, remember
 from pipeline.publish.restoring import not_mounted
+from pipeline.publish.staying import require_not_overtaken
 from pipeline.publish.verified import require_verified
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
@@ -77,18 +78,22 @@ def publish(
     version: Version,
     *,
     unverified: bool = False,
+    before: Publication | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Make ``version`` appear as ``IMAGES/NAME-N`` and ``IMAGES/NAME`` point to it; returns the former.
 
     ``note`` is called when there are hand edits from before, or leftovers that cannot be removed. Raises
-    ``UnverifiedError`` for what ``require_verified`` refuses, unless ``unverified``.
+    ``UnverifiedError`` for what ``require_verified`` refuses, unless ``unverified``, and
+    ``OvertakenError`` when something else was published since ``before``.
     """
     with (
         store.lock(f"publish-{version.image}"),
         told(f"{version.label} cannot be published", site.images),
     ):
         change = planned_publish(site, store, version, unverified=unverified)
+        if before is not None:
+            require_not_overtaken(version, before, change.now)
         _make_images(site, store)
         left = sweep(site, version.image)
         _carry_out(site, store, change)

@@ -1,4 +1,4 @@
-"""Which images stay published as they are when something that stands on them is built."""
+"""Which images stay published as they are: bases of what is built, and what was changed meanwhile."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.publish.link import pointed_to
-from pipeline.publish.record import publication
+from pipeline.publish.record import Publication, publication
 from pipeline.recipe.model import Site
+from pipeline.store.records import Version
 from pipeline.store.store import Store
+
+
+class OvertakenError(PipelineError):
+    """Something else of the image was published meanwhile, or it was rolled back or unpublished."""
 
 
 class Staying(msgspec.Struct, frozen=True):
@@ -47,3 +52,28 @@ def _staying(site: Site, store: Store, image: str) -> Staying | None:
     if passed:
         return Staying(current, f"{image} stays at @{current}: @{passed[-1]} was made and not published")
     return None
+
+
+def shown(site: Site, store: Store, image: str) -> Publication | None:
+    """What is published of ``image``; None when that is not to be known, which publishing says."""
+    try:
+        return publication(store, image).following(pointed_to(site, image))
+    except PipelineError:
+        return None
+
+
+def require_not_overtaken(version: Version, before: Publication, now: Publication) -> None:
+    """Raise ``OvertakenError`` when somebody has changed what is published since ``before``: that was decided
+    later than ``version`` was asked for. A directory more tells of what was published and taken back."""
+    if now.current == version.number:
+        return
+    if now.current == before.current and not now.directories.keys() - before.directories.keys():
+        return
+    happened = (
+        f"{version.image} was unpublished"
+        if now.current is None
+        else f"{version.image} stays at @{now.current}: it was published or rolled back"
+    )
+    raise OvertakenError(
+        f"{happened} while {version.label} was built", command=f"pipeline publish {version.label}"
+    )

@@ -102,6 +102,14 @@ def content(path: Path) -> bytes | None:
         raise UsageError(f"cannot read the lock: {error.strerror}", where=str(path)) from None
 
 
+def readable(path: Path) -> bytes | None:
+    """The text at ``path``, whatever it says; None when there is none that can be read."""
+    try:
+        return content(path)
+    except UsageError:
+        return None
+
+
 def parsed(found: bytes, path: Path) -> Lock:
     """The lock whose text, at ``path``, is ``found``. Raises ``UsageError`` with file and line."""
     try:

@@ -33,13 +33,14 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
 class Needs(msgspec.Struct, frozen=True):
     """What has to stay. ``versions`` are those that stay; ``bases`` names of imported base trees;
     ``downloads`` sha256 digests; ``partials`` and ``seen`` the names (without suffix) of files in the folders
-    for downloads."""
+    for downloads. ``layers`` are the names of those that builds use beside the ones of ``versions``."""
 
     versions: tuple[Version, ...]
     bases: frozenset[str]
     downloads: frozenset[str]
     partials: frozenset[str]
     seen: frozenset[str]
+    layers: frozenset[str] = frozenset()
 
 
 def garbage(store: Store, needs: Needs) -> tuple[Removal, ...]:
@@ -131,7 +132,7 @@ def _bases(store: Store, needs: Needs) -> Iterator[Removal]:
 
 
 def _layers(store: Store, needs: Needs) -> Iterator[Removal]:
-    needed = {layer for version in needs.versions for layer in version.layers}
+    needed = {layer for version in needs.versions for layer in version.layers} | needs.layers
     for name in needs.bases:
         base = read(store.path / "bases" / f"{name}.json", Base)
         needed |= {base.layer} if base else set()

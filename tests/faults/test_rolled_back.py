@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+from pipeline.build.job import BuildOptions
+from pipeline.build.outcome import ImageOutcome
+from pipeline.build.session import build
+from pipeline.events import Event, StageStarted
+from pipeline.recipe.site import load_site
 from tests.faults.site import Ended, Site, file_stage
 
 
@@ -61,3 +67,51 @@ def test_a_base_that_was_built_and_not_published_stays(site: Site) -> None:
     built(site, "--no-publish", "under")
     assert "under stays at @1: @2 was made and not published" in built(site, "over").out
     assert published(site, "under").endswith("under-1")
+
+
+def built_while(site: Site, meanwhile: Callable[[], object]) -> ImageOutcome:
+    """Build ``web``; ``meanwhile`` is called when the stage ``mine`` begins."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "mine":
+            meanwhile()
+
+    [outcome] = build(load_site(site.path / "pipeline.toml"), ["web"], BuildOptions(), hear, None)
+    assert outcome.exit_code == 0, outcome.problems
+    return outcome
+
+
+def test_a_build_does_not_undo_what_was_published_or_rolled_back_while_it_ran(site: Site) -> None:
+    for number in (1, 2):
+        site.recipe(file_stage("one", f"{number}"))
+        built(site)
+    site.recipe(file_stage("mine"))
+    outcome = built_while(site, lambda: site.run("rollback", "web"))
+    why = "web stays at @1: it was published or rolled back while web@3 was built"
+    assert outcome.stays == f"{why}; run: pipeline publish web@3"
+    assert published(site, "web") == "web-1" and outcome.published is None and outcome.verified
+    assert site.run("publish", "web@3").exit_code == 0
+
+    def another() -> None:
+        """A newer recipe's build, which ends first, and is not wanted after all."""
+        site.recipe(file_stage("newer"))
+        built(site)
+        assert site.run("rollback", "web").exit_code == 0
+
+    site.recipe(file_stage("mine", "older"))
+    outcome = built_while(site, another)
+    assert outcome.version == 5 and outcome.stays and published(site, "web") == "web-3"
+    site.recipe(file_stage("mine", "again"))
+    outcome = built_while(site, lambda: site.run("unpublish", "web"))
+    assert outcome.stays == "web was unpublished while web@6 was built; run: pipeline publish web@6"
+    assert not os.path.lexists(site.images / "web")
+
+
+def test_what_is_published_while_an_unpublished_image_is_built_stays(site: Site) -> None:
+    site.recipe(file_stage("mine"))
+    assert built_while(site, lambda: None).stays is None
+    assert site.run("unpublish", "web").exit_code == 0
+    site.recipe(file_stage("mine", "new"))
+    outcome = built_while(site, lambda: site.run("publish", "web@1"))
+    assert outcome.stays and "web stays at @1" in outcome.stays
+    assert published(site, "web") == "web-1"

@@ -16,7 +16,7 @@ from pipeline.build.image import build_image
 from pipeline.build.job import BuildOptions, Job
 from pipeline.build.outcome import ImageOutcome
 from pipeline.build.plan import PlannedStage, plan_stage
-from pipeline.events import Event, StageStarted
+from pipeline.events import Event, Note, StageStarted
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.model import PlacedStage
 from tests.integration.small_project import STAGES, SmallProject, make_small_project
@@ -129,6 +129,35 @@ def test_an_overlay_that_was_changed_before_its_stage_began_makes_no_layer(proje
         patch.setattr("pipeline.build.image.plan_stage", planned_and_changed)
         assert "overlays/two was changed" in refused(build(project))
     assert build(project).exit_code == 0
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["one before", "none before"])
+def test_a_lock_that_came_while_a_build_ran_stays_and_that_is_said(
+    project: SmallProject, there: bool
+) -> None:
+    lock = project.path / "recipes/web/recipe.lock"
+    project.built()
+    pulled = lock.read_bytes() + b"# theirs\n"
+    old = lock.read_bytes().replace(b"epoch = ", b"epoch = 1")
+    lock.write_bytes(old) if there else lock.unlink()
+    said: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "three":
+            lock.write_bytes(pulled)
+        if isinstance(event, Note):
+            said.append(event.text)
+
+    project.recipe(STAGES.replace('create = "3"', 'create = "4"'))
+    options = BuildOptions(verify=False, relock=there)
+    outcome = build_image(Job(project.site, load_recipe("web", project.site), options), hear)
+    assert (outcome.exit_code, outcome.version, outcome.lock) == (0, 2, "kept")
+    assert lock.read_bytes() == pulled
+    [text] = [text for text in said if "was changed while this ran, and stays so" in text]
+    assert text.endswith(f"run: pipeline {'lock' if there else 'build'} web")
+    version = project.store.versions.resolve("web@2")
+    kept = project.store.versions.directory(version) / "recipe.lock"
+    assert version.lock_digest == sha256(kept.read_bytes()).hexdigest() and kept.read_bytes() != pulled
 
 
 def test_what_a_version_says_of_its_recipe_and_lock_is_what_it_was_built_of(project: SmallProject) -> None:

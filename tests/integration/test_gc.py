@@ -66,6 +66,25 @@ def test_without_keep_every_version_stays_and_a_build_still_finds_all(project: S
     assert project.run("fsck").exit_code == 0
 
 
+def test_layers_that_builds_use_stay_though_the_version_has_older_ones(project: SmallProject) -> None:
+    project.recipe(STAGES, name="under")
+    project.recipe(STAGES.replace("/etc/", "/etc/over-"), name="web", base="under")
+    project.built()
+    before = project.store.versions.resolve("under").layers
+    (project.path / "overlays/two/etc/two.conf").chmod(0o664)  # as in a clone under another umask
+    project.built()
+    assert labels(project) == ["under@1", "web@1"]
+    there = project.store.layers()
+    assert len(there) > len({*before, *project.store.versions.resolve("web").layers})
+    assert gone(project) == [] and project.store.layers() == there
+    images = project.built("--json").json()["images"]
+    assert all(stage["cached"] for image in images for stage in image["stages"])
+    assert project.run("fsck").exit_code == 0
+    project.recipe(STAGES.replace('create = "3"', 'create = "new"'), name="under")
+    assert {kind for kind, _ in gone(project)} == {"layer"}  # builds find another way now
+    assert set(before) < set(project.store.layers())
+
+
 def test_keep_keeps_the_newest_and_says_what_it_freed(project: SmallProject) -> None:
     build(project, "a", "b", "c")
     planned = project.run("gc", "--keep", "2", "--dry-run", "--json").json()

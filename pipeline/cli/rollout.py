@@ -114,10 +114,11 @@ def _start(options: argparse.Namespace, site: Site) -> int:
     _refuse_empty(options.nodes)
     opened = open_rollouts(options.cluster, site)
     wishes = Wishes(options.nodes or "", tuple(options.image), options.skip_down)
-    return _begin(options, opened, plan(opened, wishes, unverified=options.unverified))
+    return _begin(options, opened, lambda: plan(opened, wishes, unverified=options.unverified))
 
 
 def _rollback(options: argparse.Namespace, site: Site) -> int:
+    from pipeline.rollout import folder
     from pipeline.rollout.opening import open_kept, plan_back
 
     _refuse_empty(options.nodes)
@@ -126,17 +127,25 @@ def _rollback(options: argparse.Namespace, site: Site) -> int:
     refuse_running(kept)
     if options.number is None:
         _refuse_forward(kept)
-    return _begin(options, opened, plan_back(opened, kept, options.nodes or ""), kept)
+    place, number = kept.folder.parent, kept.order.number
+
+    def planned() -> Planned:
+        now = folder.read(place, number)
+        refuse_running(now)
+        return plan_back(opened, now, options.nodes or "")
+
+    return _begin(options, opened, planned, kept)
 
 
 def _begin(
-    options: argparse.Namespace, opened: Opened, planned: Planned, takes_back: Kept | None = None
+    options: argparse.Namespace, opened: Opened, plan: Callable[[], Planned], takes_back: Kept | None = None
 ) -> int:
-    """Tell what stands against it, ask, and do it."""
+    """Tell what stands against it, ask, and do it; ``plan`` is asked once more after the answer."""
     from pipeline.cli.rollout_text import plan_lines
     from pipeline.errors import PipelineError
     from pipeline.rollout import folder
 
+    planned = plan()
     if options.dry_run:
         if options.json:
             print_json({**_planned_document(planned), "findings": planned.findings})
@@ -151,12 +160,30 @@ def _begin(
         print("begin? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise PipelineError("nothing was begun")
+        planned = _as_agreed(planned, plan())
     else:
         _warn(planned)
     if takes_back is not None and takes_back.is_unfinished:
         give_up(opened, takes_back)
     place = folder.begin(opened.site.store, planned.order)
     return _go_on(options, opened, place)
+
+
+def _as_agreed(agreed: Planned, now: Planned) -> Planned:
+    """``now``, when it is what was agreed to: others may have worked meanwhile. Who is down counts anyway."""
+    from msgspec.structs import replace
+
+    from pipeline.errors import PipelineError
+
+    if now.errors:
+        raise _refusal(now)
+    order = replace(now.order, when=agreed.order.when, unavailable=agreed.order.unavailable)
+    if order != agreed.order or now.steps != agreed.steps:
+        raise PipelineError(
+            f"the rollout of {order.cluster} is otherwise by now than what you agreed to: nothing was begun",
+            hint="nodes or other rollouts have changed since you were asked; give the same command again",
+        )
+    return now
 
 
 def _refuse_forward(kept: Kept) -> None:

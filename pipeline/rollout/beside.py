@@ -65,8 +65,8 @@ class Beside:
             yield
 
     def look(self, is_up: Callable[[str], bool] = bool) -> list[Other]:
-        """Those that have nodes away now. Of one that came to its end since: those that failed, and that
-        are not up by now."""
+        """Those that have nodes away now. Of one that came to its end since: those that were not released,
+        and that are not up by now; what earlier ones have left is seen as neighbours are."""
         for folder in folders.folders_of_all(self._clusters):
             if folder == self._folder or folder in self._ended or folder in self._read:
                 continue
@@ -85,7 +85,7 @@ def others(store: Path, order: Order, but: Path | None = None) -> list[Other]:
 
 
 def without(order: Order, found: Sequence[Other]) -> Order:
-    """``order`` without what others have away: that counts as long as they have it, and not for ever."""
+    """``order`` without what others have away: its batches are made as if they had brought it back."""
     away = {node.name for other in found for node in other.away}
     left = tuple(node for node in order.unavailable if node.name not in away)
     return msgspec.structs.replace(order, unavailable=left)
@@ -134,11 +134,7 @@ class _Reading:
         self._go_on()
         is_ended = self._fold.whole.outcome == "ended"
         nodes = self._fold.nodes
-        names = [
-            name
-            for name, node in nodes.items()
-            if (node.state == "failed" and not is_up(name) if is_ended else node.is_away)
-        ]
+        names = [name for name, node in nodes.items() if node.is_away and not (is_ended and is_up(name))]
         is_running = bool(names) and not is_ended and folders.is_running(self.folder)
         return Other(
             self.folder,

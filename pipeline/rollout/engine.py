@@ -12,6 +12,7 @@ from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
 from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.neighbours import Neighbours
 from pipeline.rollout.ordering import is_to_be_started
 from pipeline.rollout.others import rebooted_by_others
 from pipeline.rollout.parts import Hook, Verifier
@@ -68,6 +69,7 @@ class Engine:
         self._left: set[str] = set()
         self._leaving_since: float | None = None
         self._sharing = Sharing(desk)
+        self._neighbours = Neighbours(desk.order)
 
     def run(self, watch: Watch) -> Outcome:
         """Go on until all nodes are settled, or nothing more may be begun. ``watch`` sees each change.
@@ -174,13 +176,13 @@ class Engine:
             if self._moving():
                 return None  # the batch before it is not at its end
             desk.say("batch", batch=number)
-        if number != self._seen_batch:
-            self._survey()
-            self._seen_batch = number
         turn = [name for name in batches[number - 1] if desk.of[name].state == "waiting"]
         if not turn:
             self._refuse_gone(desk.named("preparing"))
             return None
+        if number != self._seen_batch or self._needs_survey(turn):
+            self._survey()
+            self._seen_batch = number
         room = self._take(turn)
         left = [name for name in turn if desk.of[name].state == "waiting"]
         waits = self._sharing.waits(left, is_moving=bool(self._moving()))
@@ -188,6 +190,13 @@ class Engine:
         if self._moving() or waits or not left:
             return None
         return self._stop(f"{left[0]} can't go: {room.lacks(desk.nodes[left[0]])}{self._in_the_way()}")
+
+    def _needs_survey(self, turn: Sequence[str]) -> bool:
+        """Whether it matters now who is up: some of ``turn`` would go, or it would stop."""
+        if not self._facts or not self._moving():
+            return True
+        room = self._room()
+        return any(room.has(self._desk.nodes[name]) for name in turn)
 
     def _take(self, turn: Sequence[str]) -> Room:
         """Let those go for which there is room beside all other rollouts; returns what is left of it."""
@@ -208,11 +217,10 @@ class Engine:
 
     def _in_the_way(self) -> str:
         """Who uses up the limits, while nothing moves."""
-        before = [node.name for node in self._desk.order.unavailable]
         away = {
             "failed": self._desk.named("failed"),
             "not up": sorted(self._down),
-            "down when this was ordered": before,
+            "not of this rollout, and not up": [node.name for node in self._sharing.nobodys()],
         }
         said = [f"{how}: {folded(names)}" for how, names in away.items() if names]
         return "".join(f"; {each}" for each in (*said, *self._sharing.told()))
@@ -270,7 +278,7 @@ class Engine:
         return found
 
     def _room(self) -> Room:
-        return self._sharing.room(self._down, self._is_up)
+        return self._sharing.room(self._down, self._neighbours.away(self._facts), self._is_up)
 
     def _is_up(self, name: str) -> bool:
         """Whether a node of any rollout was up when they were seen last, or the manager has it no more."""
@@ -289,6 +297,8 @@ class Engine:
             self._note_abort(who)
             why = f"stopped by {who}"
             return None if self._moving() else self._stop(why) if left else self._stop_or_end(why)
+        if left and self._needs_survey(left):
+            self._survey()
         with self._sharing.taking():
             room = self._room()
             turn = self._let(left, room)

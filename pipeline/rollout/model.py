@@ -80,12 +80,14 @@ class Order(msgspec.Struct, frozen=True):
     to what it is; ``wanted`` maps each node to one. ``categories`` maps those of which the rollout has all
     nodes to the image that they are switched to in the end. ``unavailable`` are nodes of the same domains or
     categories that were down before it began. ``own`` maps nodes to what is set at them, where that isn't the
-    name of their image: "" where their category has it already. ``meant`` is the image that the cluster file
-    gives to each category, ``back_of`` the rollout that this one takes back; ``held`` are nodes that users
-    did not have before it either, and get only when they are released; ``not_rebooted`` are those that have
-    lost nothing: what was set at them and what hooks did is undone, and they are never installed for it.
-    ``had`` maps ``categories`` to what they had when this was ordered. ``linked`` maps images that nodes
-    had, whose directory is a link, to that of the version to which it led then: nodes go back to that one.
+    name of their image: "" where their category has it already. ``neighbours`` are all others that share a
+    failure domain with ``nodes``, up or not: what is away of them is seen at each turn.
+    ``meant`` is the image that the cluster file gives to each category, ``back_of`` the rollout that this one
+    takes back; ``held`` are nodes that users did not have before it either, and get only when they are
+    released; ``not_rebooted`` are those that have lost nothing: what was set at them and what hooks did is
+    undone, and they are never installed for it. ``had`` maps ``categories`` to what they had when this was
+    ordered. ``linked`` maps images that nodes had, whose directory is a link, to that of the version to which
+    it led then: nodes go back to that one.
     """
 
     number: int
@@ -104,6 +106,7 @@ class Order(msgspec.Struct, frozen=True):
     meant: Mapping[str, str] = {}
     back_of: int | None = None
     held: tuple[str, ...] = ()
+    neighbours: tuple[Node, ...] = ()
     not_rebooted: tuple[str, ...] = ()
     had: Mapping[str, str] = {}
     linked: Mapping[str, str] = {}

@@ -20,6 +20,7 @@ from pipeline.nearest import nearest
 from pipeline.publish.link import pointed_to
 from pipeline.publish.record import directory
 from pipeline.recipe.model import Site
+from pipeline.rollout.batches import domains
 from pipeline.rollout.choosing import Chosen, chosen
 from pipeline.rollout.limits import policy
 from pipeline.rollout.model import Finding, Node, Order, Target
@@ -114,6 +115,7 @@ def draft(
         categories={category: names[found.of[category]] for category in whole},
         hooks=hooks,
         unavailable=drafting.unavailable(held),
+        neighbours=drafting.neighbours(held),
         meant=dict(found.of),
         had={name: category.image for name in whole if (category := survey.categories.get(name))},
         linked=linked,
@@ -168,6 +170,7 @@ def as_now(cluster: Cluster, survey: Survey, order: Order, osds: Mapping[str, Se
         nodes=tuple(nodes),
         policy=limits,
         unavailable=drafting.unavailable(held),
+        neighbours=drafting.neighbours(held),
     )
 
 
@@ -287,22 +290,24 @@ class _Drafting:
 
         Users lack those that a rollout leaves out, too. A virtual node that is down is one that nobody began.
         """
-        nodes = [self.node(name) for name in sorted(taken) if name in self.survey.nodes]
-        shared = {item for node in nodes for item in node.domains.items()}
-        has_osds = any(node.osds for node in nodes)
-        categories = {node.category for node in nodes}
-        gone = [
-            self.node(name)
-            for name, facts in sorted(self.survey.nodes.items())
-            if name not in taken and facts.status.condition in AWAY | RISING
-        ]
+        near = {node.name: node for node in self.neighbours(taken)}
+        survey = self.survey.nodes
+        categories = {survey[name].category for name in taken if name in survey}
         return tuple(
-            node
-            for node in gone
-            if (node.category in categories and not self._is_not_begun(node.name))
-            or (has_osds and node.osds)
-            or shared.intersection(node.domains.items())
+            near.get(name) or self.node(name)
+            for name, facts in sorted(survey.items())
+            if name not in taken and facts.status.condition in AWAY | RISING
+            if name in near or (facts.category in categories and not self._is_not_begun(name))
         )
+
+    def neighbours(self, taken: frozenset[str]) -> tuple[Node, ...]:
+        """Nodes that share a failure domain with those that are taken, whether they are up or not."""
+        nodes = [self.node(name) for name in sorted(taken) if name in self.survey.nodes]
+        shared = {item for node in nodes for item in domains(node).items()}
+        if not shared:
+            return ()
+        others = (self.node(name) for name in sorted(self.survey.nodes) if name not in taken)
+        return tuple(node for node in others if not shared.isdisjoint(domains(node).items()))
 
     def _is_not_begun(self, name: str) -> bool:
         facts = self.survey.nodes[name]

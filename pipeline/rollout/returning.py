@@ -67,6 +67,7 @@ def back_order(
         linked={},
         had={category: survey.categories[category].image for category in have},
         unavailable=gone,
+        neighbours=(*(node for node in order.nodes if node.name not in whole), *order.neighbours),
         policy=policy,
         back_of=order.number,
         held=tuple(

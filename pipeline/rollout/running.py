@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
+from pipeline.rollout.commands import command_of
 from pipeline.rollout.desk import Clock, Desk, wall_clock
 from pipeline.rollout.engine import NOT_REBOOTED, Engine, Watch
 from pipeline.rollout.hooking import Hooking
@@ -105,10 +107,16 @@ def give_up(
     Nodes on their way back stay failed, and so do those that others have rebooted, and those with which not
     everything can be undone.
 
-    Raises ``MachineError`` when the cluster manager can't be asked; nothing is given up then.
+    Raises ``MachineError`` when the cluster manager can't be asked; nothing is given up then. Raises
+    ``UsageError`` when it has come to its end.
     """
     with folders.held(folder) as journal:
         desk = Desk(order, events(folder / folders.JOURNAL), journal, folder, clock, time.monotonic)
+        if desk.fold.whole.outcome == "ended":
+            raise UsageError(
+                f"rollout {folders.number_of(folder)} of {order.cluster} came to its end meanwhile",
+                command=command_of("status", order),
+            )
         hooking = Hooking(hooks, desk)
         for name in [name for name, node in desk.of.items() if node.way == "back" and node.is_moving]:
             # Nobody knows that it is well: it was sent back for what is wrong with it.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pipeline.rollout.batches import Room
 from pipeline.rollout.beside import Beside, Other
 from pipeline.rollout.desk import Desk
+from pipeline.rollout.model import Node
 
 WAITS_FOR = "waits for"
 """How the reason begins for which a node waits until other rollouts have brought theirs back."""
@@ -21,6 +22,7 @@ class Sharing:
         self._beside = Beside(desk.folder, desk.order)
         self._others: Sequence[Other] = ()
         self._down: Collection[str] = ()
+        self._near: Sequence[Node] = ()
         self._standing_since: float | None = None
 
     @contextmanager
@@ -30,19 +32,25 @@ class Sharing:
             yield
             self._desk.commit()
 
-    def room(self, down: Collection[str], is_up: Callable[[str], bool]) -> Room:
-        """What is left of the limits; ``down`` are nodes of this rollout that are not up by themselves."""
-        self._down = frozenset(down)
+    def room(self, down: Collection[str], near: Sequence[Node], is_up: Callable[[str], bool]) -> Room:
+        """What is left of the limits; ``down`` are nodes of this rollout that are not up by themselves,
+        ``near`` neighbours that are not."""
+        self._down, self._near = frozenset(down), near
         self._others = self._beside.look(is_up)
         return self._room(self._others)
 
     def _room(self, others: Sequence[Other]) -> Room:
         desk = self._desk
         away = [name for name, progress in desk.of.items() if progress.is_away or name in self._down]
-        mine = (*desk.order.unavailable, *(desk.nodes[name] for name in away))
+        mine = (*self.nobodys(), *(desk.nodes[name] for name in away))
         same = (node for other in others if other.is_same for node in other.away)
         beside = (node for other in others if not other.is_same for node in other.away)
         return Room(desk.order.policy, (*mine, *same), beside)
+
+    def nobodys(self) -> list[Node]:
+        """Neighbours that are not up, and that no other rollout has away."""
+        theirs = {node.name for other in self._others for node in other.away}
+        return [node for node in self._near if node.name not in theirs]
 
     def waits(self, left: Sequence[str], *, is_moving: bool) -> str:
         """For whom some of ``left`` wait: others that have their room, and will end ("": for nobody).

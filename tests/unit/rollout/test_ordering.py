@@ -189,6 +189,8 @@ def test_nodes_that_are_away_already_and_share_a_domain_are_counted(world: World
     world.has("login3", "login", "up", rack="r1", image="default-image")
     made = world.draft(skip_down=True)
     assert [node.name for node in made.order.unavailable] == ["login1", "node002"]
+    near = [node.name for node in made.order.neighbours]
+    assert near == ["login1", "login3", "node002"], "they may go down yet"
     world.rollout()
     made = world.draft(skip_down=True, osds={"node001.cluster": (1, 2), "login2": (3,)})
     assert [node.name for node in made.order.unavailable] == ["login2", "node002"]

@@ -215,6 +215,35 @@ def test_what_failed_in_one_that_ended_meanwhile_is_away_while_it_is_not_up(tmp_
     assert ends[0].outcome == "ended" and ends[1].outcome == "stopped"
     assert "rollout 1 of lab has node001 away, and is at its end" in ends[1].why
     world.faults.clear()
+    world.now += 600
+    assert released(other.run())
+
+
+@pytest.mark.parametrize("policy", [ONE, SWITCH], ids=["max_unavailable", "domain"])
+@pytest.mark.parametrize("ending", ["given up on the way", "ended with a failed node"])
+def test_what_one_that_ended_has_left_down_counts_for_who_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy, ending: str
+) -> None:
+    world = World(FOUR, faults={"node001": "never returns"})
+    policy = replace(policy, canary=0, on_failure="stop", failure_budget=3)
+    one, other = scene(tmp_path, world, FOUR[:1], policy), scene(tmp_path, world, FOUR[2:], policy)
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "pause", lambda _: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            one.run()
+    if policy.domains:  # by its category nothing is seen of it
+        world.machines["node001"].category = "default"
+        other.order = replace(other.order, neighbours=one.order.nodes)
+    assert "rollout 1 of lab has node001 away" in other.run().why
+    if ending == "given up on the way":
+        assert one.give_up().nodes["node001"].state == "rebooting"
+    else:
+        assert one.run().outcome == "ended"
+    progress = other.run()
+    assert progress.outcome == "stopped" and "not of this rollout, and not up: node001" in progress.why
+    assert not any(world.machines[name].installs for name in FOUR[2:])
+    world.faults.clear()
+    world.now += 600
     assert released(other.run())
 
 

@@ -16,6 +16,7 @@ from pipeline.rollout.model import Node, Policy
 from pipeline.rollout.parts import Answer
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up
+from pipeline.rollout.states import Progress
 from tests.simulated_rollout import NEW, OLD, WAITS, Drain, Killed, Scene, World
 
 THREE = ("node001", "node002", "node003")
@@ -64,9 +65,26 @@ def test_a_node_that_went_down_by_itself_counts_as_away(tmp_path: Path) -> None:
 
 
 def test_a_node_that_was_down_before_and_is_counted_is_named_when_nothing_can_go(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, Watching(("node001", "node002")), ONE)
+    world = Watching(("node001", "node002", "node009"))
+    scene = Scene(tmp_path, world, ONE, [Node(name, "web", OLD) for name in ("node001", "node002")])
     scene.order = replace(scene.order, unavailable=(Node("node009", "web", OLD),))
-    why = "node001 can't go: max_unavailable = 1 is used up; down when this was ordered: node009"
+    world.closed = frozenset({"node009"})
+    why = "node001 can't go: max_unavailable = 1 is used up; not of this rollout, and not up: node009"
+    assert scene.run().why == why
+    world.closed = frozenset()
+    assert scene.run().outcome == "ended", "it counts while it is not up, and not for ever"
+
+
+def test_a_node_of_the_category_that_goes_down_meanwhile_counts_as_well(tmp_path: Path) -> None:
+    world = Watching(("node001", "node002", "node009"))
+    scene = Scene(tmp_path, world, ONE, [Node(name, "web", OLD) for name in ("node001", "node002")])
+
+    def close(progress: Progress) -> None:
+        if progress.nodes["node001"].state == "installing":
+            world.closed = frozenset({"node009"})
+
+    scene.watch = close
+    why = "node002 can't go: max_unavailable = 1 is used up; not of this rollout, and not up: node009"
     assert scene.run().why == why
 
 

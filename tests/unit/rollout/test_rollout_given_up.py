@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from pipeline.cli import rollout
+from pipeline.errors import PipelineError, UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import Journal
-from pipeline.rollout.model import Policy
+from pipeline.rollout.model import Finding, Policy
+from pipeline.rollout.opening import Planned
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up
 from pipeline.rollout.states import Event, Progress, State, Way
@@ -30,6 +39,50 @@ class Unwell(Drain):
 
 def bad_canary(tmp_path: Path) -> Scene:
     return Scene(tmp_path, World(("node001", "node002"), bad_images=frozenset({NEW})), ONE)
+
+
+def test_what_came_to_its_end_meanwhile_is_not_given_up(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, World(("node001", "node002")), ONE)
+    assert scene.run().outcome == "ended"
+    journal = (scene.folder / folders.JOURNAL).read_bytes()
+    with pytest.raises(UsageError, match="rollout 1 of lab came to its end meanwhile"):
+        scene.give_up()
+    assert (scene.folder / folders.JOURNAL).read_bytes() == journal
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another image", "an error"])
+def test_only_what_was_agreed_to_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    order = Scene(tmp_path, World(("node001",)), ONE).order
+    first = Planned(order, (), {"node001": ("reboot",)})
+    second = replace(first, order=replace(order, when=order.when + 9))
+    if meanwhile == "another image":
+        second = replace(second, order=replace(order, nodes=(replace(order.nodes[0], image=NEW),)))
+    if meanwhile == "an error":
+        second = replace(second, findings=(Finding("error", "it is installing", "node001"),))
+    plans, begun = iter((first, second)), list[Any]()
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(folders, "begin", lambda _, order: begun.append(order))
+    monkeypatch.setattr(rollout, "_go_on", lambda *_: 0)
+    options = Namespace(dry_run=False, yes=False, json=False)
+    opened: Any = SimpleNamespace(site=SimpleNamespace(store=tmp_path))
+    if meanwhile == "nothing":
+        assert rollout._begin(options, opened, lambda: next(plans)) == 0
+        assert begun == [second.order]
+        return
+    says = "it is installing" if second.errors else "otherwise by now than what you agreed to"
+    with pytest.raises(PipelineError, match=says):
+        rollout._begin(options, opened, lambda: next(plans))
+    assert not begun
+
+
+class Terminal(StringIO):
+    """What a person sits at."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def killed_at(scene: Scene, state: State, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,12 +12,21 @@ import pytest
 
 from pipeline.lab.bases import ensure_bases
 from pipeline.lab.vendor import ensure_vendor
+from pipeline.publish.reaching import in_container, in_own_namespace
 
 REPOSITORY = Path(__file__).parent.parent
 
 
 def silent(line: str) -> None:
     """For lines of progress that no test reads."""
+
+
+def pytest_configure() -> None:
+    """Tests that were given mounts of their own have them shared among themselves, as on a machine: what they
+    publish has to be mounted for all that they start. Nothing gets out: what is private or a slave to the
+    machine's gets a group of its own."""
+    if os.geteuid() == 0 and (in_own_namespace() or in_container()):
+        subprocess.run(["mount", "--make-rshared", "/"], capture_output=True)  # some may not mount
 
 
 @pytest.fixture(scope="session")

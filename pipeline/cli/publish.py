@@ -88,10 +88,14 @@ def tell(site: Site, change: Change, options: argparse.Namespace) -> None:
 
 def _restore(site: Site, store: Store, options: argparse.Namespace) -> int:
     from pipeline.publish.directories import require_images
+    from pipeline.publish.reaching import require_reach
     from pipeline.publish.restoring import gone, not_mounted, outdated, restore
 
     if options.dry_run:
-        places = (*not_mounted(site, store), *outdated(site, store), *gone(site, store))
+        mounts = (*not_mounted(site, store), *outdated(site, store))
+        if mounts:
+            require_reach(site, f"{mounts[0].name} cannot be mounted")
+        places = (*mounts, *gone(site, store))
         copied = set(gone(site, store))
         if copied:
             require_images(site)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError, Problem
 from pipeline.publish import mounted
 from pipeline.publish.lowers import is_outdated, remember_lowers, require_layers
+from pipeline.publish.reaching import require_reach
 from pipeline.publish.record import Publication, directory, remember
 from pipeline.publish.users import is_used, used
 from pipeline.recipe.model import Site
@@ -28,14 +29,20 @@ def how(site: Site, store: Store, now: Publication, image: str, number: int) -> 
     """How the directory of a version has to be made (``overlay``, ``copy``); None when it is there.
 
     One that is mounted of layers that are gone by now has to be mounted again.
-    Raises ``PipelineError`` when something else has its name.
+    Raises ``PipelineError`` when something else has its name, and ``MachineError`` where a mount would not be
+    the machine's.
     """
     target, mode = directory(site, image, number), now.directories.get(number)
     if mode == OVERLAY and mounted.is_mounted(target):
-        return OVERLAY if is_outdated(store, edits(store, target)) else None
+        if not is_outdated(store, edits(store, target)):
+            return None
+        require_reach(site, f"{image}@{number} cannot be mounted again")
+        return OVERLAY
     if mode not in (None, OVERLAY) and target.is_dir() and not target.is_symlink():
         return None
     _refuse_foreign(target)
+    if (mode or site.publish_mode) == OVERLAY:
+        require_reach(site, f"{image}@{number} cannot be mounted")
     return mode or site.publish_mode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import PipelineError, Problem
+from pipeline.errors import MachineError, PipelineError
 from pipeline.publish.directories import OVERLAY, appear, edits, how, make_images, require_images
 from pipeline.publish.link import pointed_to, turn
 from pipeline.publish.lowers import is_outdated
@@ -62,32 +62,34 @@ def restore(site: Site, store: Store) -> tuple[Path, ...]:
     Copies are made in an images directory that is there only: it may be on a disk that is not mounted. What
     is mounted of layers that are gone is mounted anew, and what a killed publish or rollback left undone is
     done as well. One image that cannot be mounted does not keep the others from it: ``PipelineError`` tells
-    of all that failed, at the end.
+    of all that failed, at the end, or ``MachineError`` when it is this machine that lacks something.
     """
     done: list[Path] = []
-    problems: list[Problem] = []
+    errors: list[PipelineError] = []
     for image in store.versions.images():
-        for number in _recorded(store, image, problems):
+        for number in _recorded(store, image, errors):
             try:
                 done += _restore(site, store, image, number)
             except PipelineError as error:
-                problems += error.problems
-        if problems and not site.images.is_dir():
+                errors.append(error)
+        if errors and not site.images.is_dir():
             continue
         try:
             _turn(site, store, image)
         except PipelineError as error:
-            problems += error.problems
-    if problems:
-        raise PipelineError(dict.fromkeys(problems))
+            errors.append(error)
+    if errors:
+        problems = dict.fromkeys(problem for error in errors for problem in error.problems)
+        lacking = all(isinstance(error, MachineError) for error in errors)
+        raise MachineError(problems) if lacking else PipelineError(problems)
     return tuple(done)
 
 
-def _recorded(store: Store, image: str, problems: list[Problem]) -> list[int]:
+def _recorded(store: Store, image: str, errors: list[PipelineError]) -> list[int]:
     try:
         found = publication(store, image)
     except PipelineError as error:
-        problems += error.problems
+        errors.append(error)
         return []
     return sorted(found.directories)
 

@@ -12,7 +12,8 @@ from pipeline.errors import PipelineError, Problem
 from pipeline.publish.directories import OVERLAY, disappear, refuse_busy, sweep
 from pipeline.publish.handedits import hand_edits, some
 from pipeline.publish.link import link, pointed_to, take_away
-from pipeline.publish.record import directory, publication_here, remember
+from pipeline.publish.reaching import require_reach
+from pipeline.publish.record import Publication, directory, publication_here, remember
 from pipeline.recipe.model import Site
 from pipeline.store.filesystem import told
 from pipeline.store.store import Store
@@ -41,6 +42,7 @@ def planned_unpublish(
             hint="publish another version first, or unpublish the image as a whole",
             command=f"pipeline rollback {image}" if now.previous else f"pipeline unpublish {image}",
         )
+    _require_reach(site, image, now, numbers)
     if refuse is not None:
         refuse(site, image, numbers)
     if not force:
@@ -109,12 +111,20 @@ def _refuse_edited(site: Site, store: Store, image: str, modes: Mapping[int, str
         raise PipelineError(problems)
 
 
+def _require_reach(site: Site, image: str, now: Publication, numbers: Iterable[int]) -> None:
+    """A directory that is removed here is gone on the machine, with what is mounted and used there."""
+    for number in numbers:
+        if now.directories.get(number) == OVERLAY:
+            require_reach(site, f"{image}@{number} cannot be unpublished")
+
+
 def take_down(site: Site, store: Store, image: str, numbers: Iterable[int]) -> None:
     """Take away the directories of versions, where they have one, and forget that they were published.
 
     The image's lock must be held. Raises ``PipelineError`` when a directory is in use.
     """
-    now = publication_here(site, store, image)
+    now, numbers = publication_here(site, store, image), tuple(numbers)
+    _require_reach(site, image, now, numbers)
     for number in numbers:
         if number in now.directories:
             disappear(directory(site, image, number), now.directories[number])

@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.cli import VERBS
 from pipeline.cluster.schema import schema as cluster_schema
+from pipeline.publish.mounted import is_mounted
 from pipeline.recipe.load import recipe_names
 from pipeline.recipe.schema import Kind, schema
 from pipeline.recipe.site import load_site
@@ -133,9 +134,11 @@ def test_the_ci_jobs_build_publish_and_leave_their_artifacts(
         (image,) = json.loads((project.path / "build.json").read_text())["images"]
         assert (image["image"], image["version"], image["verified"]) == ("virtual-node-image", 1, True)
         site = tomllib.loads((project.path / "pipeline.toml").read_text())
+        assert site["site"].pop("publish") == "copy"  # the container of the GitLab job
         assert all(Path(place).parent == kept for place in (*site["site"].values(), *site["lab"].values()))
         assert list((project.path / "reports").rglob("virtual-node-image/**/junit.xml"))
-        assert (project.path / ".pipeline/images/virtual-node-image/etc/redhat-release").is_file()
+        published = project.path / ".pipeline/images/virtual-node-image"
+        assert (published / "etc/redhat-release").is_file() and not is_mounted(published.resolve())
     finally:
         tidy(project)
 

@@ -27,19 +27,25 @@ FAILED = Verification(
 )
 
 CLONE_FS = 0x200
+MS_SHARED, MS_SLAVE = 1 << 20, 1 << 19
 GETFLAGS, SETFLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
 """Of linux/fs.h: what chattr(1) uses."""
 Fill = Callable[[Path], object]
 
 
 @contextmanager
-def private_mounts() -> Iterator[None]:
-    """A mount namespace for this thread: nothing mounted in it stays, and nobody else sees it."""
+def private_mounts(propagation: int | None = MS_SHARED) -> Iterator[None]:
+    """A mount namespace for this thread: nothing mounted in it stays, and nobody else sees it.
+
+    It is like a machine's, where systemd has all shared; None: like a container's.
+    """
     outside = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     here = os.getcwd()
     syscalls.unshare(syscalls.CLONE_NEWNS)
     try:
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        if propagation is not None:
+            syscalls.mount("none", "/", flags=syscalls.MS_REC | propagation)
         yield
     finally:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from pipeline import interrupts
+from pipeline.cluster import heads, record, renamed, rolled
 from pipeline.cluster import plan as planning
-from pipeline.cluster import record, renamed, rolled
 from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.begun import Begun
 from pipeline.cluster.differing import unlike
@@ -85,6 +85,7 @@ def apply(
 
 
 def _noted(cluster: Cluster, found: renamed.Known) -> Cluster:
+    cluster = heads.noted(cluster, found.last.of)
     return msgspec.structs.replace(cluster, notes=(*cluster.notes, *found.notes))
 
 

@@ -16,6 +16,7 @@ import msgspec
 from pipeline.cluster import record
 from pipeline.cluster.added import Added
 from pipeline.cluster.compare import Applied
+from pipeline.cluster.heads import is_here
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Properties, Value, members
 from pipeline.cluster.record import Record
@@ -40,8 +41,9 @@ def known(store: Path, cluster: Cluster) -> Known:
     gone = {name: its for name, its in others.records(gone=True).items() if others.is_about(its)}
     if len(gone) == 1:
         [(name, its)] = gone.items()
-        is_here = its.of.head in ("", cluster.head) and its.of.role in ("", own.of.role or its.of.role)
-        if is_here and not others.rivals(its):
+        is_its = is_here(own.of, cluster) and is_here(its.of, cluster)
+        is_its = is_its and its.of.role in ("", own.of.role or its.of.role)
+        if is_its and not others.rivals(its):
             return Known(_both(own, its, name), name, (*others.notes, _taken(name, cluster.name)))
     notes = [_unclear(store, name, cluster.name, own) for name in gone]
     if not gone and own == Record():
@@ -133,7 +135,7 @@ class _Others:
 
     def is_about(self, its: Record, *, same_head: bool = False) -> bool:
         """Whether half of the objects, or more, are the cluster's, too."""
-        is_other = same_head and its.of.head not in ("", self._cluster.head)
+        is_other = same_head and not is_here(its.of, self._cluster)
         return not is_other and _is_half(_objects(its), self._tops)
 
     def rivals(self, gone: Record) -> list[str]:

@@ -236,9 +236,18 @@ def _import(options: argparse.Namespace, site: Site) -> int:
         print(json_text(document))
     elif printed:
         print(imported.text, end="")
+        if imported.changes:
+            print(f"note: {_planned(imported)}", file=sys.stderr)
     else:
         _tell_imported(options.cluster, imported, file, usual)
     return 1 if imported.problems else 0
+
+
+def _planned(imported: Imported) -> str:
+    from pipeline.printable import counted
+
+    found = counted(len(imported.changes), "change")
+    return f"it is not quite what is there: a plan finds {found} to make"
 
 
 def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> None:
@@ -247,8 +256,7 @@ def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> No
 
     said = "it has what is there, so that a plan finds nothing to do"
     if imported.changes:
-        found = counted(len(imported.changes), "change")
-        said = f"it is not quite what is there: a plan finds {found} to make"
+        said = _planned(imported)
     if imported.problems:
         said = f"{counted(len(imported.problems), 'problem')} to be mended before it can be planned"
     print(f"{shown(file)}: written; {said}")

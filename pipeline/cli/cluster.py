@@ -43,6 +43,7 @@ def _one_cluster(parser: argparse.ArgumentParser) -> None:
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     _one_cluster(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="keep the plan, for apply --plan FILE")
+    _same_head(parser)
 
 
 def _apply_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,15 @@ def _apply_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", metavar="FILE", type=Path, help="do exactly this plan, or nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask, on a terminal either")
     parser.add_argument("--dry-run", action="store_true", help="as plan; also tells whether --plan holds")
+    _same_head(parser)
+
+
+def _same_head(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--same-head",
+        action="store_true",
+        help="the head node of the site file is that of the last apply, which had another name or address",
+    )
 
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +108,14 @@ def _run(options: argparse.Namespace, site: Site) -> int:
 
 
 def _opened(options: argparse.Namespace, site: Site) -> tuple[Cluster, Keepers]:
+    from msgspec.structs import replace
+
     from pipeline.cluster.load import load_cluster, only_cluster
     from pipeline.cluster.opening import keepers, without_cloud
 
     cluster = without_cloud(site, load_cluster(options.cluster or only_cluster(site), site))
+    if getattr(options, "same_head", False):
+        cluster = replace(cluster, same_head=True)
     opened = keepers(site, cluster)
     opened.refuse_unknown(cluster)
     return cluster, opened
@@ -222,9 +236,18 @@ def _import(options: argparse.Namespace, site: Site) -> int:
         print(json_text(document))
     elif printed:
         print(imported.text, end="")
+        if imported.changes:
+            print(f"note: {_planned(imported)}", file=sys.stderr)
     else:
         _tell_imported(options.cluster, imported, file, usual)
     return 1 if imported.problems else 0
+
+
+def _planned(imported: Imported) -> str:
+    from pipeline.printable import counted
+
+    found = counted(len(imported.changes), "change")
+    return f"it is not quite what is there: a plan finds {found} to make"
 
 
 def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> None:
@@ -233,8 +256,7 @@ def _tell_imported(name: str, imported: Imported, file: Path, usual: Path) -> No
 
     said = "it has what is there, so that a plan finds nothing to do"
     if imported.changes:
-        found = counted(len(imported.changes), "change")
-        said = f"it is not quite what is there: a plan finds {found} to make"
+        said = _planned(imported)
     if imported.problems:
         said = f"{counted(len(imported.problems), 'problem')} to be mended before it can be planned"
     print(f"{shown(file)}: written; {said}")

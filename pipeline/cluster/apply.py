@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from pipeline import interrupts
+from pipeline.cluster import heads, record, renamed, rolled
 from pipeline.cluster import plan as planning
-from pipeline.cluster import record, renamed, rolled
 from pipeline.cluster.added import still_added, with_changes
 from pipeline.cluster.begun import Begun
 from pipeline.cluster.differing import unlike
@@ -38,7 +38,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[st
     keepers.go_on(Begun(found.last.begun))
     with at_lines(cluster):
         now = planning.read(cluster, keepers, found.last, store, leaving)
-        plan = _plan(keepers, now.cluster, now.state, now.last)
+        plan = whole_plan(keepers, now.cluster, now.state, now.last)
     if keepers.trouble is None:
         return plan
     keepers.trouble = placed(cluster, keepers.trouble)
@@ -65,14 +65,14 @@ def apply(
         begun = Begun(last.begun, partial(record.save_begun, store, cluster.name))
         keepers.go_on(begun)
         now = planning.read(cluster, keepers, last, store)
-        plan = _plan(keepers, now.cluster, now.state, now.last)
+        plan = whole_plan(keepers, now.cluster, now.state, now.last)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
             if not agree(plan):
                 raise PipelineError("not applied: nothing was changed")
             now = planning.read(cluster, keepers, last, store)
-            planning.refuse_other(plan, _plan(keepers, now.cluster, now.state, now.last))
+            planning.refuse_other(plan, whole_plan(keepers, now.cluster, now.state, now.last))
         unasked = keepers.trouble
         with at_lines(now.cluster):
             _carry_out(now, keepers, store, plan, begun, found.taken)
@@ -85,6 +85,7 @@ def apply(
 
 
 def _noted(cluster: Cluster, found: renamed.Known) -> Cluster:
+    cluster = heads.noted(cluster, found.last.of)
     return msgspec.structs.replace(cluster, notes=(*cluster.notes, *found.notes))
 
 
@@ -111,7 +112,7 @@ def _carry_out(
         renamed.save(store, full, msgspec.structs.replace(_now_there(full, state, last), **owed), taken)
 
 
-def _plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
+def whole_plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Record) -> Plan:
     """The plan with the builds that it takes, and the builds and restarts that an earlier apply owes."""
     plan = planning.make(cluster, state, last)
     more = (*keepers.restarts(last.restarts), *keepers.builds(plan.changes, last.builds, state))
@@ -158,7 +159,7 @@ def _read_back(
     if trouble:
         owed = keepers.still_owed(last.restarts)
         after = msgspec.structs.replace(after, restarts=owed, builds=last.builds)
-    left = _plan(keepers, cluster, state, msgspec.structs.replace(after, making=last.making)).changes
+    left = whole_plan(keepers, cluster, state, msgspec.structs.replace(after, making=last.making)).changes
     making = record.still_making(last.making, left)
     renamed.save(store, cluster, msgspec.structs.replace(after, making=making))
     if trouble is None and not left:
@@ -180,7 +181,10 @@ def _now_there(cluster: Cluster, state: State, last: record.Record) -> record.Re
     applied = record.now_applied(cluster.wanted, state, last.applied, added)
     # Of what could not be asked it stays as it was known.
     applied |= {name: dict(last.applied[name]) for name in map(str, cluster.unasked) if name in last.applied}
-    return record.Record(time.time(), applied=applied, added=added, begun=last.begun, took=last.took)
+    left = renamed.left_out(cluster, last)
+    return record.Record(
+        time.time(), applied=applied, added=added, begun=last.begun, took=last.took, left=left
+    )
 
 
 def _when(error: PipelineError) -> str:

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from pipeline.cluster import plan as planning
-from pipeline.cluster import rolled
+from pipeline.cluster import renamed, rolled
+from pipeline.cluster.apply import whole_plan
 from pipeline.cluster.cloudtables import cloud_tables
-from pipeline.cluster.load import load_file
+from pipeline.cluster.load import load_file, usual_file
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.objects import HEAD, Change, Kind, Properties, Ref, State, Value, Wanted
 from pipeline.cluster.opening import CLOUDS, driver, head_site, keepers, names_cloud, without_cloud
-from pipeline.cluster.record import Record
 from pipeline.cluster.sayable import SETTING, Sayable
 from pipeline.cluster.tomltext import comment, key, table, text, value
 from pipeline.errors import PipelineError, Problem, UsageError
@@ -86,6 +86,9 @@ def import_cluster(name: str, site: Site, file: Path | None) -> Imported:
         _write(place, written)
         for category, image, now in meant.rolled if meant else ():
             rolled.note(site.store, name, category, image, now)
+        if file is not None:
+            gone = (str(ref) for ref in state.objects if ref not in kept.objects)
+            renamed.leave_out(site.store, name, gone)
         imported = _tried(name, site, place, found, written)
         if imported.problems and cloud.text:
             commented = "".join(comment(line) for line in cloud.text.splitlines())
@@ -159,11 +162,14 @@ def _tried(name: str, site: Site, place: Path, state: State, written: str) -> Im
     """Load what was ``written``, and plan it with what was read."""
     try:
         cluster = without_cloud(site, load_file(name, place, site))
-        keepers(site, cluster).refuse_unknown(cluster)
-        now = planning.read(cluster, Known(state), Record(), site.store)
+        opened = keepers(site, cluster)
+        opened.refuse_unknown(cluster)
+        at_home = msgspec.structs.replace(cluster, file=usual_file(name, site))
+        last = renamed.known(site.store, at_home).last
+        now = planning.read(cluster, Known(state), last, site.store)
     except UsageError as error:
         return Imported(written, (), (), problems=error.problems)
-    return Imported(written, (), (), planning.make(now.cluster, now.state, now.last).changes)
+    return Imported(written, (), (), whole_plan(opened, now.cluster, now.state, now.last).changes)
 
 
 class Known(msgspec.Struct, frozen=True):

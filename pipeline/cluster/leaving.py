@@ -28,7 +28,13 @@ def notes(cluster: Cluster, state: State, applied: Applied, added: Added) -> lis
     there = {str(ref) for ref in state.objects}
     gone = [name for name in gone if name.startswith("os-") or _owner(name) in {*there, str(HEAD)}]
     gone = [name for name in gone if not _is_taken_back(name, applied[name], state, added)]
-    found = [f"{LEFT}: {', '.join(gone)}"] if gone else []
+    changed = [name for name in gone if name in added.put and _has_put(added.put[name], state, name)]
+    whole = [name for name in gone if name not in changed]
+    found = [f"{LEFT}: {', '.join(whole)}"] if whole else []
+    for name in changed:
+        nothing = Wanted(Ref("image", name.partition("/")[2]))
+        found += [f"{name}: {each}" for each in _properties(nothing, applied[name])]
+        found += [f"{name}: {each}" for each in _members(nothing, applied[name], state, added)]
     found += _settings(wanted, state, applied, added)
     found += _nodes(wanted, state, applied)
     found += _clones(cluster.wanted, state, added)
@@ -50,6 +56,13 @@ def _is_taken_back(name: str, last: Properties, state: State, added: Added) -> b
         and not set(members(value)).intersection(members(here.get(key[1:]))).difference(members(put.get(key)))
         for key, value in last.items()
     )
+
+
+def _has_put(put: Properties, state: State, name: str) -> bool:
+    """Whether something that applies have put into an image is there, and is taken out of it."""
+    kind, _, image = name.partition("/")
+    here = state.objects.get(Ref("image", image), {}) if kind == "image" else {}
+    return any(set(members(put[key])).intersection(members(here.get(key[1:]))) for key in put)
 
 
 def _owner(name: str) -> str:

@@ -37,7 +37,8 @@ class Cluster(msgspec.Struct, frozen=True):
     ``node_parameters`` are the parameters of nodes that have other values, and only these. ``appended`` are
     the kernel parameters that the file itself gives each image, without its recipe's. ``made`` are images
     that rollouts have made: each with the file's image that it is meant by. ``head`` is where the site has
-    the head node, ``role`` Bright's role that it names.
+    the head node, ``role`` Bright's role that it names. ``same_head``: it is that of the
+    last apply, whatever that called it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Cluster(msgspec.Struct, frozen=True):
     made: Mapping[str, str] = {}
     head: str = ""
     role: str = ""
+    same_head: bool = False
 
     def parameters_for(self, node: str) -> Mapping[str, Parameter]:
         """The parameters as they are for a node."""

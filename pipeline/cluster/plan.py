@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.cluster import addresses, cloning, compare, inherited, leaving
 from pipeline.cluster.differing import differences
+from pipeline.cluster.heads import refuse_elsewhere
 from pipeline.cluster.keepers import Reader
 from pipeline.cluster.meaning import meaning
 from pipeline.cluster.model import Cluster
@@ -71,6 +72,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     nodes have from their categories, and without what could not be asked (``keepers.trouble``). ``leaving``
     are categories that are about to get other images.
     """
+    refuse_elsewhere(store, cluster, last.of)
     last = in_its_role(cluster, last)
     asked = _asked(cluster, last)
     state = keepers.read(asked)

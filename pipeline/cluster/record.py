@@ -45,7 +45,8 @@ class Record(msgspec.Struct, frozen=True):
     a record of before this was kept has none. ``making`` are clones that an apply was making and has not seen
     finished: they are still to get what the file says of what they are cloned from. ``begun`` is what a
     cluster manager was making, by the manager's names: see ``begun.Begun``. ``of`` is what it is of, and
-    ``took`` are names that its cluster had before.
+    ``took`` are names that its cluster had before. ``left`` are objects that an import of this name has left
+    out: whoever has put them there, they are not taken back.
     """
 
     when: float = 0.0
@@ -57,6 +58,12 @@ class Record(msgspec.Struct, frozen=True):
     begun: tuple[str, ...] = ()
     of: Of = Of()
     took: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was applied yet."""
+        return msgspec.structs.replace(self, left=()) == Record()
 
 
 def of(cluster: Cluster) -> Of:
@@ -143,7 +150,16 @@ def _check(record: Record) -> None:
     added = record.added
     owed = (*record.restarts, *record.builds, *record.begun)
     clones = (*record.making, *(name for chain in record.making.values() for name in chain))
-    names = (*record.applied, *owed, *clones, *added.put, *added.before, *added.lists, *added.made)
+    names = (
+        *record.applied,
+        *owed,
+        *clones,
+        *added.put,
+        *added.before,
+        *added.lists,
+        *added.made,
+        *record.left,
+    )
     wrong = [name for name in names if not NAME.fullmatch(name)]
     wrong += [
         f"{name}: {key}"

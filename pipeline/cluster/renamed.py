@@ -7,7 +7,7 @@ objects of the same head node, what was applied under the old name is its own: i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import msgspec
 from pipeline.cluster import record
 from pipeline.cluster.added import Added
 from pipeline.cluster.compare import Applied
+from pipeline.cluster.heads import is_here
 from pipeline.cluster.model import Cluster
 from pipeline.cluster.objects import Properties, Value, members
 from pipeline.cluster.record import Record
@@ -40,14 +41,16 @@ def known(store: Path, cluster: Cluster) -> Known:
     gone = {name: its for name, its in others.records(gone=True).items() if others.is_about(its)}
     if len(gone) == 1:
         [(name, its)] = gone.items()
-        is_here = its.of.head in ("", cluster.head) and its.of.role in ("", own.of.role or its.of.role)
-        if is_here and not others.rivals(its):
-            return Known(_both(own, its, name), name, (*others.notes, _taken(name, cluster.name)))
+        is_its = is_here(own.of, cluster) and is_here(its.of, cluster)
+        is_its = is_its and its.of.role in ("", own.of.role or its.of.role)
+        if is_its and not others.rivals(its):
+            both = without_left(cluster, _both(own, its, name))
+            return Known(both, name, (*others.notes, _taken(name, cluster.name)))
     notes = [_unclear(store, name, cluster.name, own) for name in gone]
-    if not gone and own == Record():
+    if not gone and own.is_new:
         there = others.records(gone=False)
         notes += [_there(name) for name, its in there.items() if others.is_about(its, same_head=True)]
-    return Known(own, "", (*others.notes, *notes))
+    return Known(without_left(cluster, own), "", (*others.notes, *notes))
 
 
 @contextmanager
@@ -74,6 +77,37 @@ def save(store: Path, cluster: Cluster, last: Record, taken: str = "") -> None:
         sync_directory(old.parent)
 
 
+def left_out(cluster: Cluster, last: Record) -> tuple[str, ...]:
+    """What an import has left out, and the file does not name by now."""
+    said = {str(item.ref) for item in cluster.wanted} if last.left else set()
+    return tuple(name for name in last.left if name not in said)
+
+
+def without_left(cluster: Cluster, last: Record) -> Record:
+    """``last`` as if no apply had added what an import has left out."""
+    names = frozenset(left_out(cluster, last))
+    if not names:
+        return last
+    put = {name: its for name, its in last.added.put.items() if name not in names}
+    before = {name: its for name, its in last.added.before.items() if name in put}
+    owners = {name.partition("/setting/")[0] for name in names}
+    lists = tuple(owner for owner in last.added.lists if owner not in owners)
+    return msgspec.structs.replace(last, added=Added(put, before, lists, last.added.made))
+
+
+def leave_out(store: Path, cluster: str, names: Iterable[str]) -> None:
+    """Keep which of ``names``, that an import as ``cluster`` has left out, are not to be taken back."""
+    put: set[str] = set()
+    for file in sorted((store / FOLDER).glob("*.json")):
+        with suppress(PipelineError):  # a plan tells what can't be read
+            put.update(record.load(store, file.stem).added.put)
+    left = tuple(name for name in names if name in put)
+    if left:
+        with record.applying(store, cluster):
+            own = record.load(store, cluster)
+            record.save(store, cluster, msgspec.structs.replace(own, left=_union(own.left, left)))
+
+
 def _taken(name: str, cluster: str) -> str:
     return (
         f"the file of the cluster {name} is gone, and {cluster} is about the same: what was applied as "
@@ -87,7 +121,7 @@ def _unclear(store: Path, name: str, cluster: str, own: Record) -> str:
         "it has added and what it owes stays as it is, for it is not clear whose it is now"
     )
     old, new = record.file_of(store, name), record.file_of(store, cluster)
-    if own == Record():
+    if own.is_new:
         return f"{told}; if {cluster}'s: mv {old} {new}"
     return f"{told}; if nobody's: rm {old}"
 
@@ -133,7 +167,7 @@ class _Others:
 
     def is_about(self, its: Record, *, same_head: bool = False) -> bool:
         """Whether half of the objects, or more, are the cluster's, too."""
-        is_other = same_head and its.of.head not in ("", self._cluster.head)
+        is_other = same_head and not is_here(its.of, self._cluster)
         return not is_other and _is_half(_objects(its), self._tops)
 
     def rivals(self, gone: Record) -> list[str]:
@@ -143,7 +177,9 @@ class _Others:
         return [
             name
             for name in sorted(there)
-            if name not in self._records or _is_half(objects, _objects(self._records[name]))
+            if name not in self._records
+            or self._records[name].is_new
+            or _is_half(objects, _objects(self._records[name]))
         ]
 
 
@@ -173,6 +209,7 @@ def _both(own: Record, its: Record, name: str) -> Record:
         begun=_union(old.begun, new.begun),
         of=new.of if new.of.head else old.of,
         took=_union(own.took, (*its.took, name)),
+        left=_union(old.left, new.left),
     )
 
 

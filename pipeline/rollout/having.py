@@ -123,13 +123,14 @@ def _command(site: Site, cluster: str, verb: str) -> str:
 
 
 def _of_images(site: Site, records: Mapping[str, record.Record]) -> Iterator[Need]:
-    """The directories that cluster files give to images: of several the one that was applied last."""
-    found: dict[str, list[tuple[float, str, str]]] = {}
+    """The directories that cluster files give to images of each head node: of several the one that was
+    applied last."""
+    found: dict[tuple[str, str], list[tuple[float, str, str]]] = {}
     for cluster, last in records.items():
         for name, properties in last.applied.items():
             if name.startswith("image/") and (path := str(properties.get("path", ""))):
-                found.setdefault(name, []).append((last.when, cluster, path))
-    for name, given in found.items():
+                found.setdefault((last.of.head, name), []).append((last.when, cluster, path))
+    for (_, name), given in found.items():
         latest = max(when for when, _, _ in given)
         for _, cluster, path in (each for each in given if each[0] == latest):
             why = f"the image {name.removeprefix('image/')} of {cluster} has its directory, as was applied"

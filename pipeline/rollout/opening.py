@@ -17,6 +17,7 @@ from pipeline.cluster.apply import look
 from pipeline.cluster.drivers.nodes import NodeManager, Survey
 from pipeline.cluster.fanout import Target as Reached
 from pipeline.cluster.head import Head
+from pipeline.cluster.heads import refuse_rollout
 from pipeline.cluster.livenodes import head_target, reached, way
 from pipeline.cluster.load import load_cluster, usual_file
 from pipeline.cluster.model import Cluster
@@ -90,8 +91,13 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 def open_rollouts(name: str, site: Site) -> Opened:
-    """Read the cluster file, and open what it needs; nothing is asked yet."""
-    return _opened(load_cluster(name, site), site)
+    """Read the cluster file, and open what it needs; nothing is asked yet.
+
+    Raises ``UsageError`` where the store has what was done with another head node.
+    """
+    cluster = load_cluster(name, site)
+    refuse_rollout(site.store, cluster)
+    return _opened(cluster, site)
 
 
 def open_kept(kept: folders.Kept, site: Site) -> Opened:

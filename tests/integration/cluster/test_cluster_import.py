@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from pipeline.lab.head import state
 from pipeline.lab.warewulf import start
 from tests.integration.cluster_site import NAME, Cluster
@@ -149,3 +151,51 @@ def test_what_was_imported_and_applied_is_known_as_if_an_apply_had_made_it(site:
         assert re.search(rf"note: image/.*: kernel_parameters \(.*\) is {left}", told)
     assert site.cluster("plan", "mine").out == "mine: nothing to do\n", "it is told once"
     assert state.snapshot(str(site.head)) == before
+
+
+LIST = "device\nuse node003\nroles\nuse openstacknode\n"
+GROWN = " pci=nocrs"
+
+
+@pytest.mark.parametrize("name", [NAME, "mine"])
+def test_what_an_import_leaves_out_is_not_taken_back(site: Cluster, name: str) -> None:
+    """An image that lacks a parameter of its recipe, and a node whose list lacks one of its category."""
+    assert site.cluster("apply").exit_code == 0
+    image = "softwareimage\nuse openstack-image-mellanox\n"
+    words = site.cmsh(f"{image}get kernelparameters\n").strip()
+    assert GROWN in words
+    site.cmsh(f'{image}set kernelparameters "{words.replace(GROWN, "")}"\ncommit\n')
+    lines = [line for line in site.cmsh(f"{LIST}get configfilemodifications\n").splitlines() if line]
+    left = " ".join(f'"{line}"' for line in lines if "tenant_network_type" not in line)
+    site.cmsh(f"{LIST}set configfilemodifications {left}\ncommit\n")
+    before = state.snapshot(str(site.head))["objects"]
+    file = site.path / "recipes/clusters" / f"{NAME}.toml"
+    if name == NAME:
+        file.unlink()
+        printed = site.cluster("import", name, "--out", "-")
+        assert "note: it is not quite what is there: a plan finds 3 changes to make" in printed.err
+    imported = site.cluster("import", name)
+    assert "left out: image/openstack-image-mellanox: " in imported.err
+    assert "left out: node/node003: the settings of its own" in imported.err
+    assert "a plan finds nothing to do" in imported.out
+    if name != NAME:
+        assert "both own them" in site.cluster("plan", name).out
+        assert site.cluster("apply", name).exit_code == 0
+        file.unlink()
+    for _ in range(2):
+        planned = site.cluster("plan").out
+        assert planned.endswith(f"{name}: nothing to do\n"), planned
+        assert site.cluster("apply").exit_code == 0
+    assert state.snapshot(str(site.head))["objects"] == before
+
+
+def test_no_note_says_that_what_a_plan_changes_is_left_as_it_is(site: Cluster) -> None:
+    """The path of an image stays, and the kernel parameters that an apply has added go."""
+    assert site.cluster("apply").exit_code == 0
+    site.write(f"recipes/clusters/{NAME}.toml", f'[cluster]\nname = "{NAME}"\n')
+    planned = site.cluster("plan").out
+    assert "~ image/openstack-image-mellanox" in planned
+    notes = [line for line in planned.splitlines() if "left as it is" in line and "mellanox" in line]
+    path = "path (/cm/images/openstack-image-mellanox) is no longer in the file, and left as it is"
+    assert f"note: image/openstack-image-mellanox: {path}" in notes
+    assert not [line for line in notes if "image/openstack-image-mellanox," in line]

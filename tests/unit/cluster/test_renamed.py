@@ -87,3 +87,11 @@ def test_what_rollouts_have_noted_under_the_old_name_counts_as_long_as_it_is_app
     assert [(need.image, need.number, need.command) for need in found] == [
         ("new", 2, "pipeline rollout start c")
     ] * count
+
+
+def test_directories_of_the_same_image_of_two_head_nodes_are_both_needed(tmp_path: Path) -> None:
+    site = Site(tmp_path / "pipeline.toml", tmp_path, tmp_path, tmp_path / "images")
+    for name, when in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+        its = {str(IMAGE): {"path": f"/{name}"}}
+        save(tmp_path, name, Record(when, applied=its, of=Of(head="one" if name == "a" else "two")))
+    assert {need.path for need in needs(site)} == {"/a", "/c"}, "b's was given to the same image before"

@@ -101,6 +101,7 @@ def findings(error: PipelineError, what: str, hint: str = "") -> list[Finding]:
             problem.where or "",
             hint or problem.hint or "",
             problem.command or "",
+            unasked=True,
         )
         for problem in error.problems
     ]

@@ -42,7 +42,7 @@ class Command:
             if missing := self._missing():
                 what = f'the command "{self.name}": no program {some(missing)}'
                 hint = "the site file's [head] says where its programs are"
-                return [Finding("error", what, self._head.label, hint)]
+                return [Finding("error", what, self._head.label, hint, unasked=True)]
             if not self._table.find or not nodes:
                 return []
             ran = self._run(argv)

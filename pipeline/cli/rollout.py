@@ -229,6 +229,7 @@ def _warn(planned: Planned) -> None:
 
 def _resume(options: argparse.Namespace, site: Site) -> int:
     from pipeline.errors import UsageError
+    from pipeline.rollout.checks_resume import refuse_resume
     from pipeline.rollout.checks_signed import withheld
     from pipeline.rollout.commands import command_of
     from pipeline.rollout.opening import open_kept
@@ -242,6 +243,10 @@ def _resume(options: argparse.Namespace, site: Site) -> int:
         )
     opened = open_kept(kept, site)
     unsigned = withheld(site, opened.store, kept, retry=options.retry)
+    order = kept.order
+    hooks = opened.hooks(order.back_of or order.number, order.hooks)
+    verifier = opened.verifier([node.name for node in order.nodes])
+    refuse_resume(kept, hooks, verifier, retry=options.retry)
     return _go_on(options, opened, kept.folder, unsigned)
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.printable import counted
 from pipeline.rollout.batches import Room, canaries
 from pipeline.rollout.desk import Desk
-from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.hooking import NOT_UNDONE, Hooking
 from pipeline.rollout.neighbours import Neighbours
 from pipeline.rollout.ordering import is_to_be_started
 from pipeline.rollout.others import rebooted_by_others
@@ -377,8 +377,11 @@ class Engine:
         for name, why in refused.items():
             self._desk.note(name, f"was left as it is: {why}")
         self._left.update(done, refused)
+        stuck = [name for name in failed if name not in self._left]
         late = self._desk.ticks() - self._leaving_since > self._desk.order.policy.waits.release
-        return late or all(name in self._left for name in failed)
+        for name in stuck if late else ():
+            self._desk.note(name, f"{NOT_UNDONE}: {self._hooking.not_left[name]}")
+        return late or not stuck
 
 
 def _has_lost_nothing(node: NodeProgress) -> bool:

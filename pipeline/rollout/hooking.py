@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.cluster.head import ProgramError
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.rollout.desk import Desk
+from pipeline.rollout.hooks.asking import is_away
 from pipeline.rollout.model import Node
 from pipeline.rollout.parts import Answer, Hook
 
 PHASES = ("before", "after", "leave")
+
+NOT_UNDONE = "what hooks did is not undone"
+"""Of nodes that are left, with why."""
 
 Ask = Callable[[Hook, Sequence[Node]], Mapping[str, Answer]]
 
@@ -25,6 +28,8 @@ class Hooking:
         self._hooks = tuple(hooks)
         self._desk = desk
         self._at: dict[tuple[str, str], int] = {}
+        self.not_left: dict[str, str] = {}
+        """Of nodes that could not be left as they are until now: why."""
 
     def before(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The nodes that may go, and those that may not, with why."""
@@ -40,7 +45,9 @@ class Hooking:
             self._at.pop((phase, name), None)
 
     def leave(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The nodes that can be left as they are."""
+        """The nodes that can be left as they are, and those with which that can't be had."""
+        for name in names:
+            self.not_left.pop(name, None)
         return self._round("leave", names, self._hooks[::-1], lambda hook, nodes: hook.leave(nodes))
 
     def undo(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -85,15 +92,16 @@ class Hooking:
             unheard = dict.fromkeys((node.name for node in concerned), silent)
             return {**free, **unheard, **ask(hook, concerned)}
         except PipelineError as error:
-            if isinstance(error, MachineError) and not isinstance(error, ProgramError):
-                raise  # the head node, on which hooks run their programs, is away
+            if is_away(error):
+                raise
             waits = Answer("wait", f"nothing is known: {error.problems[0].message}")
             return {**free, **dict.fromkeys((node.name for node in concerned), waits)}
 
     def _note(self, phase: str, hook: Hook, name: str, answer: Answer) -> None:
         for note in answer.notes:
             self._desk.note(name, f"{hook.name}: {note}")
-        if answer.state == "wait" and phase != "leave":
-            why = f"{hook.name}: {answer.why}"
-            if self._desk.of[name].why != why:
-                self._desk.tell(name, self._desk.of[name].state, why)
+        why = f"{hook.name}: {answer.why}"
+        if answer.state == "wait" and phase == "leave":
+            self.not_left[name] = why
+        elif answer.state == "wait" and self._desk.of[name].why != why:
+            self._desk.tell(name, self._desk.of[name].state, why)

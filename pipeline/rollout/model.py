@@ -145,7 +145,7 @@ class Finding(msgspec.Struct, frozen=True, order=True):
     """Something about a rollout that is known before anything is touched.
 
     An ``error`` stops it, a ``warning`` is told. ``where`` is a node, a file or an object; ``hint`` is what
-    to do, ``command`` the one to run next.
+    to do, ``command`` the one to run next. ``unasked``: nothing is known, for nobody could be asked.
     """
 
     severity: Literal["error", "warning"]
@@ -153,3 +153,4 @@ class Finding(msgspec.Struct, frozen=True, order=True):
     where: str = ""
     hint: str = ""
     command: str = ""
+    unasked: bool = False

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.cluster.drivers.nodes import NodeManager
+from pipeline.cluster.nodesets import folded
 from pipeline.errors import UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.commands import command_of
 from pipeline.rollout.desk import Clock, Desk, wall_clock
 from pipeline.rollout.engine import NOT_REBOOTED, Engine, Watch
-from pipeline.rollout.hooking import Hooking
+from pipeline.rollout.hooking import NOT_UNDONE, Hooking
 from pipeline.rollout.journal import events
 from pipeline.rollout.making import drop_images, make_images
 from pipeline.rollout.model import Order
@@ -129,10 +130,11 @@ def give_up(
         armed = desk.named("prepared", "switched")
         steps.disarm([*armed, *(name for name in lost if name not in others)])
         refused = _undo(desk, hooking, pause)
-        for name in desk.named(*NOT_REBOOTED):
-            why = refused.get(name) or desk.of[name].why
+        stuck = {name: refused.get(name) or desk.of[name].why for name in desk.named(*NOT_REBOOTED)}
+        for name, why in stuck.items():
             desk.tell(name, "failed", f"it could not be left as it was: {why}")
-        hooking.leave(desk.named("failed"))
+        _, unwilling = hooking.leave(desk.named("failed"))
+        _say_not_undone(desk, {**stuck, **hooking.not_left, **unwilling})
         for name in set(order.held).intersection(desk.named("waiting")):
             desk.note(name, "it is as it was: users don't have it")
         for name in desk.named(*ON_THEIR_WAY):
@@ -142,6 +144,13 @@ def give_up(
         desk.say("ended", f"given up by {who}")
         desk.commit()
         return desk.fold.progress()
+
+
+def _say_not_undone(desk: Desk, reasons: Mapping[str, str]) -> None:
+    """Who gives it up, and whoever looks at it later, is told what hooks have left."""
+    for why in dict.fromkeys(reasons.values()):
+        names = folded(name for name, its in reasons.items() if its == why)
+        desk.say("note", f"{names}: {NOT_UNDONE}: {why}")
 
 
 def _undo(desk: Desk, hooking: Hooking, pause: Callable[[float], None]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from pipeline.cluster.head import Head, Ran
-from pipeline.errors import PipelineError
+from pipeline.cluster.head import Head, ProgramError, Ran
+from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.model import Finding
 from pipeline.rollout.parts import Answer
 
@@ -92,6 +92,11 @@ def or_wait(do: Callable[[], Answer]) -> Answer:
         return Answer("wait", told(error))
 
 
+def is_away(error: PipelineError) -> bool:
+    """Whether the head node is, on which hooks run their programs, and not only a service."""
+    return isinstance(error, MachineError) and not isinstance(error, ProgramError)
+
+
 def findings(error: PipelineError, what: str, hint: str = "") -> list[Finding]:
     """The problems of ``error`` as what is wrong already; ``what`` can't be done because of them."""
     return [
@@ -101,6 +106,7 @@ def findings(error: PipelineError, what: str, hint: str = "") -> list[Finding]:
             problem.where or "",
             hint or problem.hint or "",
             problem.command or "",
+            unasked=True,
         )
         for problem in error.problems
     ]

@@ -19,9 +19,11 @@ from pipeline.rollout.hooks.asking import (
     asked,
     failed,
     findings,
+    is_away,
     last_words,
     not_understood,
     side_by_side,
+    told,
 )
 from pipeline.rollout.hooks.cephstate import FORMAT, Look, is_unknown, look
 from pipeline.rollout.hooks.kept import Kept, Note
@@ -203,7 +205,14 @@ class Ceph:
         begun = self._away()
         answers = {node.name: Answer("done") for node in nodes}
         for name in answers.keys() & begun.keys():
-            self._unset(begun[name])
+            try:
+                self._unset(begun[name])
+            except PipelineError as error:
+                if is_away(error):
+                    raise
+                stays = f"noout stays until this is run: {shlex.join(self._undoing(begun[name]))}"
+                answers[name] = Answer("wait", f"{stays}; {told(error)}")
+                continue
             # Stopped here: it is taken back once more, which does no harm.
             self._kept.put({name: {**begun[name], "way": LEFT}})
             notes = ("its noout is taken back: Ceph copies what was on OSDs that stay down",)

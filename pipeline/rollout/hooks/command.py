@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 from pipeline.cluster.head import NOT_FOUND, Head, Ran
 from pipeline.cluster.nodesets import folded
 from pipeline.cluster.rollout_written import CommandTable
 from pipeline.errors import MachineError, PipelineError
 from pipeline.rollout.hooks.asking import answered, findings, last_words, side_by_side, some
+from pipeline.rollout.hooks.kept import Kept
 from pipeline.rollout.hooks.only import Only
 from pipeline.rollout.model import Finding, Node
 from pipeline.rollout.parts import Answer
@@ -24,17 +27,18 @@ LOOK = 'for each in "$0" "$@"; do command -v "$each" > /dev/null || echo "$each"
 
 
 class Command:
-    """One table of ``[[rollout.command]]``."""
+    """One table of ``[[rollout.command]]``; ``folder`` is where it notes for which nodes it was run."""
 
-    def __init__(self, table: CommandTable, head: Head, only: Only, reason: str) -> None:
+    def __init__(self, table: CommandTable, head: Head, only: Only, reason: str, folder: Path) -> None:
         self.name = table.name
         self._table = table
         self._head = head
         self._only = only
         self._reason = reason
+        self._kept = Kept(folder / f"command-{quote(table.name, safe='')}.json")
 
     def applies(self, node: Node) -> bool:
-        return self._only.has(node)
+        return self._only.has(node) or self._kept.had(node.name)
 
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         argv = self._argv(self._table.find, [node.name for node in nodes])
@@ -42,7 +46,7 @@ class Command:
             if missing := self._missing():
                 what = f'the command "{self.name}": no program {some(missing)}'
                 hint = "the site file's [head] says where its programs are"
-                return [Finding("error", what, self._head.label, hint)]
+                return [Finding("error", what, self._head.label, hint, unasked=True)]
             if not self._table.find or not nodes:
                 return []
             ran = self._run(argv)
@@ -62,10 +66,18 @@ class Command:
         return tuple(told)
 
     def before(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        begun = self._kept.read()
+        fresh = [node.name for node in nodes if node.name not in begun]
+        if fresh and self._table.before:
+            self._kept.put({name: {} for name in fresh})
         return self._asked(self._table.before, nodes)
 
     def after(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
-        return self._asked(self._table.after, nodes)
+        answers = self._asked(self._table.after, nodes)
+        ended = self._kept.read().keys() & {name for name, one in answers.items() if one.state == "done"}
+        if ended:
+            self._kept.put(dict.fromkeys(ended))
+        return answers
 
     def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
         return self._asked(self._table.leave, nodes)

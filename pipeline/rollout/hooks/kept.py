@@ -29,6 +29,17 @@ class Kept:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._had: frozenset[str] | None = None
+
+    def had(self, name: str) -> bool:
+        """Whether something was begun with a node before this was asked first: that is undone, whatever the
+        cluster file says by now. When nobody can know, too: who reads the file to undo it says why."""
+        if self._had is None:
+            try:
+                self._had = frozenset(self.read())
+            except PipelineError:
+                return True
+        return name in self._had
 
     def read(self) -> dict[str, Note]:
         """All of it; nothing was begun when there is no file."""

@@ -34,7 +34,7 @@ class Nova:
         self._kept = Kept(folder / "nova.json")
 
     def applies(self, node: Node) -> bool:
-        return not node.is_virtual and self._only.has(node)
+        return (not node.is_virtual and self._only.has(node)) or self._kept.had(node.name)
 
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         try:

@@ -68,7 +68,7 @@ def open_hooks(
         elif name in commands:
             table = commands[name]
             which = nodes(f'[[rollout.command]] "{name}"', table.nodes, table.categories)
-            found.append(Command(table, head, which, text))
+            found.append(Command(table, head, which, text, folder))
     if problems:
         raise UsageError(problems)
     return tuple(found)

@@ -69,7 +69,7 @@ class Slurm:
         self._kept = Kept(folder / "slurm.json")
 
     def applies(self, node: Node) -> bool:
-        return self._only.has(node)
+        return self._only.has(node) or self._kept.had(node.name)
 
     def find(self, nodes: Sequence[Node]) -> Sequence[Finding]:
         try:

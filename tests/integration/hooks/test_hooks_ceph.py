@@ -382,6 +382,17 @@ def test_a_host_that_stays_failed_keeps_no_noout_and_the_next_goes_when_data_is_
     assert states(hook.before([THREE])) == {"node003": "done"}
 
 
+def test_noout_that_can_not_be_taken_back_is_told_with_its_command(lab: ServicesLab) -> None:
+    hook = lab.hook("ceph")
+    hook.before([TWO])
+    lab.switch(silent=("ceph",))
+    answer = hook.leave([TWO])["node002"]
+    stays = "noout stays until this is run: ceph osd unset-group noout osd.0 osd.1; "
+    assert answer.state == "wait" and answer.why.startswith(stays)
+    lab.switch()
+    assert states(hook.leave([TWO])) == {"node002": "done"} and noout(lab) == ([], [])
+
+
 def test_what_another_rollout_left_is_told_and_taken_over_with_its_node(lab: ServicesLab) -> None:
     lab.hook("ceph", number=12).before([TWO])
     later = lab.hook("ceph", number=13)

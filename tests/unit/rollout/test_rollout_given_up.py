@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -18,8 +18,9 @@ from pipeline.cli import rollout
 from pipeline.errors import PipelineError, UsageError
 from pipeline.rollout import folder as folders
 from pipeline.rollout.journal import Journal
-from pipeline.rollout.model import Finding, Policy
+from pipeline.rollout.model import Finding, Node, Policy
 from pipeline.rollout.opening import Planned
+from pipeline.rollout.parts import Answer
 from pipeline.rollout.returning import back_order
 from pipeline.rollout.running import give_up
 from pipeline.rollout.states import Event, Progress, State, Way
@@ -35,6 +36,13 @@ class Unwell(Drain):
     """What it has done can't be undone for now."""
 
     stuck: bool = True
+
+
+class Silent(Drain):
+    """Its service says nothing when a node is to be left."""
+
+    def leave(self, nodes: Sequence[Node]) -> Mapping[str, Answer]:
+        return {node.name: Answer("wait", "noout stays") for node in nodes}
 
 
 def bad_canary(tmp_path: Path) -> Scene:
@@ -145,6 +153,25 @@ def test_what_can_not_be_undone_when_it_is_given_up_has_failed(
     node = given_up(scene, Unwell).nodes["node001"]
     assert (node.state, node.why) == ("failed", "it could not be left as it was: drain: it is not well")
     assert scene.world.held == {"node001": "left"}
+
+
+def test_what_a_hook_could_not_undo_with_a_failed_node_is_told(tmp_path: Path) -> None:
+    policy = Policy(canary=1, on_failure="stop", waits=WAITS)
+    scene = Scene(tmp_path, World(("node001", "node002"), bad_images=frozenset({NEW})), policy)
+    scene.hooks = [Silent(scene.world)]
+    progress = scene.run()
+    said = "what hooks did is not undone: drain: noout stays"
+    assert progress.outcome == "stopped" and said in progress.nodes["node001"].notes
+    before = progress.notes
+    assert given_up(scene, Silent).notes[len(before) :] == (f"node001: {said}",)
+
+
+def test_what_a_hook_could_not_undo_of_a_turn_that_was_only_begun_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = bad_canary(tmp_path)
+    killed_at(scene, "prepared", "out", monkeypatch)
+    assert given_up(scene, Unwell).notes == ("node001: what hooks did is not undone: drain: it is not well",)
 
 
 def test_who_was_on_the_way_when_it_was_given_up_can_be_taken_back(

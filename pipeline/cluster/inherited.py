@@ -78,5 +78,5 @@ def with_inherited(
             if name in said[node] or name in said.get(category, {}) or left is None:
                 continue
             at = next(iter(said[node].values())).at
-            found.append(Wanted(Ref("setting", name, node), dict(left), at=at))
+            found.append(Wanted(Ref("setting", name, node), dict(left), at=at, theirs=has))
     return (*wanted, *found)

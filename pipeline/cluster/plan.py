@@ -82,12 +82,13 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     with at_lines(meant):
         _refuse_unknown(meant, state)
         _refuse_taken(meant, state)
-        keepers.refuse(_asked(meant, since), state)
     answered = keepers.asked(meant.wanted)
     refs = {item.ref for item in answered}
     unasked = tuple(item.ref for item in meant.wanted if item.ref not in refs)
     wanted = inherited.with_inherited(answered, state, since.applied, since.added, since.making)
     full = msgspec.structs.replace(meant, wanted=wanted, unasked=(*meant.unasked, *unasked))
+    with at_lines(full):
+        keepers.refuse(_asked(full, since), state)
     return Now(full, state, since, found.gone)
 
 

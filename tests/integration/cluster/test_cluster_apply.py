@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -180,15 +181,25 @@ def test_an_isolation_can_be_changed_and_changed_back(site: Cluster) -> None:
     assert state.snapshot(str(site.head)) == there
 
 
+def _theirs(site: Cluster, *entries: str, of: str = "category\nuse openstack-compute-hosts") -> None:
+    """Somebody's entries in a list of the role."""
+    appended = "".join(f"append configfilemodifications '{entry}'\n" for entry in entries)
+    site.cmsh(f"{of}\nroles\nuse openstacknode\n{appended}commit\n")
+
+
+def _list_of(site: Cluster, node: str) -> list[str]:
+    return site.cmsh(
+        f"device\nuse {node}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    ).splitlines()
+
+
 def test_what_others_put_into_a_categorys_list_a_node_with_a_list_of_its_own_has_too(site: Cluster) -> None:
-    foreign = "+/etc/nova/nova.conf[DEFAULT]debug=True"
-    site.cmsh(
-        "category\nuse openstack-compute-hosts\nroles\nuse openstacknode\n"
-        f'append configfilemodifications "{foreign}"\ncommit\n'
-    )
-    assert site.cluster("apply").exit_code == 0
-    of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
-    assert foreign in site.cmsh(of_node)
+    nova = "/etc/nova/nova.conf[DEFAULT]"
+    foreign = [f"+{nova}debug=True", f"-{nova}verbose", f"+{nova}filters=a", f"+{nova}filters=b"]
+    _theirs(site, *foreign)
+    applied = site.cluster("apply")
+    assert applied.exit_code == 0, applied.err
+    assert [entry for entry in _list_of(site, "node003") if nova in entry] == foreign
     assert site.left() == []
     edit(site, (OVERRIDE, ""))
     assert site.cluster("apply").exit_code == 0
@@ -296,3 +307,46 @@ def test_a_network_with_addresses_of_one_of_the_clusters_is_told_with_its_line(s
         "set broadcastaddress 192.168.80.127\nset domainname t.cluster\ncommit\n"
     )
     assert site.cluster("plan").out.endswith("nothing to do\n")
+
+
+JSON = '+/etc/nova/nova.conf[DEFAULT]pci_passthrough_whitelist={"vendor_id":"15b3"}'
+
+
+def test_what_cannot_be_typed_of_others_is_refused_by_the_plan_and_blocks_nothing_later(
+    site: Cluster,
+) -> None:
+    _theirs(site, JSON)
+    before = state.snapshot(str(site.head))
+    for command in ("plan", "apply"):
+        refused = site.cluster(command)
+        assert refused.exit_code == 1
+        said = "the list of node/node003 would replace that of category/openstack-compute-hosts, in which"
+        assert f"{said} somebody has put {JSON!r}: that has a double quote" in refused.err, refused.err
+        assert re.search(rf"{NAME}.toml:\d+: node/node003/", refused.err)
+        assert "hint: take the entry out of the list of category/openstack-compute-hosts, or" in refused.err
+    assert state.snapshot(str(site.head)) == before
+    edit(site, (OVERRIDE, ""))
+    applied = site.cluster("apply")
+    assert applied.exit_code == 0, applied.err
+    of_category = f"category\nuse {COMPUTE}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert site.cmsh(of_category).splitlines()[0] == JSON
+    assert site.left() == []
+    # A value in a line before which the foreign one stays; then one that would have to be typed again.
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    recipe.write_text(f'[cluster]\nname = "{NAME}"\n')
+    refused = site.cluster("plan")
+    assert refused.exit_code == 1
+    assert f"category/{COMPUTE}: its list has to be written anew" in refused.err, refused.err
+    assert repr(JSON) in refused.err
+
+
+def test_a_record_of_what_was_never_written_blocks_nothing(site: Cluster) -> None:
+    """One of before such entries were refused."""
+    assert site.cluster("apply").exit_code == 0
+    file = site.path / "store/clusters" / f"{NAME}.json"
+    kept = json.loads(file.read_text())
+    for value in ("a\nb", '{"vendor_id":"15b3"}'):
+        kept["added"]["put"][f"node/node003/setting//etc/n.conf[a]{len(value)}"] = {"value": value}
+    file.write_text(json.dumps(kept))
+    assert site.left() == []
+    assert site.cluster("apply").exit_code == 0

@@ -9,6 +9,7 @@ import msgspec
 from pipeline.cluster.drivers.bright import again, frozen, trees
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
+from pipeline.cluster.drivers.bright.modifications import Setting
 from pipeline.cluster.drivers.bright.quote import unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
@@ -64,6 +65,21 @@ class Bright:
         _refuse_values(wanted, state.objects)
         top = {ref: its for ref, its in state.objects.items() if ref.kind in ("image", "category")}
         trees.refuse_missing(self._session, wanted, top)
+
+    def check(self, changes: Sequence[Change], state: State) -> None:
+        """Raise with the settings among ``changes`` that can't be written into lists as they are."""
+        of_settings = [change for change in changes if change.ref.kind == "setting"]
+        if not of_settings:
+            return
+        if self._old():
+            problems = Problems()
+            frozen.refuse(of_settings, problems)
+            problems.raise_any()
+            return
+        sources = again.sources(changes)
+        lists = {owner: state.entries.get(str(source)) for owner, source in sources.items()}
+        entries = {owner: lines for owner, lines in lists.items() if lines is not None}
+        steps(of_settings, entries, self._names)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
@@ -188,6 +204,10 @@ def _refuse_values(wanted: Sequence[Wanted], found: Mapping[Ref, Properties]) ->
     problems = []
     for item in wanted:
         there = found.get(item.ref, {})
+        if item.ref.kind == "setting" and (item.theirs or not item.make):
+            # One that is only looked at, or taken out, is not written.
+            problems += _unsayable(item) if item.theirs and item.exact != there else []
+            continue
         new = {name: str(value) for name, value in item.exact.items() if there.get(name) != value}
         for name, members in item.append.items():
             old = there.get(name, ())
@@ -199,3 +219,20 @@ def _refuse_values(wanted: Sequence[Wanted], found: Mapping[Ref, Properties]) ->
                 problems.append(Problem(f"{name}: {text!r} {why}", str(item.ref)))
     if problems:
         raise PipelineError(problems)
+
+
+def _unsayable(item: Wanted) -> list[Problem]:
+    """What others have put into the list of a category, and a node's can't have as well."""
+    value = str(item.exact["value"]) if "value" in item.exact else None
+    entries = Setting(item.ref.name, value, bool(item.exact.get("replaces"))).entries()
+    return [
+        Problem(
+            f"the list of {item.ref.of} would replace that of {item.theirs}, in which somebody has put "
+            f"{entry!r}: that {why}",
+            str(item.ref),
+            f"take the entry out of the list of {item.theirs}, or give {item.ref.of} a list by hand that has "
+            "it, or leave out of the cluster file what is only for this node",
+        )
+        for entry in entries
+        if (why := unsafe(entry))
+    ]

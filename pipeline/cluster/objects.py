@@ -75,6 +75,11 @@ HEAD = Ref("head", "master")
 """The head node, by the name that it has for everybody."""
 
 
+MEMBERS = "/members[file]key"
+"""The name of a setting that nobody has: asked for of a category, the lists of settings that nodes in it have
+themselves are read."""
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """An object as the cluster file wants it.
 

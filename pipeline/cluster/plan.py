@@ -72,7 +72,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     are categories that are about to get other images.
     """
     last = in_its_role(cluster, last)
-    asked = _asked(cluster, last)
+    asked = (*_asked(cluster, last), *inherited.members(cluster.wanted))
     state = keepers.read(asked)
     more = inherited.unread(asked, state)
     if more:
@@ -142,11 +142,15 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
 def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
     wanted, restarts = cluster.wanted, cluster.restarts
+    told = [
+        *leaving.notes(cluster, state, last.applied, last.added),
+        *inherited.notes(wanted, state, last.added, last.making),
+    ]
     return Plan(
         cluster.name,
         compare.changes(wanted, state, last.applied, restarts, last.restarts, last.added, last.making),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
-        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied, last.added)),
+        (*cluster.notes, *state.notes, *told),
     )
 
 

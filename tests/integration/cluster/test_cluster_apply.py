@@ -350,3 +350,37 @@ def test_a_record_of_what_was_never_written_blocks_nothing(site: Cluster) -> Non
     file.write_text(json.dumps(kept))
     assert site.left() == []
     assert site.cluster("apply").exit_code == 0
+
+
+def test_a_list_that_replaces_what_the_file_gives_the_category_is_noted(site: Cluster) -> None:
+    own = "configfilemodifications '+/etc/own.conf[x]y=2'"
+    site.cmsh(f"device\nuse node002\nroles\nassign openstacknode\nset {own}\ncommit\n")
+    for command in ("plan", "apply", "plan"):
+        said = site.cluster(command).out
+        noted = re.search(r"note: node002: somebody has given a list .* replaces that of (\S+): (.*)", said)
+        assert noted is not None, said
+        assert noted[1] == f"category/{COMPUTE}"
+        assert noted[2].count("linuxbridge_conf.ini[") == 3
+        assert "node003" not in noted[0]
+    assert _list_of(site, "node002") == ["+/etc/own.conf[x]y=2"]
+    site.cmsh("device\nuse node002\nroles\nunassign openstacknode\ncommit\n")
+    assert "replaces that of" not in site.cluster("plan").out
+
+
+def test_a_list_with_somebodys_entry_keeps_what_the_category_has(site: Cluster) -> None:
+    _theirs(site, "+/etc/o.conf[x]y=1")
+    assert site.cluster("apply").exit_code == 0
+    own = "+/etc/own.conf[x]y=2"
+    _theirs(site, own, of="device\nuse node003")
+    edit(site, (OVERRIDE, ""))
+    planned = site.cluster("plan").out
+    assert "- node/node003" not in planned
+    assert site.cluster("apply").exit_code == 0
+    of_category = f"category\nuse {COMPUTE}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert sorted(_list_of(site, "node003")) == sorted([*site.cmsh(of_category).splitlines(), own])
+    assert site.left() == []
+    removed = f'device\nuse node003\nroles\nuse openstacknode\nremovefrom configfilemodifications "{own}"\n'
+    site.cmsh(f"{removed}commit\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+    assert site.left() == []

@@ -17,7 +17,7 @@ from pipeline.cluster.drivers.bright.state import Owner, Owners
 from pipeline.cluster.drivers.bright.steps import WAITS, Problems, Step, steps
 from pipeline.cluster.drivers.bright.words import ROLE, Names
 from pipeline.cluster.head import Head
-from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
+from pipeline.cluster.objects import MEMBERS, Change, Kind, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem, retold
 
 KINDS: frozenset[Kind] = frozenset(
@@ -51,7 +51,8 @@ class Bright:
         }
         owners = Owners(
             services=_owners(wanted, "service", top),
-            settings=_owners(wanted, "setting", top),
+            settings=_owners(wanted, "setting", top)
+            | (frozenset() if self._old() else _members(wanted, top)),
             interfaces=_owners(wanted, "interface", top),
         )
         found = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
@@ -168,6 +169,16 @@ def _owners(wanted: Sequence[Wanted], kind: Kind, top: Mapping[Ref, Properties])
     texts = {item.ref.of for item in wanted if item.ref.kind == kind}
     there = {str(ref) for ref in top}
     return frozenset(owner for text in texts if (owner := Owner.of(text)).name == HEAD_NAME or text in there)
+
+
+def _members(wanted: Sequence[Wanted], top: Mapping[Ref, Properties]) -> frozenset[Owner]:
+    """The nodes in categories of whose nodes the lists of settings are asked for, now or as it is wanted."""
+    categories = {item.ref.of for item in wanted if item.ref.name == MEMBERS}
+    nodes = [(ref, properties) for ref, properties in top.items() if ref.kind == "node"] if categories else []
+    nodes += [(item.ref, item.exact) for item in wanted if item.ref in top and "category" in item.exact]
+    return frozenset(
+        Owner.of(str(ref)) for ref, of in nodes if f"category/{of.get('category')}" in categories
+    )
 
 
 def _refuse(wanted: Sequence[Wanted]) -> None:

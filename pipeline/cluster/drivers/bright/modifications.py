@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -59,6 +59,12 @@ def settings(entries: Iterable[str]) -> list[Setting]:
             value = match["value"] or ""
             found[name] = Setting(name, value if was.value is None else f"{was.value}\n{value}", was.replaces)
     return list(found.values())
+
+
+def of_names(entries: Iterable[str], names: Collection[str]) -> list[str]:
+    """Those of ``entries`` that are about one of ``names``, each once."""
+    found = dict.fromkeys(entries)
+    return [entry for entry in found if (match := ENTRY.match(entry)) and match["name"] in names]
 
 
 def merged(entries: Sequence[str], wanted: Sequence[Setting]) -> list[str]:

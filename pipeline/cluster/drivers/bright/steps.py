@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright.modifications import NAME, Setting, merged, settings
+from pipeline.cluster.drivers.bright.modifications import NAME, Setting, merged, of_names, settings
 from pipeline.cluster.drivers.bright.quote import argument, unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.state import Owner
@@ -218,17 +218,22 @@ def _modifications(
     own = {
         entry: change.ref for change, item in zip(changes, wanted, strict=True) for entry in item.entries()
     }
-    verb, typed = "set", lines
-    if any(map(unsafe, here)) and lines[: len(here)] == [*here]:
-        # What can't be typed stays as it is when others are put behind it.
-        verb, typed = "append", lines[len(here) :]
-    theirs = [line for line in typed if line not in own]
+    typed = {"set": lines}
+    if any(map(unsafe, here)):
+        # What can't be typed stays as it is: only what these changes are about is taken out, and put behind.
+        typed = {"removefrom": of_names(here, {item.name for item in wanted}), "append": list(own)}
+    theirs = [line for each in typed.values() for line in each if line not in own]
     _refuse_theirs(problems, changes[0].ref.of, theirs)
-    arguments = [_quoted(problems, own[line], line) if line in own else _in_quotes(line) for line in typed]
+    said = [
+        f"{verb} {names.modifications} "
+        + " ".join(_quoted(problems, own[line], line) if line in own else _in_quotes(line) for line in each)
+        for verb, each in typed.items()
+        if each
+    ]
     commands: tuple[str, ...] = (
         "roles",
         f"{'use' if has else 'assign'} {names.role}",
-        f"{verb} {names.modifications} {' '.join(arguments)}",
+        *said,
         "commit",
     )
     name = problems.name(changes[0].ref, owner.name)
@@ -245,15 +250,14 @@ def _modifications(
 
 
 def _refuse_theirs(problems: Problems, owner: str, entries: Iterable[str]) -> None:
-    """Add those of somebody else's entries that can't be typed, in a list that has to be written anew."""
+    """Add those of somebody else's entries that can't be typed, which the file's are to replace."""
     for entry in entries:
         if why := unsafe(entry):
             problems.found.append(
                 Problem(
-                    f"its list has to be written anew with what somebody has put there, and {entry!r} {why}",
+                    f"somebody has put {entry!r} into its list, which would have to be taken out: it {why}",
                     owner,
-                    "take the entry out of the list by hand (of what this is to be cloned from, where it is "
-                    "not there yet), and put it back afterwards",
+                    "take it out by hand (of what this is to be cloned from, where it is not there yet)",
                 )
             )
 

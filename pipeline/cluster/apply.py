@@ -38,7 +38,7 @@ def look(cluster: Cluster, keepers: Keepers, store: Path, leaving: Collection[st
     keepers.go_on(Begun(found.last.begun))
     with at_lines(cluster):
         now = planning.read(cluster, keepers, found.last, store, leaving)
-        plan = whole_plan(keepers, now.cluster, now.state, now.last)
+        plan = _checked(keepers, now)
     if keepers.trouble is None:
         return plan
     keepers.trouble = placed(cluster, keepers.trouble)
@@ -65,7 +65,7 @@ def apply(
         begun = Begun(last.begun, partial(record.save_begun, store, cluster.name))
         keepers.go_on(begun)
         now = planning.read(cluster, keepers, last, store)
-        plan = whole_plan(keepers, now.cluster, now.state, now.last)
+        plan = _checked(keepers, now)
         if agreed is not None:
             planning.refuse_other(agreed, plan)
         if plan.changes and agree is not None:
@@ -117,6 +117,14 @@ def whole_plan(keepers: Keepers, cluster: Cluster, state: State, last: record.Re
     plan = planning.make(cluster, state, last)
     more = (*keepers.restarts(last.restarts), *keepers.builds(plan.changes, last.builds, state))
     return msgspec.structs.replace(plan, changes=(*plan.changes, *more))
+
+
+def _checked(keepers: Keepers, now: planning.Now) -> Plan:
+    """The plan, all of which can be written as far as that is known before."""
+    plan = whole_plan(keepers, now.cluster, now.state, now.last)
+    with at_lines(now.cluster):
+        keepers.check(plan.changes, now.state)
+    return plan
 
 
 def _of(plan: Plan, action: Action) -> tuple[str, ...]:

@@ -38,6 +38,16 @@ class Refusing(Protocol):
 
 
 @runtime_checkable
+class Checking(Protocol):
+    """A keeper that can tell, before anything is written, what of changes it can't write."""
+
+    @property
+    def kinds(self) -> frozenset[Kind]: ...
+
+    def check(self, changes: Sequence[Change], state: State) -> None: ...
+
+
+@runtime_checkable
 class Builder(Protocol):
     """A keeper that builds the overlays of a node after a change of these kinds."""
 
@@ -119,6 +129,7 @@ class Keepers:
         older: frozenset[Ref] = frozenset()
         lists: frozenset[str] = frozenset()
         own: dict[str, str] = {}
+        entries: dict[str, tuple[str, ...]] = {}
         self.trouble = None
         for keeper in self._keepers:
             mine = [item for item in wanted if item.ref.kind in keeper.kinds]
@@ -136,13 +147,20 @@ class Keepers:
             older |= state.older
             lists |= state.lists
             own.update(state.own)
-        return State(objects, tuple(notes), older, lists, own)
+            entries.update(state.entries)
+        return State(objects, tuple(notes), older, lists, own, entries)
 
     def refuse(self, wanted: Sequence[Wanted], state: State) -> None:
         """Raise with what of ``wanted`` can't be had where it is as ``state`` says."""
         for keeper in self._keepers:
             if isinstance(keeper, Refusing):
                 keeper.refuse([item for item in wanted if item.ref.kind in keeper.kinds], state)
+
+    def check(self, changes: Sequence[Change], state: State) -> None:
+        """Raise with what of ``changes`` can't be written where it is as ``state`` says."""
+        for keeper in self._keepers:
+            if isinstance(keeper, Checking):
+                keeper.check([change for change in changes if change.ref.kind in keeper.kinds], state)
 
     def asked(self, wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
         """Those of which the last read says something."""

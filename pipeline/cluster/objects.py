@@ -75,6 +75,11 @@ HEAD = Ref("head", "master")
 """The head node, by the name that it has for everybody."""
 
 
+MEMBERS = "/members[file]key"
+"""The name of a setting that nobody has: asked for of a category, the lists of settings that nodes in it have
+themselves are read."""
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """An object as the cluster file wants it.
 
@@ -84,7 +89,9 @@ class Wanted(msgspec.Struct, frozen=True):
     added. ``make`` says whether it may be made at all: a node that isn't there is a mistake. ``at`` is where
     the cluster file says it, ``ats`` where it says each property, if elsewhere. ``version`` is what
     `pipeline publish` is told for an image whose path is that of a published version: nothing else makes it.
-    So it is for a category that has, by a rollout, the image that was made for a version.
+    So it is for a category that has, by a rollout, the image that was made for a version. ``theirs`` is of a
+    setting that the file does not say: the owner in whose list somebody has put it, and whose list this one's
+    is to replace.
     """
 
     ref: Ref
@@ -95,6 +102,7 @@ class Wanted(msgspec.Struct, frozen=True):
     at: KeyPath = ()
     ats: Mapping[str, KeyPath] = {}
     version: str = ""
+    theirs: str = ""
 
     def place(self, name: str) -> KeyPath:
         """Where the property ``name`` is said."""
@@ -109,7 +117,8 @@ class State(msgspec.Struct, frozen=True):
     what is done instead. ``older`` are objects that have an earlier version of an image: it was published
     anew since, and nobody changed them by hand. ``lists`` are owners that have a list of settings, and of
     which ``objects`` may have none: it is empty; as their ``str()``. ``own`` are images that nodes have
-    themselves, whatever their category has, by the names of the nodes.
+    themselves, whatever their category has, by the names of the nodes. ``entries`` are the lists of settings
+    by the ``str()`` of their owners, as a manager has them.
     """
 
     objects: Mapping[Ref, Properties]
@@ -117,6 +126,7 @@ class State(msgspec.Struct, frozen=True):
     older: frozenset[Ref] = frozenset()
     lists: frozenset[str] = frozenset()
     own: Mapping[str, str] = {}
+    entries: Mapping[str, tuple[str, ...]] = {}
 
     def has_list(self) -> frozenset[str]:
         """Owners that have a list of settings, empty or not."""

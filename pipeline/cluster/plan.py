@@ -74,7 +74,7 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     """
     refuse_elsewhere(store, cluster, last.of)
     last = in_its_role(cluster, last)
-    asked = _asked(cluster, last)
+    asked = (*_asked(cluster, last), *inherited.members(cluster.wanted))
     state = keepers.read(asked)
     more = inherited.unread(asked, state)
     if more:
@@ -84,12 +84,13 @@ def read(cluster: Cluster, keepers: Reader, last: Record, store: Path, leaving: 
     with at_lines(meant):
         _refuse_unknown(meant, state)
         _refuse_taken(meant, state)
-        keepers.refuse(_asked(meant, since), state)
     answered = keepers.asked(meant.wanted)
     refs = {item.ref for item in answered}
     unasked = tuple(item.ref for item in meant.wanted if item.ref not in refs)
     wanted = inherited.with_inherited(answered, state, since.applied, since.added, since.making)
     full = msgspec.structs.replace(meant, wanted=wanted, unasked=(*meant.unasked, *unasked))
+    with at_lines(full):
+        keepers.refuse(_asked(full, since), state)
     return Now(full, state, since, found.gone)
 
 
@@ -143,11 +144,15 @@ def _once_wanted(cluster: Cluster, last: Record) -> list[Wanted]:
 def make(cluster: Cluster, state: State, last: Record) -> Plan:
     """The plan, given what is there and the record of what was applied last."""
     wanted, restarts = cluster.wanted, cluster.restarts
+    told = [
+        *leaving.notes(cluster, state, last.applied, last.added),
+        *inherited.notes(wanted, state, last.added, last.making),
+    ]
     return Plan(
         cluster.name,
         compare.changes(wanted, state, last.applied, restarts, last.restarts, last.added, last.making),
         {str(item.ref): state.objects.get(item.ref) for item in _asked(cluster, last)},
-        (*cluster.notes, *state.notes, *leaving.notes(cluster, state, last.applied, last.added)),
+        (*cluster.notes, *state.notes, *told),
     )
 
 

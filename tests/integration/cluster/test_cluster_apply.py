@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -180,15 +181,25 @@ def test_an_isolation_can_be_changed_and_changed_back(site: Cluster) -> None:
     assert state.snapshot(str(site.head)) == there
 
 
+def _theirs(site: Cluster, *entries: str, of: str = "category\nuse openstack-compute-hosts") -> None:
+    """Somebody's entries in a list of the role."""
+    appended = "".join(f"append configfilemodifications '{entry}'\n" for entry in entries)
+    site.cmsh(f"{of}\nroles\nuse openstacknode\n{appended}commit\n")
+
+
+def _list_of(site: Cluster, node: str) -> list[str]:
+    return site.cmsh(
+        f"device\nuse {node}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    ).splitlines()
+
+
 def test_what_others_put_into_a_categorys_list_a_node_with_a_list_of_its_own_has_too(site: Cluster) -> None:
-    foreign = "+/etc/nova/nova.conf[DEFAULT]debug=True"
-    site.cmsh(
-        "category\nuse openstack-compute-hosts\nroles\nuse openstacknode\n"
-        f'append configfilemodifications "{foreign}"\ncommit\n'
-    )
-    assert site.cluster("apply").exit_code == 0
-    of_node = "device\nuse node003\nroles\nuse openstacknode\nget configfilemodifications\n"
-    assert foreign in site.cmsh(of_node)
+    nova = "/etc/nova/nova.conf[DEFAULT]"
+    foreign = [f"+{nova}debug=True", f"-{nova}verbose", f"+{nova}filters=a", f"+{nova}filters=b"]
+    _theirs(site, *foreign)
+    applied = site.cluster("apply")
+    assert applied.exit_code == 0, applied.err
+    assert [entry for entry in _list_of(site, "node003") if nova in entry] == foreign
     assert site.left() == []
     edit(site, (OVERRIDE, ""))
     assert site.cluster("apply").exit_code == 0
@@ -296,3 +307,83 @@ def test_a_network_with_addresses_of_one_of_the_clusters_is_told_with_its_line(s
         "set broadcastaddress 192.168.80.127\nset domainname t.cluster\ncommit\n"
     )
     assert site.cluster("plan").out.endswith("nothing to do\n")
+
+
+JSON = '+/etc/nova/nova.conf[DEFAULT]pci_passthrough_whitelist={"vendor_id":"15b3"}'
+
+
+def test_what_cannot_be_typed_of_others_is_refused_by_the_plan_and_blocks_nothing_later(
+    site: Cluster,
+) -> None:
+    _theirs(site, JSON)
+    before = state.snapshot(str(site.head))
+    for command in ("plan", "apply"):
+        refused = site.cluster(command)
+        assert refused.exit_code == 1
+        said = "the list of node/node003 would replace that of category/openstack-compute-hosts, in which"
+        assert f"{said} somebody has put {JSON!r}: that has a double quote" in refused.err, refused.err
+        assert re.search(rf"{NAME}.toml:\d+: node/node003/", refused.err)
+        assert "hint: take the entry out of the list of category/openstack-compute-hosts, or" in refused.err
+    assert state.snapshot(str(site.head)) == before
+    edit(site, (OVERRIDE, ""))
+    applied = site.cluster("apply")
+    assert applied.exit_code == 0, applied.err
+    of_category = f"category\nuse {COMPUTE}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert site.cmsh(of_category).splitlines()[0] == JSON
+    assert site.left() == []
+    # What is the file's is changed, and taken out, beside it.
+    recipe = site.path / "recipes/clusters" / f"{NAME}.toml"
+    edit(site, ('ib_interface = "eth6"', 'ib_interface = "eth8"'))
+    for text in (recipe.read_text(), f'[cluster]\nname = "{NAME}"\n'):
+        recipe.write_text(text)
+        applied = site.cluster("apply")
+        assert applied.exit_code == 0, applied.err
+        assert site.cmsh(of_category).splitlines()[0] == JSON
+        assert site.left() == []
+    assert site.cmsh(of_category).splitlines() == [JSON]
+
+
+def test_a_record_of_what_was_never_written_blocks_nothing(site: Cluster) -> None:
+    """One of before such entries were refused."""
+    assert site.cluster("apply").exit_code == 0
+    file = site.path / "store/clusters" / f"{NAME}.json"
+    kept = json.loads(file.read_text())
+    for value in ("a\nb", '{"vendor_id":"15b3"}'):
+        kept["added"]["put"][f"node/node003/setting//etc/n.conf[a]{len(value)}"] = {"value": value}
+    file.write_text(json.dumps(kept))
+    assert site.left() == []
+    assert site.cluster("apply").exit_code == 0
+
+
+def test_a_list_that_replaces_what_the_file_gives_the_category_is_noted(site: Cluster) -> None:
+    own = "configfilemodifications '+/etc/own.conf[x]y=2'"
+    site.cmsh(f"device\nuse node002\nroles\nassign openstacknode\nset {own}\ncommit\n")
+    for command in ("plan", "apply", "plan"):
+        said = site.cluster(command).out
+        noted = re.search(r"note: node002: somebody has given a list .* replaces that of (\S+): (.*)", said)
+        assert noted is not None, said
+        assert noted[1] == f"category/{COMPUTE}"
+        assert noted[2].count("linuxbridge_conf.ini[") == 3
+        assert "node003" not in noted[0]
+    assert _list_of(site, "node002") == ["+/etc/own.conf[x]y=2"]
+    site.cmsh("device\nuse node002\nroles\nunassign openstacknode\ncommit\n")
+    assert "replaces that of" not in site.cluster("plan").out
+
+
+def test_a_list_with_somebodys_entry_keeps_what_the_category_has(site: Cluster) -> None:
+    _theirs(site, "+/etc/o.conf[x]y=1")
+    assert site.cluster("apply").exit_code == 0
+    own = "+/etc/own.conf[x]y=2"
+    _theirs(site, own, of="device\nuse node003")
+    edit(site, (OVERRIDE, ""))
+    planned = site.cluster("plan").out
+    assert "- node/node003" not in planned
+    assert site.cluster("apply").exit_code == 0
+    of_category = f"category\nuse {COMPUTE}\nroles\nuse openstacknode\nget configfilemodifications\n"
+    assert sorted(_list_of(site, "node003")) == sorted([*site.cmsh(of_category).splitlines(), own])
+    assert site.left() == []
+    removed = f'device\nuse node003\nroles\nuse openstacknode\nremovefrom configfilemodifications "{own}"\n'
+    site.cmsh(f"{removed}commit\n")
+    assert site.cluster("apply").exit_code == 0
+    assert "openstacknode" not in site.cmsh("device\nuse node003\nroles\nlist\n")
+    assert site.left() == []

@@ -9,6 +9,7 @@ import msgspec
 from pipeline.cluster.drivers.bright import again, frozen, trees
 from pipeline.cluster.drivers.bright import state as states
 from pipeline.cluster.drivers.bright import write as writing
+from pipeline.cluster.drivers.bright.modifications import Setting
 from pipeline.cluster.drivers.bright.quote import unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.session import MODIFICATIONS_SINCE, Session
@@ -16,7 +17,7 @@ from pipeline.cluster.drivers.bright.state import Owner, Owners
 from pipeline.cluster.drivers.bright.steps import WAITS, Problems, Step, steps
 from pipeline.cluster.drivers.bright.words import ROLE, Names
 from pipeline.cluster.head import Head
-from pipeline.cluster.objects import Change, Kind, Properties, Ref, State, Wanted
+from pipeline.cluster.objects import MEMBERS, Change, Kind, Properties, Ref, State, Wanted
 from pipeline.errors import PipelineError, Problem, retold
 
 KINDS: frozenset[Kind] = frozenset(
@@ -50,7 +51,8 @@ class Bright:
         }
         owners = Owners(
             services=_owners(wanted, "service", top),
-            settings=_owners(wanted, "setting", top),
+            settings=_owners(wanted, "setting", top)
+            | (frozenset() if self._old() else _members(wanted, top)),
             interfaces=_owners(wanted, "interface", top),
         )
         found = self._found(owners, wanted, lambda owner, name: (owner, name) in running)
@@ -64,6 +66,21 @@ class Bright:
         _refuse_values(wanted, state.objects)
         top = {ref: its for ref, its in state.objects.items() if ref.kind in ("image", "category")}
         trees.refuse_missing(self._session, wanted, top)
+
+    def check(self, changes: Sequence[Change], state: State) -> None:
+        """Raise with the settings among ``changes`` that can't be written into lists as they are."""
+        of_settings = [change for change in changes if change.ref.kind == "setting"]
+        if not of_settings:
+            return
+        if self._old():
+            problems = Problems()
+            frozen.refuse(of_settings, problems)
+            problems.raise_any()
+            return
+        sources = again.sources(changes)
+        lists = {owner: state.entries.get(str(source)) for owner, source in sources.items()}
+        entries = {owner: lines for owner, lines in lists.items() if lines is not None}
+        steps(of_settings, entries, self._names)
 
     def write(self, changes: Sequence[Change], state: State) -> None:
         """The changes in one call, after one or two that read what the settings of an owner are part of.
@@ -154,6 +171,16 @@ def _owners(wanted: Sequence[Wanted], kind: Kind, top: Mapping[Ref, Properties])
     return frozenset(owner for text in texts if (owner := Owner.of(text)).name == HEAD_NAME or text in there)
 
 
+def _members(wanted: Sequence[Wanted], top: Mapping[Ref, Properties]) -> frozenset[Owner]:
+    """The nodes in categories of whose nodes the lists of settings are asked for, now or as it is wanted."""
+    categories = {item.ref.of for item in wanted if item.ref.name == MEMBERS}
+    nodes = [(ref, properties) for ref, properties in top.items() if ref.kind == "node"] if categories else []
+    nodes += [(item.ref, item.exact) for item in wanted if item.ref in top and "category" in item.exact]
+    return frozenset(
+        Owner.of(str(ref)) for ref, of in nodes if f"category/{of.get('category')}" in categories
+    )
+
+
 def _refuse(wanted: Sequence[Wanted]) -> None:
     """Raise with all that Bright can't have at all."""
     problems = [
@@ -188,6 +215,10 @@ def _refuse_values(wanted: Sequence[Wanted], found: Mapping[Ref, Properties]) ->
     problems = []
     for item in wanted:
         there = found.get(item.ref, {})
+        if item.ref.kind == "setting" and (item.theirs or not item.make):
+            # One that is only looked at, or taken out, is not written.
+            problems += _unsayable(item) if item.theirs and item.exact != there else []
+            continue
         new = {name: str(value) for name, value in item.exact.items() if there.get(name) != value}
         for name, members in item.append.items():
             old = there.get(name, ())
@@ -199,3 +230,20 @@ def _refuse_values(wanted: Sequence[Wanted], found: Mapping[Ref, Properties]) ->
                 problems.append(Problem(f"{name}: {text!r} {why}", str(item.ref)))
     if problems:
         raise PipelineError(problems)
+
+
+def _unsayable(item: Wanted) -> list[Problem]:
+    """What others have put into the list of a category, and a node's can't have as well."""
+    value = str(item.exact["value"]) if "value" in item.exact else None
+    entries = Setting(item.ref.name, value, bool(item.exact.get("replaces"))).entries()
+    return [
+        Problem(
+            f"the list of {item.ref.of} would replace that of {item.theirs}, in which somebody has put "
+            f"{entry!r}: that {why}",
+            str(item.ref),
+            f"take the entry out of the list of {item.theirs}, or give {item.ref.of} a list by hand that has "
+            "it, or leave out of the cluster file what is only for this node",
+        )
+        for entry in entries
+        if (why := unsafe(entry))
+    ]

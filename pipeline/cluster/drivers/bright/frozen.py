@@ -179,7 +179,8 @@ def steps(session: Session, changes: Sequence[Change], sources: dict[Owner, Owne
     for owner, own in of_owner.items():
         script = here.get(sources.get(owner, owner), "")
         known = {setting.name: setting for setting in finalize.kept(script)}
-        new = finalize.with_settings(script, [_new(change, known) for change in own])
+        was = [known.get(one.ref.name, Setting(one.ref.name, None, False)) for one in own]
+        new = finalize.with_settings(script, [each.changed(one) for each, one in zip(was, own, strict=True)])
         if new and new not in kept:
             kept[new] = _kept(session, new)
         commands = (f"set {SCRIPT} {kept[new]}" if new else f"clear {SCRIPT}", "commit")
@@ -212,14 +213,6 @@ def _by_owner(changes: Iterable[Change]) -> dict[Owner, list[Change]]:
         if change.ref.kind == "setting" and (owner := Owner.of(change.ref.of)) != HEAD_OWNER:
             owners.setdefault(owner, []).append(change)
     return owners
-
-
-def _new(change: Change, known: dict[str, Setting]) -> Setting:
-    if change.action == "remove":
-        return Setting(change.ref.name, None, False)
-    was = known.get(change.ref.name, Setting(change.ref.name, None, False))
-    new = {**was.properties(), **{entry.name: entry.new for entry in change.assignments}}
-    return Setting(change.ref.name, str(new.get("value", "")), bool(new.get("replaces")))
 
 
 def _kept(session: Session, text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from pipeline.cluster.objects import Value
+from pipeline.cluster.objects import Change, Value
 
 ENTRY = re.compile(r"(?P<sign>[+-])(?P<name>/[^\[\]]+\[[^\[\]]*\][^=]+)(?:=(?P<value>.*))?\Z", re.DOTALL)
 NAME = re.compile(r"(?P<file>/[^\[\]]+)\[(?P<section>[^\[\]]*)\](?P<key>[^=\s][^=]*)\Z")
@@ -31,7 +31,16 @@ class Setting(msgspec.Struct, frozen=True):
     def entries(self) -> list[str]:
         """As the entries of the list."""
         out = [f"-{self.name}"] if self.replaces else []
-        return out if self.value is None else [*out, f"+{self.name}={self.value}"]
+        values = [] if self.value is None else self.value.split("\n")
+        return [*out, *(f"+{self.name}={value}" for value in values)]
+
+    def changed(self, change: Change) -> Setting:
+        """This one once ``change`` is made."""
+        if change.action == "remove":
+            return Setting(self.name, None, False)
+        new = {**self.properties(), **{entry.name: entry.new for entry in change.assignments}}
+        value = str(new["value"]) if "value" in new else None
+        return Setting(self.name, value, bool(new.get("replaces")))
 
 
 def settings(entries: Iterable[str]) -> list[Setting]:
@@ -50,6 +59,12 @@ def settings(entries: Iterable[str]) -> list[Setting]:
             value = match["value"] or ""
             found[name] = Setting(name, value if was.value is None else f"{was.value}\n{value}", was.replaces)
     return list(found.values())
+
+
+def of_names(entries: Iterable[str], names: Collection[str]) -> list[str]:
+    """Those of ``entries`` that are about one of ``names``, each once."""
+    found = dict.fromkeys(entries)
+    return [entry for entry in found if (match := ENTRY.match(entry)) and match["name"] in names]
 
 
 def merged(entries: Sequence[str], wanted: Sequence[Setting]) -> list[str]:

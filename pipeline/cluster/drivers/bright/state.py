@@ -100,7 +100,8 @@ def owned(session: Session, names: Names, owners: Owners, running: Callable[[Own
     for owner in sorted(entries):
         for setting in settings(entries[owner]):
             objects[Ref("setting", setting.name, str(owner))] = setting.properties()
-    return State(objects, lists=frozenset(map(str, entries)))
+    lists = {str(owner): tuple(lines) for owner, lines in entries.items()}
+    return State(objects, lists=frozenset(lists), entries=lists)
 
 
 def modifications(session: Session, names: Names, owners: Iterable[Owner]) -> dict[Owner, list[str]]:

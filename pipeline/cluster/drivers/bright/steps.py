@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.cluster.drivers.bright.modifications import NAME, Setting, merged, settings
+from pipeline.cluster.drivers.bright.modifications import NAME, Setting, merged, of_names, settings
 from pipeline.cluster.drivers.bright.quote import argument, unsafe, unsafe_name
 from pipeline.cluster.drivers.bright.read import HEAD_NAME
 from pipeline.cluster.drivers.bright.state import Owner
@@ -215,22 +215,29 @@ def _modifications(
     wanted = []
     for change in changes:
         was = known.get(change.ref.name, Setting(change.ref.name, None, False))
-        if change.action == "remove":
-            wanted.append(Setting(change.ref.name, None, False))
-            continue
-        new = {**was.properties(), **{entry.name: entry.new for entry in change.assignments}}
-        if NAME.match(change.ref.name) is None:
+        if change.action != "remove" and NAME.match(change.ref.name) is None:
             problems.add(change.ref, f"{change.ref.name!r} is not FILE[SECTION]KEY")
-        wanted.append(Setting(change.ref.name, str(new.get("value", "")), bool(new["replaces"])))
+        wanted.append(was.changed(change))
     lines = merged(here, wanted)
     own = {
         entry: change.ref for change, item in zip(changes, wanted, strict=True) for entry in item.entries()
     }
-    arguments = [_quoted(problems, own.get(line, changes[0].ref), line) for line in lines]
+    typed = {"set": lines}
+    if any(map(unsafe, here)):
+        # What can't be typed stays as it is: only what these changes are about is taken out, and put behind.
+        typed = {"removefrom": of_names(here, {item.name for item in wanted}), "append": list(own)}
+    theirs = [line for each in typed.values() for line in each if line not in own]
+    _refuse_theirs(problems, changes[0].ref.of, theirs)
+    said = [
+        f"{verb} {names.modifications} "
+        + " ".join(_quoted(problems, own[line], line) if line in own else _in_quotes(line) for line in each)
+        for verb, each in typed.items()
+        if each
+    ]
     commands: tuple[str, ...] = (
         "roles",
         f"{'use' if has else 'assign'} {names.role}",
-        f"set {names.modifications} {' '.join(arguments)}",
+        *said,
         "commit",
     )
     name = problems.name(changes[0].ref, owner.name)
@@ -246,10 +253,29 @@ def _modifications(
     return Step(owner.mode, name, f"use {name}", commands, "get name", ends, refs)
 
 
+def _refuse_theirs(problems: Problems, owner: str, entries: Iterable[str]) -> None:
+    """Add those of somebody else's entries that can't be typed, which the file's are to replace."""
+    for entry in entries:
+        if why := unsafe(entry):
+            problems.found.append(
+                Problem(
+                    f"somebody has put {entry!r} into its list, which would have to be taken out: it {why}",
+                    owner,
+                    "take it out by hand (of what this is to be cloned from, where it is not there yet)",
+                )
+            )
+
+
 def _quoted(problems: Problems, ref: Ref, entry: str) -> str:
-    """An entry in quotes always, as in the manual: it begins with what could be an option."""
+    """An entry of the file's as an argument."""
     if why := unsafe(entry):
         problems.add(ref, f"value: {entry!r} {why}")
+    return _in_quotes(entry)
+
+
+def _in_quotes(entry: str) -> str:
+    """An entry in quotes always, as in the manual: it begins with what could be an option."""
+    if unsafe(entry):
         return "refused"
     text = argument(entry)
     return text if text.startswith('"') else f'"{text}"'

@@ -52,6 +52,7 @@ def _checks(site: Site) -> Iterator[Check]:
         yield _lab_programs()
     if site.signing is not None:
         yield _signing(site)
+    yield _publishing(site)
     yield _published(site)
     yield _unit(site)
 
@@ -141,6 +142,19 @@ def _signing(site: Site) -> Check:
     return Check("signing", False, told, first.hint, command)
 
 
+def _publishing(site: Site) -> Check:
+    """Whether what is published here is there for nodes: what a container mounts is not."""
+    from pipeline.chroot.machine import Check
+    from pipeline.publish.reaching import ELSEWHERE, command, reaches
+
+    mounts = site.publish_mode == "overlay"
+    good = not mounts or reaches(site.images)
+    detail = f'publish = "{site.publish_mode}"'
+    if not good:
+        detail += f": mounts made here do not reach the machine from {site.images}"
+    return Check("publishing", good, detail, ELSEWHERE, command(site), needed=False)
+
+
 def _published(site: Site) -> Check:
     from pipeline.chroot.machine import Check
     from pipeline.publish.restoring import gone, not_mounted, outdated
@@ -168,21 +182,21 @@ def _published(site: Site) -> Check:
 
 def _unit(site: Site) -> Check:
     """Whether what is published by mounting comes back with the machine: else nodes get empty directories."""
-    from pathlib import Path
-
     from pipeline.chroot.machine import Check
-    from pipeline.publish.unit import NAME
+    from pipeline.publish.unit import FOLDERS, NAME, is_current
 
     wanted = site.publish_mode == "overlay" and site.lab is None
-    there = any(
-        (Path(folder) / NAME).exists()
-        for folder in ("/etc/systemd/system/multi-user.target.wants", "/usr/lib/systemd/system")
-    )
+    file = next((folder / NAME for folder in FOLDERS if (folder / NAME).is_file()), None)
+    current = file is not None and is_current(file, site)
+    state = "enabled" if file is not None else "not enabled"
+    if wanted and file is not None and not current:
+        state += f", but {file} is not what this program and {site.file} need: it mounts nothing, or others"
+    then = "systemctl daemon-reload && systemctl enable"
     return Check(
         "mounts at boot",
-        there or not wanted,
-        f"{NAME} is {'enabled' if there else 'not enabled'}{'' if wanted else ', and not needed here'}",
+        current or not wanted,
+        f"{NAME} is {state}{'' if wanted else ', and not needed here'}",
         "published versions are empty directories after a reboot, until they are mounted again",
-        f"pipeline publish --unit >/etc/systemd/system/{NAME} && systemctl enable {NAME}",
+        f"pipeline publish --unit >/etc/systemd/system/{NAME} && {then} {NAME}",
         needed=False,
     )

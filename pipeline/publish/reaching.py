@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from pipeline.store.mounts import mount_above, under_root
 
 NAMESPACES = Path("/proc/thread-self/ns")
 FIRST_PROCESS = Path("/proc/1/ns/mnt")
+ELSEWHERE = (
+    "this is a container, or another mount namespace: run the same command on the machine itself; "
+    'what is not published yet can be published from here with publish = "copy" in the site file'
+)
 FIRST_MOUNT = 1
 MACHINE = "pid:[4026531836]"
 """The machine's own process namespace has this number on every kernel (PROC_PID_INIT_INO)."""
@@ -37,10 +42,14 @@ def require_reach(site: Site, what: str) -> None:
     raise MachineError(
         f"{what}: mounts made here do not reach the machine, and a directory removed here is gone there",
         where=str(site.images),
-        hint="this is a container, or another mount namespace: run the same command on the machine itself; "
-        'what is not published yet can be published from here with publish = "copy" in the site file',
-        command=f"findmnt -o TARGET,PROPAGATION -T {site.images}",
+        hint=ELSEWHERE,
+        command=command(site),
     )
+
+
+def command(site: Site) -> str:
+    """What shows how the mount of the images directory stands to the machine's."""
+    return shlex.join(["findmnt", "-o", "TARGET,PROPAGATION", "-T", str(site.images)])
 
 
 def in_own_namespace() -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from pipeline.recipe.model import Site
 
 NAME = "pipeline-publish.service"
+FOLDERS = (Path("/etc/systemd/system/multi-user.target.wants"), Path("/usr/lib/systemd/system"))
+"""Where it is when it is enabled."""
+PYTHON = re.compile(r"(?m)^(ExecStart=.*?/python)[0-9.]*(?=[ \"])")
+"""An environment has its interpreter under several names."""
 
 UNIT = """\
 # Made by: pipeline publish --unit
@@ -38,6 +43,15 @@ def unit(site: Site) -> str:
         code=str(Path(pipeline.__file__).parent.parent).replace("%", "%%"),
         start=" ".join(_quoted(word).replace("$", "$$") for word in words),
     )
+
+
+def is_current(file: Path, site: Site) -> bool:
+    """Whether ``file`` is what ``unit`` writes now: it may be of a program or a site that has moved since."""
+    try:
+        there = file.read_text(errors="replace")
+    except OSError:
+        return False
+    return PYTHON.sub(r"\1", there) == PYTHON.sub(r"\1", unit(site))
 
 
 def _quoted(word: str) -> str:

@@ -136,3 +136,39 @@ def test_missing_programs_of_the_lab_are_named(site: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     check = verb._lab_programs()
     assert not check.good and "missing: " in check.detail and check.command == "make setup"
+
+
+def test_a_unit_that_does_not_mount_what_this_site_publishes_is_told_with_what_makes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.publish import unit
+    from pipeline.recipe.model import Site
+
+    site = Site(tmp_path / "pipeline.toml", tmp_path, tmp_path / "store", tmp_path / "images")
+    monkeypatch.setattr(unit, "FOLDERS", (tmp_path / "wants", tmp_path / "shipped"))
+    (tmp_path / "wants").mkdir()
+    check = verb._unit(site)
+    assert not check.good and check.detail == "pipeline-publish.service is not enabled"
+    file = tmp_path / "wants" / unit.NAME
+    file.write_text(unit.unit(site))
+    assert verb._unit(site).good
+    other_name = re.sub(r"(?m)^(ExecStart=\S*/python)[0-9.]*", r"\g<1>3.99", unit.unit(site))
+    file.write_text(other_name)
+    assert verb._unit(site).good, "the same interpreter has several names"
+    moved = unit.unit(Site(tmp_path / "old.toml", tmp_path, tmp_path / "old", tmp_path / "images"))
+    for text in ("[Unit]\nDescription=nothing\n", moved, ""):
+        file.write_text(text)
+        check = verb._unit(site)
+        assert not check.good and not check.needed and f"but {file} is not what" in check.detail
+        assert "pipeline publish --unit >/etc/systemd/system/" in str(check.command)
+        assert "daemon-reload" in str(check.command)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_that_a_container_cannot_publish_by_mounting_is_told(site: Path) -> None:
+    assert doctor(site)[1]["publishing"]["good"]
+    apart = ("unshare", "-m", "--propagation", "private")
+    check = doctor(site, *apart)[1]["publishing"]
+    assert not check["good"] and not check["needed"] and "do not reach the machine" in str(check["detail"])
+    site.write_text(site.read_text().replace("[bases]", 'publish = "copy"\n[bases]'))
+    assert doctor(site, *apart)[1]["publishing"]["good"]

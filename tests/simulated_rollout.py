@@ -336,9 +336,12 @@ class Scene:
             return self.run()
 
     def give_up(self) -> Progress:
-        """End it when nobody runs it, as ``abort`` does."""
+        """End it when nobody runs it and it has not ended, as ``abort`` does."""
         world = self.world
         world.kill_at = 0
+        kept = folders.read(self.folder.parent, self.number)
+        if not kept.is_unfinished:
+            return kept.progress
         hooks = [Drain(world)]
         return give_up(self.folder, self.order, world, hooks, "me", world.note, world.clock, world.pause)
 

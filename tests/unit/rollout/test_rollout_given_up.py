@@ -54,7 +54,7 @@ def test_what_came_to_its_end_meanwhile_is_not_given_up(tmp_path: Path) -> None:
     assert scene.run().outcome == "ended"
     journal = (scene.folder / folders.JOURNAL).read_bytes()
     with pytest.raises(UsageError, match="rollout 1 of lab came to its end meanwhile"):
-        scene.give_up()
+        given_up(scene)
     assert (scene.folder / folders.JOURNAL).read_bytes() == journal
 
 

@@ -102,8 +102,9 @@ def check_can_hold_layers(directory: Path) -> None:
     if os.geteuid() != 0:
         return
     try:
-        os.setxattr(directory, "trusted.overlay.probe", b"y")
-        os.removexattr(directory, "trusted.overlay.probe")
+        probe = f"trusted.overlay.probe.{os.urandom(4).hex()}"  # others may be at it as well
+        os.setxattr(directory, probe, b"y")
+        os.removexattr(directory, probe)
     except PermissionError:  # trusted.* takes CAP_SYS_ADMIN (xattr(7)), whatever the file system
         raise MachineError(
             f"this process may not set the attributes that overlayfs needs in the store {directory}",

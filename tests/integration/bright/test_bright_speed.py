@@ -20,6 +20,9 @@ class Recorded:
 
     answer_seconds = 300
 
+    def run(self, argv: tuple[str, ...], *, seconds: float | None) -> Ran:
+        return self.head.run(argv, seconds=seconds)
+
     def run_file(self, argv: tuple[str, ...], content: str, *, seconds: float | None) -> Ran:
         if content not in self.answers:
             self.answers[content] = self.head.run_file(argv, content, seconds=seconds)

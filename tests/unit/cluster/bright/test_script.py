@@ -34,6 +34,7 @@ def test_a_cloned_image_waits_for_its_tree_and_only_then_has_a_path_of_its_own()
         "commit -w",
         "set path /srv/published/b-1",
         "commit",
+        "createramdisk",
         "get name",
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pipeline.cluster.nodesets import folded
@@ -26,4 +26,9 @@ def start_again(order: Order, names: Sequence[str]) -> str:
     """The command that takes these nodes of ``order`` to the same versions once more."""
     goals = {order.targets[image] for name in names if (image := order.wanted[name]) in order.targets}
     images = "".join(f" --image {label}" for label in sorted(str(goal) for goal in goals if goal.version))
-    return f"pipeline rollout start {order.cluster}{images} --nodes {shlex.quote(folded(names))}"
+    return f"pipeline rollout start {order.cluster}{images} --nodes {quoted(names)}"
+
+
+def quoted(names: Iterable[str]) -> str:
+    """A node set, for a shell."""
+    return shlex.quote(folded(names))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Literal
 
 import msgspec
 
-from pipeline.rollout.commands import command, command_of, start_again
+from pipeline.rollout.commands import command, command_of, quoted, start_again
 from pipeline.rollout.model import Node, Order
 from pipeline.rollout.states import STATES, WAYS, NodeProgress, Progress, State, Way
 
@@ -218,7 +217,7 @@ def following(order: Order, progress: Progress, how: How) -> tuple[Following, ..
     if order.back_of is not None:
         left = [name for name, node in nodes.items() if node.state != "released"]
         back = Following(
-            f"{command('rollback', order.cluster, order.back_of)} --nodes {_quoted(left)}" if left else "",
+            f"{command('rollback', order.cluster, order.back_of)} --nodes {quoted(left)}" if left else "",
             "take back those that are not back yet",
         )
         return (back,) if left else ()
@@ -245,10 +244,3 @@ def _same(said: Iterable[tuple[str, str]]) -> tuple[Said, ...]:
     for name, text in said:
         found.setdefault(text, []).append(name)
     return tuple(Said(text, tuple(names)) for text, names in found.items())
-
-
-def _quoted(names: Iterable[str]) -> str:
-    """A node set, for a shell."""
-    from pipeline.cluster.nodesets import folded
-
-    return shlex.quote(folded(names))
